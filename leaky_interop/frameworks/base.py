@@ -1,0 +1,252 @@
+"""What all engines share: importing call by call, exporting node by node. Knows neither a framework nor an operator."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops as _ops  # noqa: F401  (registers every adapter)
+from ..errors import Refused, Unsupported
+from ..graph import Anchor, Graph, Node, Value, claim, label, prune, snake
+from ..layout import ChannelsLast
+from ..op import EXPORTERS, Op, Perm
+from ..sizes import Shape
+
+
+class Call:
+    """One native call, as importers read it: attributes of the native operator, and what the engine adds.
+
+    `native` is the layer, schema node or operation; unknown attributes come from it.
+    """
+
+    def __init__(self, native: Any, graph: Graph, *, left_out: Iterable[str] = ()):
+        self.native = native
+        self.graph = graph
+        self.left_out = frozenset(left_out)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.native, name)
+
+
+class Importing:
+    """Fills a graph call by call, and collects everything that has no importer."""
+
+    def __init__(self, framework: str, description: str):
+        self.graph = Graph()
+        self.graph.framework = framework
+        self.graph.description = description
+        self.framework = framework
+        self.missing: list[tuple[str, str]] = []
+
+    def call(
+        self,
+        importer: Callable[..., Any],
+        native: Any,
+        operands: Sequence[Any],
+        *,
+        name: str,
+        source: str,
+        left_out: Iterable[str] = (),
+        after: Callable[[list[Value]], list[Value]] | None = None,
+        claims: Sequence[tuple[Shape, Any] | None] | None = None,
+        keys: Sequence[Any] | None = None,
+    ) -> list[Value]:
+        """Run one importer; name, check and anchor what it made.
+
+        after: turns the results (into the source's layout, say). claims: the source's own shape and dtype of each result.
+        """
+        graph, start = self.graph, len(self.graph.nodes)
+        graph.source, graph.left_out = source, frozenset(left_out)
+        try:
+            made = importer(native, *operands)
+        except Refused as error:
+            raise error if error.where else Refused(error.what, source, error.why, error.hint) from None
+        results = list(made) if isinstance(made, tuple | list) else [made]
+        attribute(graph, start, name)
+        if after:
+            results = after(results)
+        for index, value in enumerate(results):
+            if value is None:
+                continue
+            if claims is not None and index < len(claims) and claims[index] is not None:
+                claim(value, *claims[index], where=f"{source}, {importer.__name__}")  # type: ignore[misc]
+            if keys is not None and index < len(keys) and value.anchor is None and value.node is not None:
+                value.anchor = Anchor(keys[index])
+        return results
+
+    def unsupported(self, native: str, source: str) -> None:
+        """Note a native operator without an importer, and go on."""
+        self.missing.append((native, source))
+
+    def check(self) -> None:
+        """Raise Unsupported with everything that was missing."""
+        if self.missing:
+            raise Unsupported([(self.framework, "imports", native, source, "") for native, source in self.missing])
+
+    def finish(self) -> Graph:
+        """The graph, its unused nodes removed and its values named."""
+        prune(self.graph)
+        label(self.graph)
+        return self.graph
+
+
+def attribute(graph: Graph, start: int, name: str) -> None:
+    """Name the nodes that one native call became: the main one after the call, the others beside it.
+
+    The main node is the first that holds a weight; without one, the last.
+    """
+    nodes = [n for n in graph.nodes[start:] if not n.name]
+    if not nodes:
+        return
+    holds = (n for n in nodes if any(v is not None and v.const is not None and v.const.name for v in n.inputs))
+    main = next(holds, nodes[-1])
+    for node in nodes:
+        node.name = name if node is main else f"{name}_{snake(type(node.op).__name__)}"
+
+
+@dataclasses.dataclass
+class Port:
+    """What an exporter may know of an operand or result: its channels-first shape and its dtype."""
+
+    shape: Shape
+    dtype: np.dtype
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+class Builder:
+    """Writes a graph as a model of one framework: exporters see it as the framework's module with a few verbs more.
+
+    Exporters read `inputs` and `outputs` (canonical shapes and dtypes of the node at hand), call `place` for a named
+    module with weights, `tensor` for a weight as an ordinary tensor. Everything else is the framework's own.
+    """
+
+    framework = ""
+
+    def __init__(self, graph: Graph, module: Any = None):
+        self.graph = graph
+        self.module = module
+        self.made: dict[int, Any] = {}  # symbolic native value of each canonical value
+        self.node: Node = Node(Op(), (), ())
+        self.inputs: list[Port | None] = []
+        self.outputs: list[Port] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def export(self) -> None:
+        """Run the exporter of every node."""
+        self.check()
+        for self.node in self.graph.nodes:
+            inner = self.node.op.op if isinstance(self.node.op, ChannelsLast) else self.node.op
+            self.inputs = [self._port(v, i == 0) for i, v in enumerate(self.node.inputs)]
+            self.outputs = [self._port(v, True) for v in self.node.outputs]  # type: ignore[misc]
+            exporter = EXPORTERS[self.framework, type(inner)]
+            operands = [self.operand(inner, i, v) for i, v in enumerate(self.node.inputs)]
+            result = exporter(inner, self, *operands)
+            results = result if isinstance(result, tuple | list) else (result,)
+            for value, native in zip(self.node.outputs, results, strict=True):
+                self.made[id(value)] = self.finished(value, native)
+
+    def check(self) -> None:
+        """Raise Unsupported with every operator that has no exporter here."""
+        missing = []
+        for node in self.graph.nodes:
+            inner = node.op.op if isinstance(node.op, ChannelsLast) else node.op
+            if (self.framework, type(inner)) not in EXPORTERS:
+                missing.append((self.framework, "exports", type(inner).__name__, node.source, ""))
+        if missing:
+            raise Unsupported(missing)
+
+    def where(self) -> str:
+        """The place in the user's model that the node at hand came from."""
+        return self.node.source or self.node.name
+
+    def refuse(self, what: str, *, why: str, instead: str) -> Refused:
+        """The error to raise where a setting cannot be said exactly in this framework."""
+        return Refused(what, where=self.where(), why=why, hint=instead)
+
+    def operand(self, op: Op, position: int, value: Value | None) -> Any:
+        """What the exporter receives: the native symbolic value; a weight as the Value itself where the op holds it."""
+        if value is None:
+            return None
+        if value.const is not None and position in op.weights:
+            return value
+        if value.const is not None and op.scalars and value.is_constant and value.rank == 0:
+            return value.array().item()
+        return self.tensor(value)
+
+    def holds(self, *operands: Any) -> bool:
+        """Whether these operands are weights that a native module may hold; absent ones do not matter."""
+        return all(o is None or isinstance(o, Value) for o in operands)
+
+    def tensor(self, value: Any) -> Any:
+        """The native symbolic tensor of a value; native values pass through."""
+        if value is None or not isinstance(value, Value):
+            return value
+        if id(value) not in self.made:
+            if value.sizes is not None:
+                self.made[id(value)] = self.size_tensor(value)
+            else:
+                assert value.const is not None, f"{value!r} is used before it is computed"
+                self.made[id(value)] = self.held(value)
+        return self.made[id(value)]
+
+    def held(self, value: Value) -> Any:
+        """The native tensor of a weight or constant."""
+        raise NotImplementedError
+
+    def size_tensor(self, value: Value) -> Any:
+        """The native integer tensor of a value known as sizes."""
+        raise NotImplementedError
+
+    def finished(self, value: Value, native: Any) -> Any:
+        """Name a finished result after its canonical value."""
+        return native
+
+    def _port(self, value: Value | None, data: bool) -> Port | None:
+        if value is None:
+            return None
+        first = isinstance(self.node.op, ChannelsLast) and data
+        return Port(ChannelsLast.first(value).shape if first else value.shape, value.dtype)
+
+
+def permuted(values: Iterable[Value], perm: Callable[[int], Perm]) -> list[Value]:
+    """Every value of rank 3 or more, its axes turned."""
+    return [v.transpose(*perm(v.rank)) if isinstance(v, Value) and v.rank >= 3 else v for v in values]
+
+
+def arrange(structure: Any, outputs: Sequence[Any]) -> Any:
+    """Flat outputs in the source's nesting of dicts, lists and tuples; one alone, or a tuple, where it has none."""
+    if structure is None:
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+    if isinstance(structure, dict):
+        return {key: arrange(part, outputs) for key, part in structure.items()}
+    if isinstance(structure, list | tuple):
+        parts = [arrange(part, outputs) for part in structure]
+        return parts if type(structure) is list else tuple(parts)
+    return outputs[structure] if isinstance(structure, int) else structure
+
+
+def output_names(structure: Any, count: int) -> list[str]:
+    """A name for each flat output: its keys where the source names it, otherwise output, or output_0, output_1 ..."""
+    found: dict[int, str] = {}
+
+    def visit(part: Any, path: str) -> None:
+        if isinstance(part, dict):
+            for key, inner in part.items():
+                visit(inner, f"{path}.{key}" if path else str(key))
+        elif isinstance(part, list | tuple):
+            for index, inner in enumerate(part):
+                visit(inner, f"{path or 'output'}_{index}")
+        elif isinstance(part, int):
+            found[part] = path or "output"
+
+    visit(structure, "")
+    plain = ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
+    return [found[i] for i in range(count)] if sorted(found) == list(range(count)) else plain

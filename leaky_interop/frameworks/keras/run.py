@@ -1,0 +1,75 @@
+"""Runs Keras: a model as its owner would, or call by call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from .walk import walk
+
+
+def owns(model: Any) -> bool:
+    """Whether a model is Keras'."""
+    return isinstance(model, keras.Model)
+
+
+def run(model: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Outputs of the model itself, flat, at inference."""
+    with no_gradients():
+        struct = getattr(model, "_inputs_struct", None)
+        inputs = [keras.ops.convert_to_tensor(a) for a in arrays]
+        packed = inputs[0] if struct is None and len(inputs) == 1 else inputs
+        if struct is not None:
+            packed = keras.tree.pack_sequence_as(struct, inputs)
+        return [to_numpy(o) for o in keras.tree.flatten(model(packed, training=False))]
+
+
+class Program:
+    """Runs a functional graph call by call."""
+
+    def __init__(self, model: Any, function: Any):
+        self.model = model
+        self.function = function
+
+    def run(
+        self,
+        arrays: Sequence[np.ndarray],
+        watch: Callable[[Any, np.ndarray], None] | None = None,
+        *,
+        keys: Collection[Any] | None = None,
+        given: Mapping[Any, np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """Flat outputs. `watch(key, array)` sees each value in `keys` (all, if None); consumers read the `given` values."""
+
+        def see(key: Any, tensor: Any) -> Any:
+            if watch is not None and (keys is None or key in keys):
+                watch(key, to_numpy(tensor))
+            return keras.ops.convert_to_tensor(given[key]) if given and key in given else tensor
+
+        def apply(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
+            if isinstance(operation, keras.Layer) and operation._call_has_training_arg:
+                kwargs = {**kwargs, "training": False}
+            results = keras.tree.flatten(operation(*args, **kwargs))
+            return [see((key, i), r) for i, r in enumerate(results)]
+
+        with no_gradients():
+            inputs = [see(("input", i), keras.ops.convert_to_tensor(a)) for i, a in enumerate(arrays)]
+            return [to_numpy(o) for o in walk(self.function, inputs, apply)]
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """The numbers of a backend tensor."""
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def no_gradients() -> Any:
+    """Keeps the torch backend from recording a tape."""
+    if keras.backend.backend() != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()

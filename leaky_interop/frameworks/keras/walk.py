@@ -1,0 +1,60 @@
+"""Walks a functional Keras model call by call, nested models included: the one traversal that reading and running share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+
+Path = tuple[str, ...]  # names of the nested models a call stands in
+
+
+def functional(model: Any) -> Any | None:
+    """The functional graph of a model: itself, or what a Sequential keeps; None where there is none."""
+    if isinstance(model, keras.Sequential):
+        return model._functional
+    return model if isinstance(model, keras.Function) or hasattr(model, "_nodes_by_depth") else None
+
+
+def nodes(function: Any) -> Iterator[Any]:
+    """The calls of a functional graph in execution order."""
+    for depth in sorted(function._nodes_by_depth, reverse=True):
+        for node in function._nodes_by_depth[depth]:
+            if not node.is_input:
+                yield node
+
+
+def walk(function: Any, inputs: Sequence[Any], apply: Callable[..., Sequence[Any]], path: Path = ()) -> list[Any]:
+    """Flat outputs of `function` on flat `inputs`, in whatever arithmetic `apply` does.
+
+    `apply(operation, args, kwargs, key, node)` returns the flat results of one call; `key` names the call: the path of
+    nested models, the operation, and which of its calls it is.
+    """
+    env = {id(tensor): value for tensor, value in zip(function.inputs, inputs, strict=True)}
+    counts: dict[str, int] = {}
+    for node in nodes(function):
+        operation = node.operation
+        count = counts[operation.name] = counts.get(operation.name, -1) + 1
+        key = (*path, operation.name, count)
+        args, kwargs = keras.tree.map_structure(
+            lambda a: env.get(id(a), a) if isinstance(a, keras.KerasTensor) else a,
+            (list(node.arguments.args), dict(node.arguments.kwargs)),
+        )
+        inner = functional(operation) if isinstance(operation, keras.Model) else None
+        if inner is not None:
+            results = walk(inner, arguments(operation, args, kwargs), apply, (*path, operation.name, str(count)))
+        else:
+            results = apply(operation, args, kwargs, key, node)
+        for tensor, value in zip(node.output_tensors, results, strict=True):
+            env[id(tensor)] = value
+    return [env[id(tensor)] for tensor in function.outputs]
+
+
+def arguments(model: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+    """The flat inputs of a nested model's call, in its own order (by key for a dict)."""
+    given = args[0] if args else next(iter(kwargs.values()))
+    names = model._inputs_struct if hasattr(model, "_inputs_struct") else None
+    if isinstance(given, dict) and isinstance(names, dict):
+        given = {key: given[key] for key in names}
+    return keras.tree.flatten(given)

@@ -1,0 +1,132 @@
+"""Writes Keras: a graph becomes a functional model of native, named, trainable layers, channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from ... import names
+from ...graph import Graph, Node, Value
+from ...layout import settle, wrap
+from ...op import CHANNELS_LAST, EXPORTERS
+from ...passes import before_keras
+from ...sizes import Dim, Size
+from ..base import Builder, arrange
+from .walk import nodes
+
+FRAMEWORK = "keras"
+
+
+def build(graph: Graph) -> tuple[keras.Model, dict[int, Any]]:
+    """A functional model, and which call computes each canonical value (by id)."""
+    builder = KerasBuilder(graph)
+    builder.export()
+    return builder.finish()
+
+
+def prepare(graph: Graph) -> Graph:
+    """The graph as Keras computes it: channels last where its layers want that, transposes settled."""
+    return before_keras(settle(wrap(graph, _wants_channels_last)))
+
+
+def _wants_channels_last(node: Node) -> bool:
+    return EXPORTERS.get((FRAMEWORK, type(node.op))) in CHANNELS_LAST
+
+
+class KerasBuilder(Builder):
+    """`keras` as exporters see it: the module, and `place`, `tensor`, `static_shape`."""
+
+    framework = FRAMEWORK
+
+    def __init__(self, graph: Graph):
+        super().__init__(graph, keras)
+        self.unique = names.Unique()
+        self.placed: dict[str, tuple[Any, Any]] = {}
+        self.named: set[int] = set()
+        for value in graph.inputs:
+            shape = tuple(None if isinstance(d, Size) else d for d in value.shape)
+            name = self.unique(names.encode(FRAMEWORK, value.name))
+            self.made[id(value)] = keras.Input(batch_shape=shape, dtype=value.dtype.name, name=name)
+
+    def place(self, layer: keras.Layer, **weights: Value | None) -> Callable[..., Any]:
+        """Put a native layer under the node's name, its variables filled from weights once it is built."""
+        held = {k: v.const.identity for k, v in weights.items() if v is not None and v.const is not None}
+        config = {k: v for k, v in layer.get_config().items() if k != "name"}
+        signature = (type(layer).__name__, repr(config), tuple(sorted(held.items())))
+        base, count = names.encode(FRAMEWORK, self.node.name or type(layer).__name__.lower()), 0
+        name = base
+        while name in self.placed and self.placed[name][1] != signature:
+            count += 1
+            name = f"{base}_{count}"
+        if name not in self.placed:
+            layer.name = self.unique(name)
+            self.placed[name] = (layer, signature)
+        layer = self.placed[name][0]
+        self.named.add(id(layer))
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            built = layer.built
+            result = layer(*args, **kwargs)
+            if not built:
+                fill(layer, weights)
+            return result
+
+        return call
+
+    def held(self, value: Value) -> Any:
+        """A constant as the array that a keras.ops call keeps."""
+        assert value.const is not None
+        return value.const.array()
+
+    def static_shape(self, dims: Iterable[Dim]) -> tuple[int, ...]:
+        """A shape for keras: -1 for one size that is known only at run time; more than one cannot be said."""
+        dims = tuple(dims)
+        if sum(isinstance(d, Size) for d in dims) > 1:
+            raise self.refuse(
+                f"a reshape to {dims}",
+                why="Keras knows at most one open size in a shape",
+                instead="Fix the others with input_shapes",
+            )
+        return tuple(-1 if isinstance(d, Size) else d for d in dims)
+
+    def finished(self, value: Value, native: Any) -> Any:
+        operation = native._keras_history.operation
+        if id(operation) not in self.named and not isinstance(operation, keras.layers.InputLayer):
+            self.named.add(id(operation))
+            operation.name = self.unique(names.encode(FRAMEWORK, value.name))
+        return native
+
+    def finish(self) -> tuple[keras.Model, dict[int, Any]]:
+        inputs = [self.made[id(v)] for v in self.graph.inputs]
+        outputs = [self.tensor(v) for v in self.graph.outputs]
+        model = keras.Model(inputs, arrange(self.graph.structure, outputs))
+        keys: dict[int, Any] = {id(t): ("input", i) for i, t in enumerate(inputs)}
+        counts: dict[str, int] = {}
+        for node in nodes(model):
+            name = node.operation.name
+            count = counts[name] = counts.get(name, -1) + 1
+            keys.update({id(t): ((name, count), i) for i, t in enumerate(node.output_tensors)})
+        handles = {key: keys[id(t)] for key, t in self.made.items() if id(t) in keys}
+        return model, handles
+
+
+def fill(layer: keras.Layer, weights: dict[str, Value | None]) -> None:
+    """Assign the numbers and the trainable flags of a layer's variables."""
+    flags = []
+    for name, value in weights.items():
+        if value is None:
+            continue
+        variable, parameter = getattr(layer, name), value.const
+        assert parameter is not None
+        variable.assign(np.asarray(parameter.array()))
+        if variable.trainable:
+            flags.append((variable, parameter.trainable))
+    if flags and not any(trainable for _, trainable in flags):
+        layer.trainable = False
+    else:
+        for variable, trainable in flags:
+            if not trainable:
+                variable.trainable = False

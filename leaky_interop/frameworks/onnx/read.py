@@ -1,0 +1,219 @@
+"""Reads ONNX: every node under the schema of its own opset, defaults from that schema.
+
+Integer arithmetic on sizes (Shape, Gather, Concat ...) is followed symbolically, so a Reshape whose target is computed
+from the input's shape reads as one with symbolic sizes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+from onnx import helper, numpy_helper
+
+from ...errors import Refused, Usage
+from ...graph import Anchor, Graph, Parameter, Value
+from ...layout import settle
+from ...op import importer_of
+from ...passes import after_import
+from ...sizes import Dim, Shape, symbol
+from ..base import Call, Importing
+from .run import Program, as_proto
+
+FRAMEWORK = "onnx"
+FROZEN = "leaky_interop.frozen"  # model metadata: the names of weights that training leaves alone
+
+
+def load(
+    model: Any, *, example: Any = None, input_shapes: Any = None, static_batch: bool = False, dynamic_batch: bool = False
+) -> Graph:
+    """The graph of a ModelProto or an onnx_ir model whose tensors are in memory."""
+    proto = as_proto(model)
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    return _Reader(proto, input_shapes, static_batch, dynamic_batch).read()
+
+
+class NodeCall(Call):
+    """A node as importers read it: its attributes, the schema's defaults for those left out, None for what has none."""
+
+    def __init__(self, reader: _Reader, node: Any, opset: int):
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+        attributes: dict[str, Any] = {}
+        for attribute in schema.attributes.values():
+            default = attribute.default_value
+            attributes[attribute.name] = helper.get_attribute_value(default) if default.type else None
+        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        super().__init__(node, reader.graph, left_out=set(attributes) - set(given))
+        attributes.update(given)
+        self.attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
+        self.opset = opset
+        self.reader = reader
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.attributes[name]
+        except KeyError:
+            raise AttributeError(f"{self.native.op_type} has no attribute {name!r} in opset {self.opset}") from None
+
+    def has(self, name: str) -> bool:
+        """Whether this opset's schema knows an attribute."""
+        return name in self.attributes
+
+    def sizes(self, value: Value | None) -> tuple[Dim, ...]:
+        """An integer operand known before the run, sizes included. Raises Refused where it is computed from data."""
+        content = None if value is None else value.content()
+        if content is None:
+            raise Refused(
+                f"{self.native.op_type} takes a shape that the network computes from its data",
+                why="sizes must follow from the inputs' shapes",
+                hint="Fix the inputs' sizes with input_shapes, or cut the network before it",
+            )
+        return content if isinstance(content, tuple) else (content,)
+
+    def dtype(self, element_type: int) -> np.dtype:
+        """The numpy dtype of an ONNX element type."""
+        return np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
+
+
+class _Reader:
+    def __init__(self, model: onnx.ModelProto, input_shapes: Any, static_batch: bool, dynamic_batch: bool):
+        self.model = model
+        self.opsets = {o.domain if o.domain != "ai.onnx" else "": o.version for o in model.opset_import}
+        count = sum(int(np.prod(t.dims)) for t in model.graph.initializer)
+        self.importing = Importing(FRAMEWORK, f"onnx {model.graph.name or 'model'!r} ({count:,} parameters)")
+        self.graph = self.importing.graph
+        self.input_shapes = input_shapes
+        self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
+        self.env: dict[str, Value | None] = {"": None}
+        self.frozen = set(next((json.loads(p.value) for p in model.metadata_props if p.key == FROZEN), ()))
+
+    def read(self) -> Graph:
+        proto, graph = self.model.graph, self.graph
+        for tensor in proto.initializer:
+            self.env[tensor.name] = self.weight(tensor.name, tensor)
+        for sparse in proto.sparse_initializer:
+            self.env[sparse.values.name] = self.weight(sparse.values.name, sparse)
+        for index, info in enumerate(i for i in proto.input if i.name not in self.env):
+            self.env[info.name] = self.input(info, index)
+        self.nodes(proto.node)
+        self.importing.check()
+        graph.outputs = [self.env[o.name] for o in proto.output]  # type: ignore[misc]
+        graph.output_names = [o.name for o in proto.output]
+        graph.structure = None if len(graph.outputs) == 1 else tuple(range(len(graph.outputs)))
+        graph.program = Program(self.model)
+        return after_import(settle(self.importing.finish()))
+
+    def weight(self, name: str, tensor: Any) -> Value:
+        """A stored tensor: a named weight where it holds floats in at least one axis, otherwise a constant."""
+        if isinstance(tensor, onnx.SparseTensorProto):
+            return self.graph.constant(_dense(tensor))
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        if tensor.data_type == onnx.TensorProto.STRING or not tensor.dims or dtype.kind not in "fV":
+            return self.graph.constant(numpy_helper.to_array(tensor))
+        return self.graph.parameter(
+            Parameter(
+                name=name,
+                shape=tuple(tensor.dims),
+                dtype=dtype,
+                read=lambda: numpy_helper.to_array(tensor),
+                root=tensor,
+                trainable=name not in self.frozen,
+            )
+        )
+
+    def input(self, info: Any, index: int) -> Value:
+        kind = info.type.tensor_type
+        if not info.type.HasField("tensor_type"):
+            raise Refused(f"input {info.name!r} is no tensor", why="only tensors are inputs of a network")
+        value = self.graph.input(info.name, self.shape(info.name, kind, index), helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        value.anchor = Anchor(info.name)
+        return value
+
+    def shape(self, name: str, kind: Any, index: int) -> Shape:
+        """An input's shape: what the file fixes stays fixed, what it leaves open is a symbol (or what the caller says)."""
+        stated = self.stated(name, index)
+        if not kind.HasField("shape"):
+            if stated is None:
+                raise Usage(f"input {name!r} has no shape", hint=f"Pass input_shapes={{{name!r}: (...)}}")
+            dims: list[Any] = list(stated)
+        else:
+            dims = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else d.dim_param or None for d in kind.shape.dim]
+        if stated is not None:
+            clash = len(stated) != len(dims) or any(
+                isinstance(d, int) and isinstance(s, int) and s != d for d, s in zip(dims, stated, strict=True)
+            )
+            if clash:
+                raise Usage(f"input {name!r} takes ({', '.join(map(str, dims))}), not {tuple(stated)}")
+            dims = [s if isinstance(s, int) else d for d, s in zip(dims, stated, strict=True)]
+        result: list[Dim] = []
+        for axis, dim in enumerate(dims):
+            if axis == 0 and (self.dynamic_batch or (not isinstance(dim, int) and not self.static_batch)):
+                result.append(symbol(dim if isinstance(dim, str) and not self.dynamic_batch else "batch"))
+            elif isinstance(dim, int):
+                result.append(dim)
+            else:
+                result.append(1 if axis == 0 else symbol(dim or f"{name}_{axis}"))
+        return tuple(result)
+
+    def stated(self, name: str, index: int) -> tuple[int | None, ...] | None:
+        shapes = self.input_shapes
+        if isinstance(shapes, tuple) and shapes and not isinstance(shapes[0], tuple | list):
+            shapes = [shapes]
+        if not shapes:
+            return None
+        found = shapes.get(name) if isinstance(shapes, Mapping) else shapes[index] if index < len(shapes) else None
+        return None if found is None else tuple(d if isinstance(d, int) and d >= 0 else None for d in found)
+
+    def nodes(self, nodes: Sequence[Any]) -> None:
+        for node in nodes:
+            if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+                self.env[node.output[0]] = self.constant(node)
+            else:
+                self.node(node)
+
+    def constant(self, node: Any) -> Value:
+        attribute = node.attribute[0]
+        value = helper.get_attribute_value(attribute)
+        if attribute.name in ("value", "sparse_value"):
+            return self.weight(node.output[0], value)
+        dtype = {"f": np.float32, "i": np.int64}.get(attribute.name.removeprefix("value_")[0])
+        return self.graph.constant(value, dtype)
+
+    def node(self, node: Any) -> None:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        native = f"{domain}.{node.op_type}" if domain else node.op_type
+        name = node.name or next(o for o in node.output if o)
+        source = f"onnx {native} {name!r}"
+        opset = self.opsets.get(domain, 1)
+        importer = importer_of(FRAMEWORK, native, opset)
+        lacking = any(i not in self.env for i in node.input)
+        if importer is None or lacking:
+            if importer is None:
+                self.importing.unsupported(native if domain else f"{native} (opset {opset})", source)
+            return
+        call = NodeCall(self, node, opset)
+        results = self.importing.call(
+            importer,
+            call,
+            [self.env[i] for i in node.input],
+            name=name,
+            source=source,
+            left_out=call.left_out,
+            keys=list(node.output),
+        )
+        for output, value in zip(node.output, results, strict=False):
+            if output:
+                self.env[output] = value
+
+
+def _dense(sparse: Any) -> np.ndarray:
+    """The dense array of a sparse tensor; indices are linear or by coordinates."""
+    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    result = np.zeros(tuple(sparse.dims), values.dtype)
+    result[np.unravel_index(indices, result.shape) if indices.ndim == 1 else tuple(indices.T)] = values
+    return result

@@ -1,0 +1,137 @@
+"""Runs ONNX by onnxruntime on the CPU: a model as its owner would, or value by value."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from ...errors import RuntimeFailure
+
+OWN = ":own"  # what a value is called where consumers are fed something else in its place
+
+
+def owns(model: Any) -> bool:
+    """Whether a model is an ONNX ModelProto or an onnx_ir model."""
+    ir = sys.modules.get("onnx_ir")
+    return isinstance(model, onnx.ModelProto) or (ir is not None and isinstance(model, ir.Model))
+
+
+def as_proto(model: Any) -> onnx.ModelProto:
+    """The ModelProto of either kind of model."""
+    if isinstance(model, onnx.ModelProto):
+        return model
+    import onnx_ir
+
+    return onnx_ir.to_proto(model)
+
+
+def session(model: onnx.ModelProto, *, optimise: bool = True) -> Any:
+    """An onnxruntime session on the CPU. Raises RuntimeFailure where onnxruntime does not take the model."""
+    from ...errors import require
+
+    runtime = require("onnxruntime", "onnx")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    if not optimise:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise RuntimeFailure("onnxruntime does not take the model", why=str(error).strip().partition("\n")[0]) from error
+
+
+def feed(made: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run a session on arrays in the order of its inputs."""
+    try:
+        return made.run(None, {i.name: np.asarray(a) for i, a in zip(made.get_inputs(), arrays, strict=True)})
+    except Exception as error:  # as above
+        raise RuntimeFailure("onnxruntime failed", why=str(error).strip().partition("\n")[0]) from error
+
+
+def run(model: Any, arrays: Sequence[np.ndarray], *, optimise: bool = True) -> list[np.ndarray]:
+    """Outputs of the model, in its own order."""
+    return feed(session(as_proto(model), optimise=optimise), arrays)
+
+
+class Program:
+    """Runs a model value by value, with onnxruntime's optimisations off so that every value exists."""
+
+    def __init__(self, model: onnx.ModelProto):
+        self.model = model
+        graph = model.graph
+        self.weights = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
+        self.inputs = [i for i in graph.input if i.name not in self.weights]
+
+    def run(
+        self,
+        arrays: Sequence[np.ndarray],
+        watch: Callable[[Any, np.ndarray], None] | None = None,
+        *,
+        keys: Collection[Any] | None = None,
+        given: Mapping[Any, np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """Flat outputs. `watch(key, array)` sees each value in `keys` (all, if None); consumers read the `given` values."""
+        if watch is None:
+            return run(self.model, arrays, optimise=False)
+        known = {i.name: np.asarray(a) for i, a in zip(self.inputs, arrays, strict=True)}
+        for key, array in known.items():
+            watch(key, array)
+        wanted = [o for n in self.model.graph.node for o in n.output if o and (keys is None or o in keys)]
+        part, names = self.part(wanted, known, given or {})
+        outputs = feed(session(part, optimise=False), [{**known, **(given or {})}[i.name] for i in part.graph.input])
+        found = dict(zip(names, outputs, strict=True))
+        for key in wanted:
+            watch(key, found[key])
+        return [found[o.name] if o.name in found else known.get(o.name) for o in self.model.graph.output]  # type: ignore[misc]
+
+    def part(
+        self, wanted: Sequence[str], known: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]
+    ) -> tuple[onnx.ModelProto, list[str]]:
+        """The model that computes `wanted` (and the outputs, where nothing is given) from inputs and given values."""
+        graph = self.model.graph
+        results = list(wanted)
+        if not given:
+            results += [o.name for o in graph.output if o.name not in results and o.name not in known]
+        needed, nodes = set(results), []
+        for node in reversed(graph.node):
+            if any(o in needed for o in node.output):
+                nodes.append(node)
+                needed.update(i for i in _reads(node) if i not in given)
+        feeds = {k: a for k, a in known.items() if k in needed}
+        feeds |= {k: a for k, a in given.items() if any(k in _reads(n) for n in nodes)}
+        part = onnx.ModelProto()
+        part.ir_version = self.model.ir_version
+        part.opset_import.extend(self.model.opset_import)
+        part.functions.extend(self.model.functions)
+        part.graph.name = graph.name or "part"
+        for node in reversed(nodes):
+            made = part.graph.node.add()
+            made.CopyFrom(node)
+            for i, name in enumerate(made.output):
+                if name in feeds:
+                    made.output[i] = name + OWN
+        kept = {i for n in nodes for i in _reads(n)}
+        part.graph.initializer.extend(t for t in graph.initializer if t.name in kept)
+        part.graph.sparse_initializer.extend(s for s in graph.sparse_initializer if s.values.name in kept)
+        for name, array in feeds.items():
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            part.graph.input.append(helper.make_tensor_value_info(name, kind, [None] * array.ndim))
+        part.graph.output.extend(onnx.ValueInfoProto(name=r + OWN if r in feeds else r) for r in results)
+        return part, results
+
+
+def _reads(node: Any) -> set[str]:
+    """Every outer name that a node reads, through its subgraphs too."""
+    names = set(node.input) - {""}
+    for attribute in node.attribute:
+        for graph in [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs:
+            inner = {o for n in graph.node for o in n.output} | {i.name for i in graph.input} | {t.name for t in graph.initializer}
+            names |= {o.name for o in graph.output} - inner
+            for child in graph.node:
+                names |= _reads(child) - inner
+    return names

@@ -1,0 +1,142 @@
+"""Exports a module with `torch.export`: examples, dynamic dimensions, and names that survive the export."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from ...errors import Usage
+from .arrays import from_numpy
+
+FUNCTIONS = "_functions"  # where `named` puts a graph module's functions for the time of an export
+
+
+def export(model: torch.nn.Module, example: Any, input_shapes: Any = None, static_batch: bool = False) -> Any:
+    """`torch.export` in evaluation mode, with the batch (and what `input_shapes` leaves open) dynamic.
+
+    An example of batch 1 is doubled along the batch axis, because torch takes a size of 1 for fixed. Raises Usage where
+    torch cannot trace the model.
+    """
+    modes = {module: module.training for module in model.modules()}
+    failure: Exception | None = None
+    try:
+        for args, kwargs, open_axes in attempts(model, example, input_shapes, static_batch):
+            shapes = torch.export.ShapesCollection()
+            for tensor, axes in open_axes:
+                shapes[tensor] = dict.fromkeys(axes, torch.export.Dim.AUTO)
+            try:
+                with torch.no_grad():
+                    traced = named(model.eval())
+                    dynamic = shapes.dynamic_shapes(traced, args, kwargs) if open_axes else None
+                    return torch.export.export(traced, args, kwargs, dynamic_shapes=dynamic, strict=False)
+            except Exception as error:  # whatever the model's own code or torch raises
+                failure = failure or error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    first = str(failure).strip().partition("\n")[0]
+    hint = "Call torch.export.export on it yourself to see torch's own account, and pass the exported program"
+    raise Usage(f"torch.export cannot trace {type(model).__name__}", why=first, hint=hint) from failure
+
+
+Attempt = tuple[tuple[Any, ...], dict[str, Any], list[tuple[torch.Tensor, list[int]]]]
+
+
+def attempts(model: torch.nn.Module, example: Any, input_shapes: Any, static_batch: bool) -> Iterator[Attempt]:
+    """Arguments to export with and their open axes, the likeliest guess of where the batch stands first."""
+    if example is None and input_shapes is None:
+        raise Usage(
+            f"{type(model).__name__} needs an example of its inputs",
+            why="a PyTorch module does not know the shapes that it takes",
+            hint="Pass example=(tensor, ...) or input_shapes={'x': (None, 3, 224, 224)}",
+        )
+    wanted = _shapes(model, input_shapes)
+    args, kwargs = _arguments(model, example if example is not None else _drawn(wanted))
+    leaves, spec = pytree.tree_flatten((args, kwargs))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    batch = tensors[0].shape[0] if tensors and tensors[0].ndim else None
+    for other in (0, 1):  # the batch of further inputs stands first, or second as in recurrent states
+        made, open_axes, shapes = [], [], iter(wanted.values() if wanted else ())
+        for leaf in leaves:
+            if isinstance(leaf, torch.Tensor):
+                axis = 0 if leaf is tensors[0] else other
+                has_batch = not static_batch and leaf.ndim > axis and leaf.shape[axis] == batch
+                copy = torch.cat([leaf, leaf], axis) if has_batch and batch == 1 else leaf.clone()
+                axes = {axis} if has_batch else set()
+                for place, size in enumerate(next(shapes, ())):
+                    axes |= {place} if size is None and not (static_batch and place == axis) else set()
+                open_axes += [(copy, sorted(axes))] if axes else []
+                leaf = copy
+            made.append(leaf)
+        args, kwargs = pytree.tree_unflatten(made, spec)
+        yield args, kwargs, open_axes
+        if len(tensors) < 2:
+            return
+
+
+def _shapes(model: torch.nn.Module, input_shapes: Any) -> dict[str, tuple[int | None, ...]]:
+    """Input shapes by name: from a dict, a list of shapes or one shape; strings and -1 mean an open size, as None does."""
+    if not input_shapes:
+        return {}
+    if not isinstance(input_shapes, Mapping):
+        several = isinstance(input_shapes[0], tuple | list)
+        parameters = list(inspect.signature(model.forward).parameters)
+        shapes = list(input_shapes) if several else [input_shapes]
+        input_shapes = {(parameters[i] if i < len(parameters) else f"x{i}"): s for i, s in enumerate(shapes)}
+    return {k: tuple(d if isinstance(d, int) and d >= 0 else None for d in shape) for k, shape in input_shapes.items()}
+
+
+def _drawn(shapes: Mapping[str, tuple[int | None, ...]]) -> tuple[torch.Tensor, ...]:
+    """Normal random tensors; an open batch is 2, any other open size 64."""
+    draw = torch.Generator().manual_seed(0)
+    sizes = (tuple((2 if i == 0 else 64) if d is None else d for i, d in enumerate(s)) for s in shapes.values())
+    return tuple(torch.randn(s, generator=draw) for s in sizes)
+
+
+def _arguments(model: torch.nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments: a tuple is positional, a dict by parameter name is keywords, else one argument."""
+    example = pytree.tree_map(lambda a: from_numpy(a) if isinstance(a, np.ndarray) else a, example)
+    if isinstance(example, dict) and set(example) <= set(inspect.signature(model.forward).parameters):
+        return (), dict(example)
+    return (tuple(example) if isinstance(example, tuple | list) else (example,)), {}
+
+
+class _Function(torch.nn.Module):
+    """A function that carries a name while a graph module is exported."""
+
+    def __init__(self, function: Callable[..., Any]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+def named(model: torch.nn.Module) -> torch.nn.Module:
+    """An fx graph module whose functions keep their value's name through torch.export; other models as they are."""
+    if not isinstance(model, torch.fx.GraphModule):
+        return model
+    graph = torch.fx.Graph()
+    graph.output(graph.graph_copy(model.graph, {}))
+    root = torch.nn.Module()
+    root.__dict__.update({k: v for k, v in model.__dict__.items() if k in ("_parameters", "_buffers", "training")})
+    root._modules = {**model._modules, FUNCTIONS: torch.nn.Module()}
+    root._non_persistent_buffers_set = set(model._non_persistent_buffers_set)
+    for node in graph.nodes:
+        if node.op in ("call_function", "call_method") and node.target is not operator.getitem:
+            function = node.target if node.op == "call_function" else _method(node.target)
+            root._modules[FUNCTIONS].add_module(node.name, _Function(function))
+            node.op, node.target = "call_module", f"{FUNCTIONS}.{node.name}"
+    return torch.fx.GraphModule(root, graph)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda self, *args, **kwargs: getattr(self, name)(*args, **kwargs)
+
+

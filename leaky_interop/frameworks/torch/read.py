@@ -1,0 +1,271 @@
+"""Reads PyTorch: any module or exported program becomes a graph.
+
+Models are read through `torch.export`; the exported graph is taken as it is, in-place forms get their functional
+meaning, and only a graph that really mutates an aliased tensor is sent through torch's own functionalisation.
+Dimensions that torch keeps symbolic stay symbolic (`sizes`); torch's own arithmetic on them is read, not traced.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from ... import names
+from ...errors import Refused
+from ...graph import Anchor, Graph, Parameter, Value
+from ...op import importer_of
+from ...sizes import Dim, Size, floor_divide, maximum, minimum, symbol
+from ..base import Call, Importing, output_names
+from .arrays import numpy_dtype, to_numpy
+from .export import FUNCTIONS, export
+from .run import Program
+
+FRAMEWORK = "torch"
+
+
+def load(
+    model: Any, *, example: Any = None, input_shapes: Any = None, static_batch: bool = False, dynamic_batch: bool = False
+) -> Graph:
+    """The graph of a module (exported with `example`) or of an ExportedProgram."""
+    if isinstance(model, torch.export.ExportedProgram):
+        program = model
+    else:
+        program = export(model, example, input_shapes, static_batch)
+    if _mutates_aliases(program):
+        program = program.run_decompositions({})
+    return _Reader(program, describe(model)).read()
+
+
+def _mutates_aliases(program: Any) -> bool:
+    """Whether an in-place call changes a tensor that something else also sees (a view, an input, a buffer)."""
+    for node in program.graph.nodes:
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        written = [a for a, spec in zip(node.args, node.target._schema.arguments, strict=False) if spec.is_write]
+        for changed in written:
+            if not isinstance(changed, torch.fx.Node):
+                continue
+            if changed.op == "placeholder" or _is_view(changed) or any(_is_view(u) for u in changed.users):
+                return True
+    return False
+
+
+def _is_view(node: torch.fx.Node) -> bool:
+    if node.target is operator.getitem:
+        return _is_view(node.args[0])  # type: ignore[arg-type]
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    return any(a.alias_info is not None and not a.is_write for a in node.target._schema.arguments)
+
+
+class _Reader:
+    """Walks one exported program."""
+
+    def __init__(self, program: Any, description: str):
+        self.program = program
+        self.importing = Importing(FRAMEWORK, description)
+        self.graph = self.importing.graph
+        self.env: dict[torch.fx.Node, Any] = {}
+        self.symbols: dict[str, Size] = {}
+        self.roots: dict[Any, Any] = {}
+
+    def read(self) -> Graph:
+        from torch.export.graph_signature import InputKind
+
+        specs = self.program.graph_signature.input_specs
+        placeholders = [n for n in self.program.graph.nodes if n.op == "placeholder"]
+        users = [n for n, s in zip(placeholders, specs, strict=True) if s.kind == InputKind.USER_INPUT]
+        self.name_symbols(users)
+        for node, spec in zip(placeholders, specs, strict=True):
+            if spec.kind == InputKind.USER_INPUT:
+                self.env[node] = self.user_input(node)
+            elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
+                self.env[node] = self.graph.parameter(self.parameter(spec, InputKind))
+            else:
+                raise Refused(f"the exported program takes {spec.kind} {spec.arg.name!r}", why="only tensors convert")
+        for node in self.program.graph.nodes:
+            if node.op == "call_function":
+                self.visit(node)
+        graph = self.graph
+        results = list(next(n for n in self.program.graph.nodes if n.op == "output").args[0])
+        self.importing.check()
+        graph.outputs = [self.value(r) for r in results]
+        
+        spec = self.program.call_spec.out_spec
+        graph.structure = pytree.tree_unflatten(range(len(results)), spec) if spec.num_leaves == len(results) else None
+        graph.output_names = output_names(graph.structure, len(results))
+        graph.program = Program(self.program)
+        return self.importing.finish()
+
+    # inputs
+
+    def name_symbols(self, users: Sequence[torch.fx.Node]) -> None:
+        """The symbol of the first input's axis 0 is the batch; others are named after the first place they stand."""
+        for node in users:
+            for axis, dim in enumerate(getattr(node.meta["val"], "shape", ())):
+                if isinstance(dim, torch.SymInt) and dim.node.expr.is_Symbol and str(dim.node.expr) not in self.symbols:
+                    name = "batch" if axis == 0 and "batch" not in map(str, self.symbols.values()) else f"{node.name}_{axis}"
+                    self.symbols[str(dim.node.expr)] = symbol(name)
+
+    def user_input(self, node: torch.fx.Node) -> Value:
+        fake = node.meta["val"]
+        if not isinstance(fake, torch.Tensor):
+            raise Refused(f"input {node.name!r} is a {type(fake).__name__}", why="only tensors are inputs of a network")
+        value = self.graph.input(node.name, self.shape(fake), numpy_dtype(fake.dtype))
+        value.anchor = Anchor(node.name)
+        return value
+
+    def parameter(self, spec: Any, kinds: Any) -> Parameter:
+        state = self.program.constants if spec.kind == kinds.CONSTANT_TENSOR else self.program.state_dict
+        tensor = state[spec.target] if spec.target in state else self.program.constants[spec.target]
+        constant = spec.kind == kinds.CONSTANT_TENSOR or (spec.kind == kinds.BUFFER and not spec.persistent)
+        key = (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype) if tensor.numel() else id(tensor)
+        root = self.roots.setdefault(key, tensor)
+        return Parameter(
+            name="" if constant else names.decode(FRAMEWORK, spec.target),
+            shape=tuple(tensor.shape),
+            dtype=numpy_dtype(tensor.dtype),
+            read=lambda: to_numpy(tensor),
+            root=root,
+            trainable=spec.kind == kinds.PARAMETER and tensor.requires_grad,
+        )
+
+    # calls
+
+    def visit(self, node: torch.fx.Node) -> None:
+        fake = node.meta.get("val")
+        if isinstance(fake, torch.SymInt | torch.SymBool | torch.SymFloat | int | bool | float):
+            return  # torch's arithmetic on sizes: read where it is used
+        if node.target is operator.getitem:
+            source, index = node.args
+            made = self.env.get(source)  # type: ignore[arg-type]
+            self.env[node] = None if made is None else made[index]  # type: ignore[index]
+            return
+        if str(node.target).startswith(("aten._assert", "aten.sym_constrain", "<built-in")):
+            return
+        self.call(node, str(node.target), node.target, node.args, node.kwargs)
+
+    def call(self, node: torch.fx.Node, native: str, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        where = f"torch {native} {node.name!r}" + (f" in {module!r}" if (module := _module(node)) else "")
+        schema = target._schema
+        importer = importer_of(FRAMEWORK, native) or (importer_of(FRAMEWORK, _functional(native)) if _in_place(schema) else None)
+        if importer is None:
+            self.importing.unsupported(native, where)
+            self.env[node] = None
+            return
+        given = {a.name: v for a, v in zip(schema.arguments, args, strict=False)} | dict(kwargs)
+        operands = [self.argument(given.get(a.name, a.default_value)) for a in schema.arguments]
+        if self.importing.missing and _lacks(given.values(), self.env):
+            self.env[node] = None  # an earlier call is unsupported: go on only to list the others
+            return
+        left_out = [a.name for a in schema.arguments if a.name not in given]
+        fakes = node.meta["val"] if isinstance(node.meta["val"], tuple | list) else [node.meta["val"]]
+        several = isinstance(node.meta["val"], tuple | list)
+        results = self.importing.call(
+            importer,
+            Call(target, self.graph, left_out=left_out),
+            operands,
+            name=_name(node),
+            source=where,
+            left_out=left_out,
+            claims=[(self.shape(f), numpy_dtype(f.dtype)) if isinstance(f, torch.Tensor) else None for f in fakes],
+            keys=[f"{node.name}:{i}" for i in range(len(fakes))] if several else [node.name],
+        )
+        self.env[node] = results if several else results[0]
+        for changed, spec in zip(args, schema.arguments, strict=False):
+            if spec.is_write and isinstance(changed, torch.fx.Node):
+                self.env[changed] = self.env[node]  # whoever reads the old name from here on sees the new numbers
+
+    def argument(self, value: Any) -> Any:
+        """A native argument as importers read it: Values, plain numbers, sizes, numpy dtypes."""
+        if isinstance(value, torch.fx.Node):
+            fake = value.meta.get("val")
+            return self.size(fake) if isinstance(fake, torch.SymInt | int) and not isinstance(fake, bool) else self.env.get(value)
+        if isinstance(value, list | tuple):
+            return tuple(self.argument(v) for v in value)
+        if isinstance(value, torch.SymInt):
+            return self.size(value)
+        return numpy_dtype(value) if isinstance(value, torch.dtype) else value
+
+    def value(self, result: Any) -> Value:
+        if isinstance(result, torch.fx.Node) and isinstance(self.env.get(result), Value):
+            return self.env[result]
+        content = self.argument(result)
+        return self.graph.of_sizes(content)
+
+    def shape(self, fake: torch.Tensor) -> tuple[Dim, ...]:
+        return tuple(self.size(d) for d in fake.shape)
+
+    def size(self, dim: Any) -> Dim:
+        return _from_sympy(dim.node.expr, self.symbols) if isinstance(dim, torch.SymInt) else int(dim)
+
+
+def _from_sympy(expression: Any, known: Mapping[str, Size]) -> Dim:
+    """A size from torch's symbolic expression."""
+    if expression.is_Integer:
+        return int(expression)
+    if expression.is_Symbol:
+        return known.get(str(expression), symbol(str(expression)))
+    args = [_from_sympy(a, known) for a in expression.args]
+    kind = type(expression).__name__
+    if kind in ("Add", "Mul", "Max", "Min"):
+        combine = {"Add": operator.add, "Mul": operator.mul, "Max": maximum, "Min": minimum}[kind]
+        total = args[0]
+        for term in args[1:]:
+            total = combine(total, term)
+        return total
+    if kind == "Pow" and isinstance(args[1], int) and args[1] > 0:
+        total = args[0]
+        for _ in range(args[1] - 1):
+            total = total * args[0]
+        return total
+    if kind in ("FloorDiv", "CleanDiv", "IntTrueDiv"):
+        return floor_divide(args[0], args[1])
+    if kind in ("Mod", "PythonMod"):
+        return args[0] - args[1] * floor_divide(args[0], args[1])
+    raise Refused(f"the size expression {expression}", why=f"{kind} of sizes is not supported", hint="Fix that dimension")
+
+
+def _lacks(arguments: Iterable[Any], env: Mapping[Any, Any]) -> bool:
+    found: list[Any] = []
+    torch.fx.node.map_arg(tuple(arguments), found.append)
+    return any(n in env and env[n] is None for n in found)
+
+
+def _in_place(schema: Any) -> bool:
+    return any(a.is_write for a in schema.arguments)
+
+
+def _functional(native: str) -> str:
+    """aten.relu_.default -> aten.relu.default."""
+    namespace, name, overload = native.split(".")
+    return f"{namespace}.{name.removesuffix('_')}.{overload}"
+
+
+def _module(node: torch.fx.Node) -> str:
+    """Path of the module a call was traced in."""
+    stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if not path.startswith("_empty")]
+    return stack[-1] if stack else ""
+
+
+def _name(node: torch.fx.Node) -> str:
+    """The canonical name of a call: its module's path where torch.nn made the module, otherwise path and function."""
+    stack = [entry for entry in (node.meta.get("nn_module_stack") or {}).values() if not entry[0].startswith("_empty")]
+    path, kind = stack[-1] if stack else ("", "")
+    if path.startswith(f"{FUNCTIONS}."):
+        return names.decode(FRAMEWORK, path.removeprefix(f"{FUNCTIONS}."))
+    if str(kind).startswith("torch.nn.modules."):
+        return names.decode(FRAMEWORK, path)
+    return names.decode(FRAMEWORK, f"{path}.{node.name}" if path else node.name)
+
+
+def describe(model: Any) -> str:
+    if isinstance(model, torch.export.ExportedProgram):
+        return f"torch ExportedProgram ({sum(t.numel() for t in model.state_dict.values()):,} parameters)"
+    return f"torch {type(model).__name__} ({sum(p.numel() for p in model.parameters()):,} parameters)"
+
+

@@ -1,0 +1,89 @@
+"""Runs PyTorch: a model as its owner would, or a program value by value."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from ...errors import RuntimeFailure
+from .arrays import from_numpy, to_numpy
+
+
+def owns(model: Any) -> bool:
+    """Whether a model is PyTorch's (asked after Keras, whose models are modules too on its torch backend)."""
+    return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
+
+
+class Program:
+    """Runs an exported program or a graph module value by value."""
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    def run(
+        self,
+        arrays: Sequence[np.ndarray],
+        watch: Callable[[Any, np.ndarray], None] | None = None,
+        *,
+        keys: Collection[Any] | None = None,
+        given: Mapping[Any, np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """Flat outputs. `watch(key, array)` sees each value in `keys` (all, if None); consumers read the `given` values."""
+        inputs = [from_numpy(a) for a in arrays]
+        if isinstance(self.model, torch.export.ExportedProgram):
+            module, specs = self.model.graph_module, self.model.graph_signature.input_specs
+            queue, state = iter(inputs), {**self.model.state_dict, **self.model.constants}
+            inputs = [state[s.target] if s.target is not None else next(queue) for s in specs]
+        else:
+            module = self.model
+        with torch.no_grad():
+            results = _Watched(module, watch, keys, given or {}).run(*inputs)
+        return _flat(results)
+
+
+class _Watched(torch.fx.Interpreter):
+    def __init__(self, module: torch.fx.GraphModule, watch: Any, keys: Any, given: Mapping[Any, np.ndarray]):
+        super().__init__(module)
+        self.watch, self.keys, self.given = watch, keys, given
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        result = super().run_node(n)
+        if (self.watch is None and not self.given) or n.op in ("output", "get_attr") or n.target is operator.getitem:
+            return result
+        if isinstance(result, tuple | list):
+            return type(result)(self.see(f"{n.name}:{i}", r) for i, r in enumerate(result))
+        return self.see(n.name, result)
+
+    def see(self, key: str, result: Any) -> Any:
+        if not isinstance(result, torch.Tensor):
+            return result
+        if self.watch is not None and (self.keys is None or key in self.keys):
+            self.watch(key, to_numpy(result).copy())  # an in-place call further on would change it
+        return from_numpy(self.given[key]) if key in self.given else result
+
+
+def run(model: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Outputs of the model itself, flat, in evaluation mode."""
+    if isinstance(model, torch.export.ExportedProgram):
+        return Program(model).run(arrays)
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            return _flat(model.eval()(*(from_numpy(a) for a in arrays)))
+    except RuntimeError as error:
+        raise RuntimeFailure(f"torch could not run {type(model).__name__}", why=str(error).partition("\n")[0]) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _flat(results: Any) -> list[np.ndarray]:
+
+    return [to_numpy(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor)]
+
+

@@ -1,0 +1,171 @@
+"""Writes PyTorch: a graph becomes an fx graph module of native named modules, whose code reads well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.fx.proxy import GraphAppendingTracer, Proxy
+
+from ... import names
+from ...graph import Graph, Parameter, Value
+from ...sizes import Dim, Size, fold, symbol
+from ..base import Builder, arrange
+from .arrays import from_numpy, torch_dtype
+
+FRAMEWORK = "torch"
+
+
+def build(graph: Graph) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
+    """A graph module, and which fx value computes each canonical value (by id)."""
+    builder = TorchBuilder(graph)
+    with torch.device("meta"):  # modules are created without numbers; `place` brings them
+        builder.export()
+    return builder.finish()
+
+
+class TorchBuilder(Builder):
+    """`torch` as exporters see it: the module, and `place`, `tensor`, `size`."""
+
+    framework = FRAMEWORK
+
+    def __init__(self, graph: Graph):
+        super().__init__(graph, torch)
+        self.root = torch.nn.Module()
+        self.fx = torch.fx.Graph()
+        self.tracer = GraphAppendingTracer(self.fx)
+        self.unique = names.Unique()
+        self.tied: dict[Any, torch.nn.Parameter] = {}
+        self.placed: dict[str, tuple[torch.nn.Module, Any]] = {}
+        for value in graph.inputs:
+            self.made[id(value)] = Proxy(self.fx.placeholder(self.unique(names.identifier(value.name))), self.tracer)
+        self.sources = {
+            str(dim): (value, axis)
+            for value in reversed(graph.inputs)
+            for axis, dim in reversed(list(enumerate(value.shape)))
+            if isinstance(dim, Size) and dim == symbol(str(dim))
+        }
+
+    def place(self, module: torch.nn.Module, **weights: Value | None) -> Callable[..., Proxy]:
+        """Put a native module under the node's name, its parameters and buffers filled from weights."""
+        held = {key: value.const.identity for key, value in weights.items() if value is not None and value.const}
+        signature = (repr(module), tuple(sorted(held.items())))
+        path = self.path(signature)
+        if path not in self.placed:
+            for key, value in weights.items():
+                if value is not None:
+                    self.fill(module, key, value)
+            for key, buffer in module.named_buffers():
+                if buffer.is_meta:  # counters such as num_batches_tracked
+                    module.register_buffer(key, torch.zeros(buffer.shape, dtype=buffer.dtype, device="cpu"))
+            left = [k for k, t in module.state_dict().items() if t.is_meta]
+            assert not left, f"{type(module).__name__} {path}: no numbers for {left}"
+            _add_submodule(self.root, path, module)
+            self.placed[path] = (module, signature)
+        return lambda *args, **kwargs: self.call_module(path, args, kwargs)
+
+    def path(self, signature: Any) -> str:
+        """Where the node's module stands; a second call of a shared layer finds the first one's module."""
+        base = names.encode(FRAMEWORK, self.node.name or "layer")
+        path, count = base, 0
+        while path in self.placed and self.placed[path][1] != signature:
+            count += 1
+            path = f"{base}_{count}"
+        return path
+
+    def fill(self, module: torch.nn.Module, key: str, value: Value) -> None:
+        parameter = value.const
+        assert parameter is not None
+        if key in dict(module.named_buffers(recurse=False)):
+            module.register_buffer(key, from_numpy(parameter.array()))
+        else:
+            module.register_parameter(key, self.native_parameter(parameter))
+
+    def native_parameter(self, parameter: Parameter) -> torch.nn.Parameter:
+        """One nn.Parameter for each weight: tied weights stay tied."""
+        if parameter.identity not in self.tied or not parameter.name:
+            tensor = from_numpy(parameter.array())
+            self.tied[parameter.identity] = torch.nn.Parameter(tensor, requires_grad=parameter.trainable)
+        return self.tied[parameter.identity]
+
+    def call_module(self, path: str, args: Any, kwargs: Any) -> Proxy:
+        arguments = torch.fx.node.map_aggregate((args, kwargs), lambda a: a.node if isinstance(a, Proxy) else a)
+        return Proxy(self.fx.call_module(path, *arguments), self.tracer)
+
+    def held(self, value: Value) -> Proxy:
+        """A weight as a parameter of the root, a constant as a buffer that is not saved."""
+        parameter = value.const
+        assert parameter is not None
+        path = names.encode(FRAMEWORK, parameter.name) if parameter.name else f"constant_{len(self.made)}"
+        owner, _, key = path.rpartition(".")
+        module = _add_submodule(self.root, owner, torch.nn.Module()) if owner else self.root
+        if not hasattr(module, key):
+            if parameter.name:
+                module.register_parameter(key, self.native_parameter(parameter))
+            else:
+                module.register_buffer(key, from_numpy(parameter.array()), persistent=False)
+        return Proxy(self.fx.get_attr(path), self.tracer)
+
+    def size(self, dim: Dim) -> Any:
+        """A size as torch computes it from the inputs: an int where it is known."""
+        if isinstance(dim, int):
+            return dim
+        return fold(dim, self.measured, lambda a, b: a // b, lambda a, b: torch.sym_max(a, b))
+
+    def measured(self, name: str) -> Any:
+        value, axis = self.sources[name]
+        key = ("size", name)
+        if key not in self.made:
+            self.made[key] = self.made[id(value)].size(axis)  # type: ignore[index]
+        return self.made[key]  # type: ignore[index]
+
+    def shape(self, dims: Iterable[Dim]) -> tuple[Any, ...]:
+        """A shape for reshape: one unknown size is -1, more are computed."""
+        dims = tuple(dims)
+        if sum(isinstance(d, Size) for d in dims) == 1:
+            return tuple(-1 if isinstance(d, Size) else d for d in dims)
+        return tuple(self.size(d) for d in dims)
+
+    def size_tensor(self, value: Value) -> Any:
+        assert value.sizes is not None
+        entries = [self.size(s) for s in value.sizes.reshape(-1)]
+        return torch.stack([torch.scalar_tensor(e, dtype=torch_dtype(value.dtype)) for e in entries]).reshape(value.shape)
+
+    def unpack(self, results: Proxy, count: int) -> tuple[Proxy, ...]:
+        """The parts of a call that returns several tensors."""
+        return tuple(results[i] for i in range(count))
+
+    def torch_dtype(self, dtype: Any) -> torch.dtype:
+        return torch_dtype(dtype)
+
+    def finished(self, value: Value, native: Any) -> Any:
+        if isinstance(native, Proxy) and native.node.op not in ("placeholder", "get_attr"):
+            native.node._rename(self.unique(names.identifier(value.name)))
+        return native
+
+    def finish(self) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
+
+        outputs = [self.tensor(v).node for v in self.graph.outputs]
+        structured = arrange(self.graph.structure, outputs)
+        self.fx.output(structured)
+        model = torch.fx.GraphModule(self.root, self.fx).eval()
+        model.graph.eliminate_dead_code()
+        model.recompile()
+        handles = {key: p.node.name for key, p in self.made.items() if isinstance(key, int) and isinstance(p, Proxy)}
+        return model, handles
+
+
+def _add_submodule(root: torch.nn.Module, path: str, module: torch.nn.Module) -> torch.nn.Module:
+    """Put a module at a dotted path, or find the one that stands there already when it is only a container."""
+    *parents, last = path.split(".")
+    for part in parents:
+        if part not in root._modules:
+            root.add_module(part, torch.nn.Module())
+        root = root._modules[part]  # type: ignore[assignment]
+    if last in root._modules and type(module) is torch.nn.Module:
+        return root._modules[last]  # type: ignore[return-value]
+    root.add_module(last, module)
+    return module
+
+

@@ -1,0 +1,488 @@
+"""The canonical graph: typed operators between channels-first values, weights as operands.
+
+A `Graph` is a list of `Node`s in execution order. A node applies one `Op` to `Value`s; a value is a graph input, the
+output of a node, or a constant, whose numbers live in a `Parameter`. `Graph.run` computes with the operators' numpy
+references: the oracle of the test suite. No framework is known here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .sizes import Dim, Shape, Size, agree, evaluate, symbol
+
+if TYPE_CHECKING:
+    from .op import Op
+
+Step = tuple[Any, ...]  # ("transpose", perm) | ("reshape", shape) | ("take", index, axis) | ("cast", dtype)
+
+
+def apply_steps(array: np.ndarray, steps: Iterable[Step], sizes: Mapping[str, int] | None = None) -> np.ndarray:
+    """A view of `array` after transposes, reshapes (sizes bound from `sizes`), gathers along an axis and casts."""
+    for kind, *rest in steps:
+        if kind == "transpose":
+            array = array.transpose(rest[0])
+        elif kind == "reshape":
+            array = array.reshape(evaluate(rest[0], sizes or {}))
+        elif kind == "take":
+            array = array.take(np.asarray(rest[0]), axis=rest[1])
+        else:
+            array = array.astype(rest[0])
+    return array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parameter:
+    """Numbers that a network holds: a weight (named, perhaps trainable) or a constant (no name).
+
+    The array stays where the source framework keeps it and is read on demand; `steps` lay a view over it, so a
+    transposed kernel is still the same, possibly shared, weight. `root` is the identity: two parameters with one root
+    are one weight.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[], np.ndarray]
+    root: Any
+    trainable: bool = False
+    steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def constant(cls, array: Any) -> Parameter:
+        """An unnamed constant."""
+        array = np.asarray(array)
+        return cls("", array.shape, array.dtype, lambda: array, array)
+
+    @property
+    def identity(self) -> tuple[int, tuple[Step, ...]]:
+        """What decides whether two parameters are the same numbers seen the same way."""
+        return id(self.root), self.steps
+
+    def array(self) -> np.ndarray:
+        """The numbers, in this view's layout; not to be written to."""
+        return apply_steps(self.read(), self.steps)
+
+    def _then(self, step: Step, shape: tuple[int, ...]) -> Parameter:
+        return dataclasses.replace(self, shape=shape, steps=_join(self.steps, step))
+
+    def transpose(self, *perm: int) -> Parameter:
+        """Axes in another order, as numpy's."""
+        return self._then(("transpose", perm), tuple(self.shape[p] for p in perm))
+
+    def reshape(self, *shape: int) -> Parameter:
+        """The same numbers in row-major order under another shape; one entry may be -1."""
+        known = int(np.prod([s for s in shape if s >= 0]))
+        full = tuple(int(np.prod(self.shape)) // max(known, 1) if s < 0 else s for s in shape)
+        return self if full == self.shape else self._then(("reshape", full), full)
+
+    def take(self, index: tuple[int, ...], axis: int) -> Parameter:
+        """The entries `index` along one axis."""
+        shape = (*self.shape[:axis], len(index), *self.shape[axis + 1 :])
+        return self._then(("take", index, axis), shape)
+
+    def __str__(self) -> str:
+        if self.name:
+            return f"{self.name}{'' if self.trainable else ' (frozen)'}"
+        if int(np.prod(self.shape)) <= 4:
+            return str(self.array().tolist())
+        return f"constant {self.dtype}{list(self.shape)}"
+
+
+def _join(steps: tuple[Step, ...], step: Step) -> tuple[Step, ...]:
+    """Append one step; transposes merge, and what undoes its predecessor disappears."""
+    if steps and step[0] == steps[-1][0] == "transpose":
+        perm = tuple(steps[-1][1][p] for p in step[1])
+        return steps[:-1] if perm == tuple(range(len(perm))) else (*steps[:-1], ("transpose", perm))
+    if steps and step[0] == steps[-1][0] == "take" and step[2] == steps[-1][2]:
+        index = tuple(steps[-1][1][i] for i in step[1])
+        return (*steps[:-1], ("take", index, step[2]))
+    if step[0] == "transpose" and step[1] == tuple(range(len(step[1]))):
+        return steps
+    return (*steps, step)
+
+
+@dataclasses.dataclass(frozen=True)
+class Anchor:
+    """Where the source computes a value: the key its program watches, and the view that makes the value of it."""
+
+    key: Any
+    steps: tuple[Step, ...] = ()
+
+    def then(self, *steps: Step) -> Anchor:
+        """The anchor of a value that is this one, seen through further steps."""
+        joined = self.steps
+        for step in steps:
+            joined = _join(joined, step)
+        return Anchor(self.key, joined)
+
+
+class Value:
+    """One array in the graph. Compared by identity."""
+
+    __slots__ = ("anchor", "const", "dtype", "graph", "index", "name", "node", "shape", "sizes")
+
+    def __init__(self, graph: Graph, name: str, shape: Shape, dtype: Any, const: Parameter | None = None):
+        self.graph = graph
+        self.name = name
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.const = const  # the numbers, where the value is a weight or a constant
+        self.sizes: np.ndarray | None = None  # symbolic content of a small integer value: shape arithmetic
+        self.anchor: Anchor | None = None
+        self.node: Node | None = None
+        self.index = 0
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def is_constant(self) -> bool:
+        """A constant without a name: it may be folded. A weight may not."""
+        return self.const is not None and not self.const.name
+
+    def array(self) -> np.ndarray:
+        """The numbers of a weight or constant."""
+        if self.const is None:
+            raise TypeError(f"{self} is computed when the network runs")
+        return self.const.array()
+
+    def content(self) -> tuple[Dim, ...] | Dim | None:
+        """An integer value's numbers where they are known before the run, sizes included; None where they are not."""
+        if self.is_constant:
+            return _plain(self.array())
+        return _plain(self.sizes) if self.sizes is not None else None
+
+    def transpose(self, *perm: int) -> Value:
+        """The value with its axes in another order: a view of a weight, a Transpose of anything else."""
+        from .ops.shape import Transpose
+
+        return self if perm == tuple(range(self.rank)) else Transpose(perm=perm)(self)
+
+    def reshape(self, *shape: Dim) -> Value:
+        """The value under another shape: a view of a weight, a Reshape of anything else."""
+        from .ops.shape import Reshape
+
+        return self if tuple(shape) == self.shape else Reshape(shape=tuple(shape))(self)
+
+    def cast(self, dtype: Any) -> Value:
+        """The value in another dtype."""
+        from .ops.shape import Cast
+
+        return self if np.dtype(dtype) == self.dtype else Cast(dtype=np.dtype(dtype).name)(self)
+
+    def __str__(self) -> str:
+        if self.const is not None:
+            return str(self.const)
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<{self}: {self.dtype}[{', '.join(map(str, self.shape))}]>"
+
+
+def _plain(content: Any) -> Any:
+    content = np.asarray(content).tolist()
+    return tuple(content) if isinstance(content, list) else content
+
+
+@dataclasses.dataclass(eq=False)
+class Node:
+    """One operator applied to values."""
+
+    op: Op
+    inputs: tuple[Value | None, ...]
+    outputs: tuple[Value, ...]
+    name: str = ""  # the source's layer, decoded: "encoder.conv1"
+    source: str = ""  # "keras Conv2D 'conv1'": every message points back here
+    left_out: frozenset[str] = frozenset()  # native arguments the source left to its framework's default
+
+    def __str__(self) -> str:
+        outs = ", ".join(o.name for o in self.outputs)
+        ins = ", ".join("-" if i is None else str(i) for i in self.inputs)
+        shape = "; ".join(f"{o.dtype}[{', '.join(map(str, o.shape))}]" for o in self.outputs)
+        return f"{outs:<28} = {self.op}({ins})  # {shape}" + (f", from {self.source}" if self.source else "")
+
+
+class Graph:
+    """Nodes in execution order, with named inputs and outputs.
+
+    `scope` and `source` are what the next emitted nodes are attributed to; engines set them call by call.
+    """
+
+    def __init__(self) -> None:
+        self.inputs: list[Value] = []
+        self.outputs: list[Value] = []
+        self.output_names: list[str] = []
+        self.nodes: list[Node] = []
+        self.framework = ""
+        self.description = ""
+        self.structure: Any = None  # the source's nesting of its outputs, for targets that can hold one
+        self.notes: list[str] = []  # what the user should know: dimensions that became static, and why
+        self.program: Any = None  # runs the source itself, value by value
+        self.source = ""
+        self.left_out: frozenset[str] = frozenset()
+        self._names: dict[str, int] = {}
+
+    def unique(self, name: str) -> str:
+        """`name`, or name_1, name_2 ... where it is taken."""
+        fresh = name
+        while fresh in self._names:
+            self._names[name] += 1
+            fresh = f"{name}_{self._names[name]}"
+        self._names[fresh] = 0
+        return fresh
+
+    def input(self, name: str, shape: Shape, dtype: Any) -> Value:
+        """A new graph input."""
+        value = Value(self, self.unique(name), shape, dtype)
+        self.inputs.append(value)
+        return value
+
+    def parameter(self, parameter: Parameter) -> Value:
+        """A weight or constant as an operand."""
+        return Value(self, parameter.name, parameter.shape, parameter.dtype, parameter)
+
+    def constant(self, array: Any, dtype: Any = None) -> Value:
+        """An unnamed constant."""
+        return self.parameter(Parameter.constant(np.asarray(array, dtype)))
+
+    def of_sizes(self, sizes: Any, dtype: Any = np.int64) -> Value:
+        """An integer value known as sizes: constant where all are plain ints."""
+        content = np.asarray(sizes, dtype=object)
+        if not any(isinstance(s, Size) for s in content.reshape(-1)):
+            return self.constant(content.astype(dtype))
+        value = Value(self, self.unique("sizes"), content.shape, dtype)
+        value.sizes = content
+        return value
+
+    def emit(self, op: Op, operands: Iterable[Any]) -> tuple[Value, ...]:
+        """Apply `op`: view a weight, fold constants and shape arithmetic, or append a node."""
+        first = next((o.dtype for o in operands if isinstance(o, Value)), None)
+        values = tuple(o if o is None or isinstance(o, Value) else self.constant(o, _scalar_dtype(o, first)) for o in operands)
+        if (view := op.view(*values)) is not None:
+            return (self.parameter(view),)
+        live = [v for v in values if v is not None]
+        if live and all(v.is_constant for v in live) and op.deterministic:
+            results = op.reference(*(v.array() if v is not None else None for v in values))
+            return tuple(self.constant(r) for r in (results if isinstance(results, tuple) else (results,)))
+        if op.symbolic and any(v.sizes is not None for v in live) and all(v.sizes is not None or v.is_constant for v in live):
+            contents = (None if v is None else v.sizes if v.sizes is not None else v.array().astype(object) for v in values)
+            return (self.of_sizes(op.reference(*contents), op.infer(*values)[0][1]),)
+        outputs = tuple(Value(self, "", shape, dtype) for shape, dtype in op.infer(*values))
+        node = Node(op, values, outputs, source=self.source, left_out=self.left_out)
+        for index, value in enumerate(outputs):
+            value.node, value.index = node, index
+        self.nodes.append(node)
+        return outputs
+
+    def run(self, *arrays: np.ndarray, watch: Callable[[Value, np.ndarray], Any] | None = None) -> list[np.ndarray]:
+        """Compute the outputs with the operators' numpy references.
+
+        Arrays are in the order and layout of `inputs`; `watch(value, array)` sees every value computed.
+        """
+        return interpret(self, arrays, watch=watch)
+
+    def parameters(self) -> list[Parameter]:
+        """Every named weight once, in the order of first use."""
+        found: dict[int, Parameter] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                if value is not None and value.const is not None and value.const.name:
+                    found.setdefault(id(value.const.root), value.const)
+        return list(found.values())
+
+    def __str__(self) -> str:
+        lines = [f"{self.description or 'graph'}", *(f"input  {v!r}" for v in self.inputs), *map(str, self.nodes)]
+        lines += [f"output {name} = {value!r}" for name, value in zip(self.output_names, self.outputs, strict=True)]
+        return "\n".join(lines)
+
+
+def bind(shapes: Iterable[Shape], arrays: Iterable[np.ndarray]) -> dict[str, int]:
+    """The value of every symbol that stands alone as a dimension of an input."""
+    sizes: dict[str, int] = {}
+    for shape, array in zip(shapes, arrays, strict=True):
+        for dim, size in zip(shape, np.shape(array), strict=True):
+            if isinstance(dim, Size) and dim == symbol(str(dim)):
+                sizes.setdefault(str(dim), size)
+    return sizes
+
+
+def interpret(
+    graph: Graph,
+    arrays: Iterable[np.ndarray],
+    *,
+    watch: Callable[[Value, np.ndarray], Any] | None = None,
+    dtype: Any = None,
+) -> list[np.ndarray]:
+    """Run a graph on numpy references. `dtype` replaces every floating dtype (float64 for the exact-enough run).
+
+    Raises ValueError where an array does not fit an input.
+    """
+    arrays = [np.asarray(a) for a in arrays]
+    for value, array in zip(graph.inputs, arrays, strict=True):
+        check_fits(value, array)
+    sizes = bind((v.shape for v in graph.inputs), arrays)
+    widen = (lambda a: a.astype(dtype) if dtype and a.dtype.kind in "fV" else a)
+    env = {id(v): widen(a) for v, a in zip(graph.inputs, arrays, strict=True)}
+    last = {id(v): i for i, n in enumerate(graph.nodes) for v in n.inputs if v is not None}
+    kept = {id(v) for v in graph.outputs}
+
+    def read(value: Value | None) -> np.ndarray | None:
+        if value is None:
+            return None
+        if value.const is not None:
+            return widen(value.const.array())
+        if value.sizes is not None and id(value) not in env:
+            return np.asarray(evaluate(value.sizes.tolist(), sizes), dtype=value.dtype)
+        return env[id(value)]
+
+    for position, node in enumerate(graph.nodes):
+        results = node.op.bound(sizes).reference(*(read(v) for v in node.inputs))
+        for value, array in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+            replaced = watch(value, array) if watch else None
+            env[id(value)] = array if replaced is None else replaced
+        for value in node.inputs:
+            if value is not None and last[id(value)] == position and id(value) not in kept:
+                env.pop(id(value), None)
+    return [read(v) for v in graph.outputs]  # type: ignore[misc]
+
+
+def check_fits(value: Value, array: np.ndarray) -> None:
+    """Raise ValueError where an array does not have an input's rank or fixed sizes."""
+    fits = array.ndim == value.rank and all(
+        isinstance(d, Size) or d == s for d, s in zip(value.shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(map(str, value.shape))
+        raise ValueError(f"input {value.name!r} takes shape ({wanted}), received {array.shape}")
+
+
+def _scalar_dtype(operand: Any, dtype: np.dtype | None) -> Any:
+    """A bare Python number takes the dtype of the value beside it, as every framework does."""
+    return dtype if isinstance(operand, int | float) and not isinstance(operand, bool) else None
+
+
+def claim(value: Value, shape: Iterable[Dim | None], dtype: Any, where: str) -> None:
+    """Check what an importer produced against what the source says of it; None is a size the source does not know."""
+    stated = tuple(shape)
+    fits = len(stated) == value.rank and all(s is None or agree(v, s) for v, s in zip(value.shape, stated, strict=True))
+    if not fits or np.dtype(dtype) != value.dtype:
+        raise AssertionError(
+            f"{where}: the adapter yields {value.dtype}[{', '.join(map(str, value.shape))}], "
+            f"the source computes {np.dtype(dtype)}[{', '.join(map(str, stated))}]"
+        )
+
+
+class Rewrite:
+    """A new graph in the making out of an old one: the base of every pass.
+
+    Nodes are copied or replaced one by one; names, sources and anchors go along.
+    """
+
+    def __init__(self, old: Graph):
+        self.old = old
+        self.new = Graph()
+        for field in ("framework", "description", "structure", "program"):
+            setattr(self.new, field, getattr(old, field))
+        self.new.notes = list(old.notes)
+        self.new._names = dict(old._names)
+        self._made: dict[int, Value] = {}
+        for value in old.inputs:
+            self.input(value, value.shape)
+
+    def input(self, old: Value, shape: Shape) -> Value:
+        """Declare the new graph's counterpart of an input, under the same name."""
+        value = Value(self.new, old.name, shape, old.dtype)
+        value.anchor = old.anchor
+        self.new.inputs.append(value)
+        return self.put(old, value)
+
+    def put(self, old: Value, new: Value) -> Value:
+        """From now on `old` is `new`."""
+        self._made[id(old)] = new
+        return new
+
+    def get(self, old: Value | None) -> Value | None:
+        """The new counterpart of an old value."""
+        if old is None or id(old) in self._made:
+            return None if old is None else self._made[id(old)]
+        if old.const is not None:
+            return self.put(old, self.new.parameter(old.const))
+        if old.sizes is not None:
+            return self.put(old, self.new.of_sizes(old.sizes, old.dtype))
+        raise KeyError(f"{old!r} is used before it is computed")
+
+    def emit(self, like: Node, op: Op, operands: Iterable[Any], name: str | None = None) -> tuple[Value, ...]:
+        """Apply an operator in the new graph on behalf of an old node."""
+        count = len(self.new.nodes)
+        self.new.source, self.new.left_out = like.source, like.left_out
+        outputs = self.new.emit(op, tuple(operands))
+        for node in self.new.nodes[count:]:
+            node.name = like.name if name is None else name
+        return outputs
+
+    def copy(self, node: Node, op: Op | None = None, inputs: Iterable[Value | None] | None = None) -> tuple[Value, ...]:
+        """Take an old node over, its operator or its (new) inputs replaced, its outputs put in place of the old ones."""
+        operands = tuple(self.get(v) for v in node.inputs) if inputs is None else tuple(inputs)
+        outputs = self.emit(node, op or node.op, operands)
+        for old, new in zip(node.outputs, outputs, strict=True):
+            inherit(new, old)
+            self.put(old, new)
+        return outputs
+
+    def finish(self, outputs: Iterable[Value] | None = None) -> Graph:
+        """The new graph, its outputs set, its unused nodes removed."""
+        self.new.outputs = [self.get(v) for v in self.old.outputs] if outputs is None else list(outputs)  # type: ignore[misc]
+        self.new.output_names = list(self.old.output_names)
+        prune(self.new)
+        label(self.new)
+        return self.new
+
+
+def inherit(new: Value, old: Value, *steps: Step) -> None:
+    """Anchor a value where the one it replaces was; `steps` make the new numbers of the old."""
+    if new.const is None and new.anchor is None and old.anchor is not None:
+        new.anchor = old.anchor.then(*steps)
+
+
+def label(graph: Graph) -> None:
+    """Name every computed value after its node."""
+    graph._names = {value.name: 0 for value in graph.inputs}
+    for node in graph.nodes:
+        base = node.name or snake(type(node.op).__name__)
+        for index, value in enumerate(node.outputs):
+            value.name = graph.unique(base if len(node.outputs) == 1 else f"{base}:{index}")
+
+
+def snake(name: str) -> str:
+    """LeakyRelu -> leaky_relu."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def prune(graph: Graph) -> None:
+    """Remove nodes whose results nothing reads."""
+    needed = {id(v) for v in graph.outputs}
+    kept = []
+    for node in reversed(graph.nodes):
+        if any(id(v) in needed for v in node.outputs):
+            kept.append(node)
+            needed.update(id(v) for v in node.inputs if v is not None)
+    graph.nodes = kept[::-1]
+
+
+def consumers(graph: Graph) -> dict[int, list[Node]]:
+    """The nodes that read each value, by the value's id; a value that is a graph output has None among them."""
+    found: dict[int, list[Any]] = {}
+    for node in graph.nodes:
+        for value in node.inputs:
+            if value is not None:
+                found.setdefault(id(value), []).append(node)
+    for value in graph.outputs:
+        found.setdefault(id(value), []).append(None)
+    return found

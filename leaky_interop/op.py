@@ -1,0 +1,286 @@
+"""What an operator is, and the decorators that attach frameworks to it: all that an operator file needs.
+
+An operator file imports numpy and this module, nothing else. It defines frozen `Op` classes without defaults,
+importers (`@imports`) that turn one native call into ops, exporters (`@exports`) that write an op as ordinary code of
+the target framework, and cases (`case`) on which all of them are tested.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from .graph import Parameter, Value
+from .numeric import shortest
+from .sizes import Dim, Shape, Size, agree, ceil_divide, evaluate, maximum, product, symbols
+
+__all__ = [
+    "CASES", "Case", "Dim", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
+    "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "maximum", "op", "product", "shortest", "symbols",
+    "weight",
+]  # fmt: skip
+
+Perm = tuple[int, ...]
+T = TypeVar("T", bound="Op")
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """How an operator works when its data arrives permuted: `op(T(x), ...) == T'(moved(x, ...))`.
+
+    `inputs` holds, per operand, the permutation that operand arrives in (None: it is not affected); `outputs` the
+    permutation that each output then needs. A permuted operand of lower rank is broadcast to full rank first.
+    """
+
+    op: Op
+    inputs: tuple[Perm | None, ...]
+    outputs: tuple[Perm | None, ...]
+
+
+class Op:
+    """Base of every canonical operator: what it computes, on channels-first arrays. Axes are non-negative.
+
+    Subclasses are frozen dataclasses made by `@op`; none of their fields has a default, because frameworks disagree
+    about defaults: an importer writes down every value.
+    """
+
+    tolerance: ClassVar[str] = "rounding"  # "exact" | "rounding" | "sum": see verify
+    deterministic: ClassVar[bool] = True
+    weights: ClassVar[tuple[int, ...]] = ()  # operands that a native module may hold: exporters get the Value itself
+    scalars: ClassVar[bool] = False  # exporters take a constant of rank 0 as a Python number
+    symbolic: ClassVar[bool] = False  # the reference also computes on object arrays of sizes: shape arithmetic
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        """Shape and dtype of each output. The default: those of the first input."""
+        return [(inputs[0].shape, inputs[0].dtype)]  # type: ignore[union-attr]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        """The definition, in plain numpy."""
+        raise NotImplementedError(f"{type(self).__name__} has no reference")
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        """The same job on permuted data. None, the default, means that data must arrive unpermuted: always safe."""
+        return None
+
+    def view(self, *inputs: Value | None) -> Parameter | None:
+        """The result as a view of a weight, where the operator only moves the numbers of one."""
+        return None
+
+    def terms(self, *arrays: np.ndarray) -> tuple[Any, np.ndarray]:
+        """For tolerance "sum": the number of terms of each sum, and the sum of their absolute values."""
+        absolute = (None if a is None else np.abs(a) for a in arrays)
+        return self.length(*arrays), self.reference(*absolute)  # type: ignore[arg-type,return-value]
+
+    def length(self, *arrays: np.ndarray) -> int:
+        """For tolerance "sum": how many terms each output adds up."""
+        raise NotImplementedError(f"{type(self).__name__} is a sum and must say of how many terms")
+
+    def bound(self: T, sizes: Mapping[str, int]) -> T:
+        """The operator with every symbolic size replaced by its value."""
+        changed = {}
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if symbols(value):
+                changed[field.name] = evaluate(value, sizes)
+        return dataclasses.replace(self, **changed) if changed else self  # type: ignore[type-var]
+
+    def matches(self, other: Op) -> bool:
+        """Equal, with floats compared as the 32-bit values that ONNX can store and sizes by value."""
+        if type(self) is not type(other):
+            return False
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self))  # type: ignore[arg-type]
+        return all(_same(a, b) for a, b in pairs)
+
+    def __call__(self, *operands: Any) -> Any:
+        """Apply to values while importing; one result alone, several as a tuple."""
+        graph = next(o.graph for o in operands if isinstance(o, Value))
+        outputs = graph.emit(self, operands)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def __str__(self) -> str:
+        fields = ", ".join(f"{f.name}={_text(getattr(self, f.name))}" for f in dataclasses.fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({fields})" if fields else type(self).__name__
+
+
+def op(cls: type[T]) -> type[T]:
+    """Freeze an operator class; a field with a default is an error."""
+    cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    cls.__str__ = Op.__str__  # type: ignore[method-assign]
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING:
+            raise TypeError(f"{cls.__name__}.{field.name} has a default; importers must write every value down")
+    return cls
+
+
+class Pointwise(Op):
+    """An operator on elements that stand at the same place, with numpy broadcasting between its operands."""
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        live = [v for v in inputs if v is not None]
+        kinds = {v.dtype for v in live}
+        if len(kinds) > 1:
+            raise TypeError(f"{self} takes operands of one dtype, received {sorted(map(str, kinds))}: cast in the importer")
+        return [(broadcast(*(v.shape for v in live)), live[0].dtype)]
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        return Moved(self, (perm,) * len(inputs), (perm,))
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The shape that several shapes broadcast to, numpy's rule; a symbolic size is taken to be the larger."""
+    rank = max(map(len, shapes))
+    result: list[Dim] = []
+    for dims in zip(*((1,) * (rank - len(s)) + tuple(s) for s in shapes), strict=True):
+        live = [d for d in dims if d != 1]
+        fixed = [d for d in live if isinstance(d, int)]
+        if len(set(fixed)) > 1 or (not fixed and live and not all(agree(live[0], d) for d in live)):
+            raise ValueError(f"shapes {', '.join(map(str, shapes))} do not broadcast")
+        result.append(fixed[0] if fixed else live[0] if live else 1)
+    return tuple(result)
+
+
+# --- attaching frameworks ---------------------------------------------------------------------------------------------
+
+IMPORTERS: dict[tuple[str, str], list[tuple[int, Callable]]] = {}  # newest first: (since, importer)
+EXPORTERS: dict[tuple[str, type[Op]], Callable] = {}
+CHANNELS_LAST: set[Callable] = set()  # adapters of frameworks that keep channels last
+F = TypeVar("F", bound=Callable)
+
+
+def imports(framework: str, *native: str, since: int = 1, channels_last: bool = False) -> Callable[[F], F]:
+    """Register an importer for native operators, named by the exact string the framework prints.
+
+    since: first opset (ONNX) whose meaning the importer reads. channels_last: the native operator follows its
+    framework's `data_format`; the engine then hands over channels-first data and turns the results back.
+    """
+
+    def register(importer: F) -> F:
+        for name in native:
+            versions = IMPORTERS.setdefault((framework, name), [])
+            if any(version == since for version, _ in versions):
+                raise ValueError(f"{framework} {name} (since {since}) is imported twice: {importer.__name__} is the second")
+            versions.append((since, importer))
+            versions.sort(key=lambda v: -v[0])
+        if channels_last:
+            CHANNELS_LAST.add(importer)
+        return importer
+
+    return register
+
+
+def exports(framework: str, kind: type[Op], *, channels_last: bool = False) -> Callable[[F], F]:
+    """Register the exporter of an operator. channels_last: it writes an operator that wants channels-last data."""
+
+    def register(exporter: F) -> F:
+        if (framework, kind) in EXPORTERS:
+            raise ValueError(f"{framework} already exports {kind.__name__} by {EXPORTERS[framework, kind].__name__}")
+        EXPORTERS[framework, kind] = exporter
+        if channels_last:
+            CHANNELS_LAST.add(exporter)
+        return exporter
+
+    return register
+
+
+def importer_of(framework: str, native: str, version: int = 1_000_000) -> Callable | None:
+    """The importer that reads `native` as of a version: the newest not newer than asked."""
+    return next((fn for since, fn in IMPORTERS.get((framework, native), ()) if since <= version), None)
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Operand:
+    """One operand of a case: a shape to draw, or numbers as they are."""
+
+    shape: tuple[int, ...] = ()
+    kind: str = "input"  # "input" | "weight" | "constant"
+    dtype: str = "float32"
+    low: float | None = None  # uniform in [low, high) instead of normal; integers always
+    high: float | None = None
+    numbers: Any = None
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Seeded random numbers of this operand's shape and dtype."""
+        from .numeric import dtype
+
+        kind = dtype(self.dtype)
+        if self.numbers is not None:
+            return np.asarray(self.numbers, kind)
+        if kind == bool:
+            return rng.random(self.shape) < 0.5
+        if kind.kind in "iu":
+            return rng.integers(int(self.low or 0), int(5 if self.high is None else self.high), self.shape).astype(kind)
+        if self.low is not None and self.high is not None:
+            return rng.uniform(self.low, self.high, self.shape).astype(kind)
+        return (rng.standard_normal(self.shape) * (0.4 if self.kind == "weight" else 1.5)).astype(kind)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One configuration of one operator, tested through every framework."""
+
+    name: str
+    op: Op
+    operands: tuple[Operand | None, ...]
+    refused: Mapping[str, str]  # framework -> why it cannot say this exactly
+    refused_computed: Mapping[str, str]  # framework -> why it cannot, where the weights are computed
+    composed: Mapping[str, str]  # framework -> as what it comes back, where no native form says it as one operator
+
+    def arrays(self, seed: int = 0) -> list[np.ndarray | None]:
+        """Seeded numbers for every operand."""
+        rng = np.random.default_rng(seed)
+        return [None if o is None else o.draw(rng) for o in self.operands]
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(
+    name: str,
+    op: Op,
+    *operands: Any,
+    refused: Mapping[str, str] | None = None,
+    refused_computed: Mapping[str, str] | None = None,
+    composed: Mapping[str, str] | None = None,
+) -> None:
+    """Declare a case "op/what_is_special". Operands are shapes of float32 inputs, `Operand`s, or None.
+
+    refused, refused_computed, composed: by framework, the reason why it must be refused (with weights; with computed
+    weights), or in which other operators it comes back.
+    """
+    if name in CASES:
+        raise ValueError(f"case {name} is declared twice")
+    made = tuple(Operand(o) if isinstance(o, tuple) else o for o in operands)
+    CASES[name] = Case(name, op, made, dict(refused or {}), dict(refused_computed or {}), dict(composed or {}))
+
+
+def weight(*shape: int, dtype: str = "float32", low: float | None = None, high: float | None = None) -> Operand:
+    """A weight of a case: tested as a Parameter and again as a computed operand."""
+    return Operand(shape, "weight", dtype, low, high)
+
+
+def constant(numbers: Any, dtype: str = "float32") -> Operand:
+    """Fixed numbers of a case."""
+    array = np.asarray(numbers, dtype)
+    return Operand(array.shape, "constant", dtype, numbers=numbers)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or np.float32(a) == np.float32(b) or (a != a and b != b)
+    if isinstance(a, Op) and isinstance(b, Op):
+        return a.matches(b)
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b or (isinstance(a, Size) or isinstance(b, Size)) and agree(a, b)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
+    return str(value) if isinstance(value, Size | Op) else repr(value)
