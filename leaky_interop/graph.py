@@ -222,6 +222,8 @@ class Graph:
         self.nodes: list[Node] = []
         self.framework = ""
         self.description = ""
+        self.input_perms: list[tuple[int, ...] | None] = []  # how a port's layout differs from the source's, where it does
+        self.output_perms: list[tuple[int, ...] | None] = []
         self.structure: Any = None  # the source's nesting of its outputs, for targets that can hold one
         self.notes: list[str] = []  # what the user should know: dimensions that became static, and why
         self.program: Any = None  # runs the source itself, value by value
@@ -301,6 +303,19 @@ class Graph:
         lines = [f"{self.description or 'graph'}", *(f"input  {v!r}" for v in self.inputs), *map(str, self.nodes)]
         lines += [f"output {name} = {value!r}" for name, value in zip(self.output_names, self.outputs, strict=True)]
         return "\n".join(lines)
+
+
+def invert_steps(steps: Iterable[Step]) -> tuple[Step, ...] | None:
+    """The steps that undo transposes and reorderings; None where a reshape or cast cannot be undone from here."""
+    undone: list[Step] = []
+    for kind, *rest in steps:
+        if kind == "transpose":
+            undone.insert(0, ("transpose", tuple(int(i) for i in np.argsort(rest[0]))))
+        elif kind == "take":
+            undone.insert(0, ("take", tuple(int(i) for i in np.argsort(rest[0])), rest[1]))
+        else:
+            return None
+    return tuple(undone)
 
 
 def bind(shapes: Iterable[Shape], arrays: Iterable[np.ndarray]) -> dict[str, int]:
@@ -388,7 +403,7 @@ class Rewrite:
     def __init__(self, old: Graph):
         self.old = old
         self.new = Graph()
-        for field in ("framework", "description", "structure", "program"):
+        for field in ("framework", "description", "structure", "program", "input_perms", "output_perms"):
             setattr(self.new, field, getattr(old, field))
         self.new.notes = list(old.notes)
         self.new._names = dict(old._names)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Graph, Node, Rewrite, Value, inherit
+from .graph import Graph, Node, Rewrite, Value, consumers, inherit
 from .op import Moved, Op, Perm, op
 from .ops.shape import Reshape, Transpose
 from .sizes import Shape
@@ -49,6 +49,18 @@ class ChannelsLast(Op):
     """An operator on data whose channels stand last; its fields, kernels and pads stay as in the canonical form."""
 
     op: Op
+
+    @property
+    def tolerance(self) -> str:  # type: ignore[override]
+        return self.op.tolerance
+
+    def terms(self, *arrays: np.ndarray) -> tuple[Any, np.ndarray]:
+        length, magnitude = self.op.terms(arrays[0].transpose(to_first(arrays[0].ndim)), *arrays[1:])
+        return length, magnitude.transpose(to_last(magnitude.ndim))
+
+    def readings(self, *arrays: Any) -> Any:
+        found = self.op.readings(arrays[0].transpose(to_first(arrays[0].ndim)), *arrays[1:])
+        return {name: array.transpose(to_last(array.ndim)) for name, array in found.items()}
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         return [(_permuted(s, to_last(len(s))), d) for s, d in self.op.infer(self.first(inputs[0]), *inputs[1:])]
@@ -183,8 +195,6 @@ class _Settle:
 
 def native_ports(graph: Graph) -> Graph:
     """Drop transposes that stand directly at an input or output: the target gets its own layout there."""
-    from .graph import consumers
-
     users = consumers(graph)
     perms: dict[int, Perm] = {}
     for value in graph.inputs:
@@ -195,26 +205,22 @@ def native_ports(graph: Graph) -> Graph:
     for old, new in zip(graph.inputs, rewrite.new.inputs, strict=True):
         if id(old) in perms:
             new.shape = _permuted(old.shape, perms[id(old)])
-            inherit_port(new, old, perms[id(old)])
+            if old.anchor is not None:
+                new.anchor = old.anchor.then(("transpose", perms[id(old)]))
     for node in graph.nodes:
         if isinstance(node.op, Transpose) and node.inputs[0] is not None and id(node.inputs[0]) in perms:
             rewrite.put(node.outputs[0], rewrite.get(node.inputs[0]))  # type: ignore[arg-type]
         else:
             rewrite.copy(node)
-    outputs = []
+    outputs, output_perms = [], []
     for old in graph.outputs:
         node = old.node
-        if node is not None and isinstance(node.op, Transpose) and users[id(old)] == [None]:
-            outputs.append(rewrite.get(node.inputs[0]))
-        else:
-            outputs.append(rewrite.get(old))
+        turned = node is not None and isinstance(node.op, Transpose) and users[id(old)] == [None]
+        outputs.append(rewrite.get(node.inputs[0] if turned else old))  # type: ignore[union-attr]
+        output_perms.append(invert(node.op.perm) if turned else None)  # type: ignore[union-attr]
+    rewrite.new.input_perms = [perms.get(id(value)) for value in graph.inputs]
+    rewrite.new.output_perms = output_perms
     return rewrite.finish(outputs)
-
-
-def inherit_port(new: Value, old: Value, perm: Perm) -> None:
-    """Anchor an input that takes another layout than the source's."""
-    if old.anchor is not None:
-        new.anchor = old.anchor.then(("transpose", perm))
 
 
 def transposes(graph: Graph) -> list[Node]:

@@ -49,8 +49,9 @@ def dtype(name: Any) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+        name = ml_dtypes.bfloat16
+    found: np.dtype[Any] = np.dtype(name)
+    return found
 
 
 def is_float(kind: Any) -> bool:
@@ -182,7 +183,8 @@ def network_limit(propagated: Any, distance: Any, scale: Any, kind: Any) -> Arra
     `scale`: the largest magnitude in the output.
     """
     measured = np.maximum(np.asarray(propagated, np.float64), NETWORK_FACTOR * np.asarray(distance, np.float64))
-    return np.maximum(measured, FLOOR_ULP * ulp(np.asarray(scale, np.float64), kind))
+    floor: Array = FLOOR_ULP * ulp(np.asarray(scale, np.float64), kind)
+    return np.maximum(measured, floor)
 
 
 def compare(expected: Any, received: Any, limit: Any) -> Error | str:

@@ -18,7 +18,7 @@ from .numeric import shortest
 from .sizes import Dim, Shape, Size, agree, ceil_divide, evaluate, maximum, product, symbols
 
 __all__ = [
-    "CASES", "Case", "Dim", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
+    "CASES", "Case", "Dim", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
     "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "maximum", "op", "product", "shortest", "symbols",
     "weight",
 ]  # fmt: skip
@@ -38,6 +38,17 @@ class Moved:
     op: Op
     inputs: tuple[Perm | None, ...]
     outputs: tuple[Perm | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """Axes with one order: permute the entries along each of `inputs` (operand -> axis) and those of the result move alike.
+
+    `output` is that axis of the result; None where it is summed away, so that the order no longer matters.
+    """
+
+    inputs: Mapping[int, int]
+    output: int | None
 
 
 class Op:
@@ -65,6 +76,10 @@ class Op:
         """The same job on permuted data. None, the default, means that data must arrive unpermuted: always safe."""
         return None
 
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        """The axes that carry one and the same order of features through this operator: see `Link`."""
+        return []
+
     def view(self, *inputs: Value | None) -> Parameter | None:
         """The result as a view of a weight, where the operator only moves the numbers of one."""
         return None
@@ -77,6 +92,10 @@ class Op:
     def length(self, *arrays: np.ndarray) -> int:
         """For tolerance "sum": how many terms each output adds up."""
         raise NotImplementedError(f"{type(self).__name__} is a sum and must say of how many terms")
+
+    def readings(self, *arrays: Any) -> Mapping[str, np.ndarray]:
+        """By name, the legal results where several are (a slope held in float32, or rounded to float16); usually none."""
+        return {}
 
     def bound(self: T, sizes: Mapping[str, int]) -> T:
         """The operator with every symbolic size replaced by its value."""
@@ -127,6 +146,14 @@ class Pointwise(Op):
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
         return Moved(self, (perm,) * len(inputs), (perm,))
+
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        rank = max(v.rank for v in inputs if v is not None)
+        found = []
+        for axis in range(rank):
+            places = {i: axis - (rank - v.rank) for i, v in enumerate(inputs) if v is not None}
+            found.append(Link({i: a for i, a in places.items() if a >= 0 and inputs[i].shape[a] != 1}, axis))  # type: ignore[union-attr]
+        return found
 
 
 def broadcast(*shapes: Shape) -> Shape:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Moved, Op, Perm, Shape, Value, case, exports, imports, op, shortest, weight
+from ..op import Link, Moved, Op, Perm, Shape, Value, case, exports, imports, op, shortest, weight
 from .math import Add, Mul
 
 
@@ -37,6 +37,11 @@ class Dense(Op):
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
         return Moved(self, (perm, None, None), (perm,)) if perm[-1] == len(perm) - 1 else None
+
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        last = inputs[0].rank - 1
+        made = {1: 0} if inputs[2] is None else {1: 0, 2: 0}
+        return [Link({0: last, 1: 1}, None), Link(made, last)]
 
 
 @imports("torch", "aten.linear.default")

@@ -93,12 +93,17 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether something was compared and all of it agreed."""
-        return bool(self.nodes or self.outputs) and all(n.passed for n in self.nodes) and all(o.passed for o in self.outputs)
+        return (
+            bool(self.nodes or self.outputs)
+            and all(n.passed for n in self.nodes)
+            and all(o.passed for o in self.outputs)
+        )
 
     @property
     def first_difference(self) -> NodeResult | OutputResult | None:
         """The first node out of its class in execution order; an output where no node is."""
-        return next((r for r in (*self.nodes, *self.outputs) if not r.passed), None)
+        results: tuple[NodeResult | OutputResult, ...] = (*self.nodes, *self.outputs)
+        return next((r for r in results if not r.passed), None)
 
     def to_json(self) -> str:
         from . import as_json

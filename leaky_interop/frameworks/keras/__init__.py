@@ -4,7 +4,7 @@ Only `keras.*` is used, never a backend's own module, so every backend works.
 """
 
 from .read import load
-from .run import Program, owns, run
-from .write import build
+from .run import Program, describe, knows_inputs, owns, run
+from .write import build, prepare, save
 
-__all__ = ["Program", "build", "load", "owns", "run"]
+__all__ = ["Program", "build", "describe", "knows_inputs", "load", "owns", "prepare", "run", "save"]

@@ -24,7 +24,7 @@ from ...op import CHANNELS_LAST, importer_of
 from ...passes import after_import
 from ...sizes import Dim, symbol
 from ..base import Call, Importing, output_names, permuted
-from .run import Program
+from .run import Program, describe
 from .walk import functional, walk
 
 FRAMEWORK = "keras"
@@ -105,9 +105,7 @@ class _Reader:
 
     def __init__(self, model: Any, function: Any, input_shapes: Any, static_batch: bool, dynamic_batch: bool):
         self.function = function
-        count = sum(int(np.prod(w.shape)) for w in model.weights)
-        kind = "Sequential" if isinstance(model, keras.Sequential) else "functional" if functional(model) else "subclassed"
-        self.importing = Importing(FRAMEWORK, f"keras {kind} {model.name!r} ({count:,} parameters)")
+        self.importing = Importing(FRAMEWORK, describe(model))
         self.graph = self.importing.graph
         self.model = model
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch

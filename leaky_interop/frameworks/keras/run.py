@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from .walk import walk
+from .walk import functional, walk
 
 
 def owns(model: Any) -> bool:
@@ -17,8 +17,10 @@ def owns(model: Any) -> bool:
     return isinstance(model, keras.Model)
 
 
-def run(model: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Outputs of the model itself, flat, at inference."""
+def run(model: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Outputs of the model itself, flat, at inference; arrays in its flat order or by input name."""
+    if isinstance(arrays, Mapping):
+        arrays = [arrays[t._keras_history.operation.name] for t in model.inputs]
     with no_gradients():
         struct = getattr(model, "_inputs_struct", None)
         inputs = [keras.ops.convert_to_tensor(a) for a in arrays]
@@ -31,9 +33,17 @@ def run(model: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 class Program:
     """Runs a functional graph call by call."""
 
-    def __init__(self, model: Any, function: Any):
+    def __init__(self, model: Any, function: Any = None):
         self.model = model
-        self.function = function
+        self.function = functional(model) if function is None else function
+
+    def whole(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Flat outputs of the user's own model on flat inputs."""
+        return run(self.model, arrays) if hasattr(self.model, "_inputs_struct") else self.run(arrays)
+
+    def settings(self, arrays: Sequence[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
+        """Outputs in every setting that users run the model in."""
+        return [(f"keras, {keras.backend.backend()} backend", run(self.model, arrays))]
 
     def run(
         self,
@@ -73,3 +83,14 @@ def no_gradients() -> Any:
     import torch
 
     return torch.no_grad()
+
+
+def describe(model: Any) -> str:
+    """A model in a line."""
+    kind = "Sequential" if isinstance(model, keras.Sequential) else "functional" if functional(model) else "subclassed"
+    return f"keras {kind} {model.name!r} ({sum(int(np.prod(w.shape)) for w in model.weights):,} parameters)"
+
+
+def knows_inputs(model: Any) -> bool:
+    """Whether the model itself tells what inputs it takes."""
+    return functional(model) is not None

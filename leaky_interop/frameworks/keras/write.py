@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,11 +21,16 @@ from .walk import nodes
 FRAMEWORK = "keras"
 
 
-def build(graph: Graph) -> tuple[keras.Model, dict[int, Any]]:
+def build(graph: Graph, *, opset: int | None = None) -> tuple[keras.Model, dict[int, Any]]:
     """A functional model, and which call computes each canonical value (by id)."""
     builder = KerasBuilder(graph)
     builder.export()
     return builder.finish()
+
+
+def save(model: keras.Model, path: Path, graph: Graph) -> None:
+    """Write a `.keras` file."""
+    model.save(path)
 
 
 def prepare(graph: Graph) -> Graph:

@@ -22,7 +22,7 @@ from ...op import importer_of
 from ...passes import after_import
 from ...sizes import Dim, Shape, symbol
 from ..base import Call, Importing
-from .run import Program, as_proto
+from .run import Program, as_proto, describe
 
 FRAMEWORK = "onnx"
 FROZEN = "leaky_interop.frozen"  # model metadata: the names of weights that training leaves alone
@@ -84,8 +84,7 @@ class _Reader:
     def __init__(self, model: onnx.ModelProto, input_shapes: Any, static_batch: bool, dynamic_batch: bool):
         self.model = model
         self.opsets = {o.domain if o.domain != "ai.onnx" else "": o.version for o in model.opset_import}
-        count = sum(int(np.prod(t.dims)) for t in model.graph.initializer)
-        self.importing = Importing(FRAMEWORK, f"onnx {model.graph.name or 'model'!r} ({count:,} parameters)")
+        self.importing = Importing(FRAMEWORK, describe(model))
         self.graph = self.importing.graph
         self.input_shapes = input_shapes
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch

@@ -45,15 +45,16 @@ def session(model: onnx.ModelProto, *, optimise: bool = True) -> Any:
         raise RuntimeFailure("onnxruntime does not take the model", why=str(error).strip().partition("\n")[0]) from error
 
 
-def feed(made: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Run a session on arrays in the order of its inputs."""
+def feed(made: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Run a session on arrays in the order of its inputs, or by name."""
+    names = [i.name for i in made.get_inputs()]
     try:
-        return made.run(None, {i.name: np.asarray(a) for i, a in zip(made.get_inputs(), arrays, strict=True)})
+        return made.run(None, dict(arrays) if isinstance(arrays, Mapping) else dict(zip(names, arrays, strict=True)))
     except Exception as error:  # as above
         raise RuntimeFailure("onnxruntime failed", why=str(error).strip().partition("\n")[0]) from error
 
 
-def run(model: Any, arrays: Sequence[np.ndarray], *, optimise: bool = True) -> list[np.ndarray]:
+def run(model: Any, arrays: Any, *, optimise: bool = True) -> list[np.ndarray]:
     """Outputs of the model, in its own order."""
     return feed(session(as_proto(model), optimise=optimise), arrays)
 
@@ -66,6 +67,15 @@ class Program:
         graph = model.graph
         self.weights = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
         self.inputs = [i for i in graph.input if i.name not in self.weights]
+
+    def whole(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Flat outputs of the model as users run it."""
+        return run(self.model, arrays)
+
+    def settings(self, arrays: Sequence[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
+        """Outputs in every setting that users run the model in."""
+        plain, fast = (run(self.model, arrays, optimise=optimise) for optimise in (False, True))
+        return [("onnxruntime, optimisations off", plain), ("onnxruntime", fast)]
 
     def run(
         self,
@@ -135,3 +145,14 @@ def _reads(node: Any) -> set[str]:
             for child in graph.node:
                 names |= _reads(child) - inner
     return names
+
+
+def describe(model: Any) -> str:
+    """A model in a line."""
+    graph = as_proto(model).graph
+    return f"onnx {graph.name or 'model'!r} ({sum(int(np.prod(t.dims)) for t in graph.initializer):,} parameters)"
+
+
+def knows_inputs(model: Any) -> bool:
+    """Whether the model itself tells what inputs it takes: always."""
+    return True

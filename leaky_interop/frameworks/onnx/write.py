@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,19 @@ IR_VERSION = 10  # what opset 21 came with; onnx would write its own newest, whi
 SMALL = 1024  # bytes; what the checker needs to see of a weight is its shape, so larger ones are checked as inputs
 
 
-def build(graph: Graph, *, opset: int = OPSET) -> tuple[onnx.ModelProto, dict[int, Any]]:
+def prepare(graph: Graph) -> Graph:
+    """The graph as ONNX computes it: canonical already."""
+    return graph
+
+
+def save(model: onnx.ModelProto, path: Path, graph: Graph) -> None:
+    """Write an `.onnx` file."""
+    path.write_bytes(model.SerializeToString())
+
+
+def build(graph: Graph, *, opset: int | None = None) -> tuple[onnx.ModelProto, dict[int, Any]]:
     """A model, and the name of what computes each canonical value (by id)."""
-    builder = OnnxBuilder(graph, opset)
+    builder = OnnxBuilder(graph, opset or OPSET)
     builder.export()
     return builder.finish()
 

@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from ...errors import Usage
 from .arrays import from_numpy
 
+SHAPES, DTYPES = "leaky_interop.input_shapes", "leaky_interop.input_dtypes"  # in a written graph module's `meta`
 FUNCTIONS = "_functions"  # where `named` puts a graph module's functions for the time of an export
 
 
@@ -51,13 +52,15 @@ Attempt = tuple[tuple[Any, ...], dict[str, Any], list[tuple[torch.Tensor, list[i
 def attempts(model: torch.nn.Module, example: Any, input_shapes: Any, static_batch: bool) -> Iterator[Attempt]:
     """Arguments to export with and their open axes, the likeliest guess of where the batch stands first."""
     if example is None and input_shapes is None:
+        input_shapes = written_shapes(model)
+    if example is None and input_shapes is None:
         raise Usage(
             f"{type(model).__name__} needs an example of its inputs",
             why="a PyTorch module does not know the shapes that it takes",
             hint="Pass example=(tensor, ...) or input_shapes={'x': (None, 3, 224, 224)}",
         )
     wanted = _shapes(model, input_shapes)
-    args, kwargs = _arguments(model, example if example is not None else _drawn(wanted))
+    args, kwargs = _arguments(model, example if example is not None else _drawn(wanted, getattr(model, "meta", {}).get(DTYPES, {})))
     leaves, spec = pytree.tree_flatten((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     batch = tensors[0].shape[0] if tensors and tensors[0].ndim else None
@@ -92,11 +95,15 @@ def _shapes(model: torch.nn.Module, input_shapes: Any) -> dict[str, tuple[int | 
     return {k: tuple(d if isinstance(d, int) and d >= 0 else None for d in shape) for k, shape in input_shapes.items()}
 
 
-def _drawn(shapes: Mapping[str, tuple[int | None, ...]]) -> tuple[torch.Tensor, ...]:
-    """Normal random tensors; an open batch is 2, any other open size 64."""
-    draw = torch.Generator().manual_seed(0)
-    sizes = (tuple((2 if i == 0 else 64) if d is None else d for i, d in enumerate(s)) for s in shapes.values())
-    return tuple(torch.randn(s, generator=draw) for s in sizes)
+def written_shapes(model: torch.nn.Module) -> Any:
+    """The input shapes that a graph module written by this package remembers; None for other modules."""
+    return getattr(model, "meta", {}).get(SHAPES) if isinstance(model, torch.fx.GraphModule) else None
+
+
+def _drawn(shapes: Mapping[str, tuple[int | None, ...]], dtypes: Mapping[str, torch.dtype]) -> tuple[torch.Tensor, ...]:
+    """Zeros of the given dtypes (float32 where nothing is said); an open batch is 2, any other open size 64."""
+    sizes = {k: tuple((2 if i == 0 else 64) if d is None else d for i, d in enumerate(s)) for k, s in shapes.items()}
+    return tuple(torch.zeros(size, dtype=dtypes.get(name, torch.float32)) for name, size in sizes.items())
 
 
 def _arguments(model: torch.nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -22,7 +22,7 @@ from ...sizes import Dim, Size, floor_divide, maximum, minimum, symbol
 from ..base import Call, Importing, output_names
 from .arrays import numpy_dtype, to_numpy
 from .export import FUNCTIONS, export
-from .run import Program
+from .run import Program, describe
 
 FRAMEWORK = "torch"
 
@@ -37,7 +37,9 @@ def load(
         program = export(model, example, input_shapes, static_batch)
     if _mutates_aliases(program):
         program = program.run_decompositions({})
-    return _Reader(program, describe(model)).read()
+    graph = _Reader(program, describe(model)).read()
+    graph.program.module = None if model is program else model
+    return graph
 
 
 def _mutates_aliases(program: Any) -> bool:
@@ -261,11 +263,3 @@ def _name(node: torch.fx.Node) -> str:
     if str(kind).startswith("torch.nn.modules."):
         return names.decode(FRAMEWORK, path)
     return names.decode(FRAMEWORK, f"{path}.{node.name}" if path else node.name)
-
-
-def describe(model: Any) -> str:
-    if isinstance(model, torch.export.ExportedProgram):
-        return f"torch ExportedProgram ({sum(t.numel() for t in model.state_dict.values()):,} parameters)"
-    return f"torch {type(model).__name__} ({sum(p.numel() for p in model.parameters()):,} parameters)"
-
-

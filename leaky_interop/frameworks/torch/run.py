@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from ...errors import RuntimeFailure
 from .arrays import from_numpy, to_numpy
+from .export import SHAPES
 
 
 def owns(model: Any) -> bool:
@@ -22,8 +23,20 @@ def owns(model: Any) -> bool:
 class Program:
     """Runs an exported program or a graph module value by value."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, module: Any = None):
         self.model = model
+        self.module = module  # what the user has, where `model` is its export
+
+    def whole(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Flat outputs of the user's own model on flat inputs."""
+        if self.module is None:
+            return run(self.model, arrays)
+        args, kwargs = pytree.tree_unflatten([from_numpy(a) for a in arrays], self.model.call_spec.in_spec)
+        return _evaluated(self.module, args, kwargs)
+
+    def settings(self, arrays: Sequence[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
+        """Outputs in every setting that users run the model in."""
+        return [("torch", self.whole(arrays))]
 
     def run(
         self,
@@ -67,14 +80,22 @@ class _Watched(torch.fx.Interpreter):
         return from_numpy(self.given[key]) if key in self.given else result
 
 
-def run(model: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Outputs of the model itself, flat, in evaluation mode."""
+def run(model: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Outputs of the model itself, flat, in evaluation mode; arrays in order or by parameter name."""
     if isinstance(model, torch.export.ExportedProgram):
-        return Program(model).run(arrays)
+        names = [a for a in model.graph_signature.user_inputs if isinstance(a, str)]
+        return Program(model).run([arrays[n] for n in names] if isinstance(arrays, Mapping) else arrays)
+    if isinstance(arrays, Mapping):
+        return _evaluated(model, (), {k: from_numpy(a) for k, a in arrays.items()})
+    return _evaluated(model, tuple(from_numpy(a) for a in arrays), {})
+
+
+def _evaluated(model: torch.nn.Module, args: Any, kwargs: Any) -> list[np.ndarray]:
+    """Flat outputs in evaluation mode; the model's modes are put back."""
     modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
-            return _flat(model.eval()(*(from_numpy(a) for a in arrays)))
+            return _flat(model.eval()(*args, **kwargs))
     except RuntimeError as error:
         raise RuntimeFailure(f"torch could not run {type(model).__name__}", why=str(error).partition("\n")[0]) from error
     finally:
@@ -87,3 +108,15 @@ def _flat(results: Any) -> list[np.ndarray]:
     return [to_numpy(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor)]
 
 
+
+
+def describe(model: Any) -> str:
+    """A model in a line."""
+    if isinstance(model, torch.export.ExportedProgram):
+        return f"torch ExportedProgram ({sum(t.numel() for t in model.state_dict.values()):,} parameters)"
+    return f"torch {type(model).__name__} ({sum(p.numel() for p in model.parameters()):,} parameters)"
+
+
+def knows_inputs(model: Any) -> bool:
+    """Whether the model itself tells what inputs it takes."""
+    return isinstance(model, torch.export.ExportedProgram) or SHAPES in getattr(model, "meta", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,18 +12,35 @@ from torch.fx.proxy import GraphAppendingTracer, Proxy
 from ... import names
 from ...graph import Graph, Parameter, Value
 from ...sizes import Dim, Size, fold, symbol
+from ...draws import example_arrays
 from ..base import Builder, arrange
 from .arrays import from_numpy, torch_dtype
+from .export import DTYPES, SHAPES, named
 
 FRAMEWORK = "torch"
 
 
-def build(graph: Graph) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
+def prepare(graph: Graph) -> Graph:
+    """The graph as PyTorch computes it: canonical already."""
+    return graph
+
+
+def build(graph: Graph, *, opset: int | None = None) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
     """A graph module, and which fx value computes each canonical value (by id)."""
     builder = TorchBuilder(graph)
     with torch.device("meta"):  # modules are created without numbers; `place` brings them
         builder.export()
     return builder.finish()
+
+
+def save(model: Any, path: Path, graph: Graph) -> None:
+    """Write a `.pt2`: the model exported with the graph's open dimensions."""
+    example = tuple(torch.from_numpy(a) for a in example_arrays(graph, batch=2))
+    open_axes = [{i: torch.export.Dim.AUTO for i, d in enumerate(v.shape) if isinstance(d, Size)} for v in graph.inputs]
+    with torch.no_grad():
+        program = torch.export.export(named(model), example, dynamic_shapes=tuple(open_axes), strict=False)
+    with path.open("wb") as file:
+        torch.export.save(program, file)
 
 
 class TorchBuilder(Builder):
@@ -152,6 +170,9 @@ class TorchBuilder(Builder):
         model = torch.fx.GraphModule(self.root, self.fx).eval()
         model.graph.eliminate_dead_code()
         model.recompile()
+        ports = {self.made[id(v)].node.name: v for v in self.graph.inputs}
+        model.meta[SHAPES] = {k: tuple(None if isinstance(d, Size) else d for d in v.shape) for k, v in ports.items()}
+        model.meta[DTYPES] = {k: torch_dtype(v.dtype) for k, v in ports.items()}
         handles = {key: p.node.name for key, p in self.made.items() if isinstance(key, int) and isinstance(p, Proxy)}
         return model, handles
 

@@ -1,0 +1,145 @@
+"""Verifies two models that someone made: aligns their graphs by structure, then compares value by value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import frameworks
+from .draws import example_arrays
+from .errors import Usage
+from .graph import Graph, Node, Value, consumers
+from .layout import identity, to_first, to_last
+from .loading import load, open_model
+from .ops.shape import Transpose
+from .report.record import Report
+from .running import to_array
+from .sizes import Size, agree
+from .verification import Comparison, Pair, Verification
+
+
+def verify(
+    a: Any,
+    b: Any,
+    inputs: Any = None,
+    *,
+    example: Any = None,
+    input_shapes: Any = None,
+    weights: Any = None,
+    atol: Any = None,
+    rtol: Any = None,
+) -> Report:
+    """Whether `b` computes what `a` computes.
+
+    Parameters
+    ----------
+    a, b : models, paths or "package.module:factory", of one framework or of two
+    inputs : arrays in the order and layout of a's inputs, or a dict by name; by default seeded random ones
+    example, input_shapes : as for `load`, where a model needs them; in a's layout
+    weights : weights file for a factory
+    atol, rtol : tolerances of the outputs, numbers or dicts by output name, instead of the derived ones
+
+    Returns a Report; `report.passed` is the answer and `report.first_difference` where it fails.
+    """
+    like = example if example is not None else inputs
+    first = load(a, like, input_shapes, weights=weights)
+    second = _second(first, open_model(b, weights), like, input_shapes)
+    return Verification(compare_graphs(first, second), inputs, atol=atol, rtol=rtol).report()
+
+
+def _second(first: Graph, model: Any, example: Any, input_shapes: Any) -> Graph:
+    """The second model's graph; one that needs an example gets the first one's inputs, in either layout if need be."""
+    if frameworks.get(frameworks.of(model) or "").knows_inputs(model):
+        return load(model)
+    if example is None:
+        example = tuple(example_arrays(first, batch=2))
+    failure: Usage | None = None
+    for perm in (identity, to_first, to_last):
+        try:
+            return load(model, _turned_example(example, perm), input_shapes if perm is identity else None)
+        except Usage as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+def _turned_example(example: Any, perm: Any) -> Any:
+    """Every array of an example, nested or not, its axes turned where it has three or more."""
+    if isinstance(example, dict):
+        return {k: _turned_example(v, perm) for k, v in example.items()}
+    if isinstance(example, list | tuple):
+        return type(example)(_turned_example(v, perm) for v in example)
+    array = to_array(example)
+    return np.ascontiguousarray(array.transpose(perm(array.ndim))) if array.ndim > 2 else array
+
+
+def compare_graphs(first: Graph, second: Graph) -> Comparison:
+    """Two loaded graphs as one comparison on the first's nodes."""
+    for what, ours, theirs in (("input", first.inputs, second.inputs), ("output", first.outputs, second.outputs)):
+        if len(ours) != len(theirs):
+            raise Usage(f"one model has {len(ours)} {what}s, the other {len(theirs)}", why="they cannot be compared")
+    turns = [_turn(v, w, *_layouts(first, v, second, w, inputs=True)) for v, w in zip(first.inputs, second.inputs, strict=True)]
+    back = [_turn(v, w, *_layouts(first, v, second, w, inputs=False)) for v, w in zip(first.outputs, second.outputs, strict=True)]
+    pairs = [
+        Pair(mine, value, received.anchor, other)
+        for mine, other in align(first, second)
+        for value, received in zip(mine.outputs, other.outputs, strict=False)
+        if value.anchor is not None and received.anchor is not None and value.dtype == received.dtype
+    ]
+    none: list[Any] = [None] * len(first.inputs)
+    return Comparison(
+        first, first.program, second.program, second.framework, first.description, second.description, pairs,
+        to_target=turns, to_graph=none, from_source=back, from_graph=back,
+    )  # fmt: skip
+
+
+def align(first: Graph, second: Graph) -> list[tuple[Node, Node]]:
+    """Nodes of two graphs that do the same work, in order: the same operator on the same shape."""
+    ours, theirs = ([n for n in g.nodes if not isinstance(n.op, Transpose)] for g in (first, second))
+    matcher = difflib.SequenceMatcher(a=_signatures(ours), b=_signatures(theirs), autojunk=False)
+    return [
+        (ours[i + k], theirs[j + k]) for i, j, size in matcher.get_matching_blocks() for k in range(size)
+    ]  # what differs in a field (a slope) still aligns, and is then found to differ
+
+
+def _signatures(nodes: Sequence[Node]) -> list[tuple[str, tuple[int | None, ...]]]:
+    return [
+        (type(n.op).__name__, tuple(None if isinstance(d, Size) else d for d in n.outputs[0].shape)) for n in nodes
+    ]
+
+
+def _layouts(first: Graph, v: Value, second: Graph, w: Value, *, inputs: bool) -> tuple[bool, bool]:
+    """Whether the port is channels-last in each graph, as the transposes at it tell."""
+    return tuple(_turned_at(g, port, inputs) for g, port in ((first, v), (second, w)))  # type: ignore[return-value]
+
+
+def _turned_at(graph: Graph, port: Value, inputs: bool) -> bool:
+    if port.rank < 3:
+        return False
+    if not inputs:
+        return port.node is not None and port.node.op == Transpose(perm=to_last(port.rank))
+    users = consumers(graph).get(id(port), [])
+    return bool(users) and all(n is not None and n.op == Transpose(perm=to_first(port.rank)) for n in users)
+
+
+def _turn(v: Value, w: Value, last_in_first: bool, last_in_second: bool) -> tuple[int, ...] | None:
+    """The permutation from the first's port to the second's. Raises Usage where no layout makes the shapes fit."""
+    if v.rank != w.rank:
+        raise Usage(f"{v.name!r} has {v.rank} axes in one model and {w.rank} in the other")
+    same = _fits(v.shape, w.shape)
+    for wanted, perm in ((last_in_first, to_first(v.rank)), (last_in_second, to_last(v.rank))) if v.rank > 2 else ():
+        turned = _fits(tuple(v.shape[p] for p in perm), w.shape)
+        if turned and (not same or (wanted and last_in_first != last_in_second)):
+            return perm
+    if not same:
+        shapes = " and ".join(f"({', '.join(map(str, x.shape))})" for x in (v, w))
+        raise Usage(f"{v.name!r} has shapes {shapes}", why="no layout makes them the same")
+    return None
+
+
+def _fits(a: Any, b: Any) -> bool:
+    return all(isinstance(x, Size) or isinstance(y, Size) or agree(x, y) for x, y in zip(a, b, strict=True))
+

@@ -1,0 +1,116 @@
+"""Conversion: load, prepare for the target, build; and writing the result to a file, verified."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from . import frameworks
+from .errors import Mismatch, Usage
+from .graph import Graph
+from .layout import native_ports
+from .loading import load
+
+SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".pt2": "torch", ".safetensors": "torch"}
+
+
+@dataclasses.dataclass
+class Conversion:
+    """A finished conversion: everything that a verification needs."""
+
+    graph: Graph  # as the target computes it; its anchors lead back to the source
+    model: Any
+    handles: dict[int, Any]  # which native value computes each canonical one
+    framework: str
+
+
+def transfer_graph(graph: Graph, to: str, *, io: str = "as_source", opset: int | None = None) -> Conversion:
+    """Build a graph in a framework."""
+    if io not in ("as_source", "native"):
+        raise Usage(f"io={io!r}", why="it is 'as_source' or 'native'")
+    engine = frameworks.get(to)
+    prepared = engine.prepare(graph)
+    if io == "native":
+        prepared = native_ports(prepared)
+    model, handles = engine.build(prepared, opset=opset)
+    return Conversion(prepared, model, handles, to)
+
+
+def convert(
+    source: Any,
+    to: str | os.PathLike[str],
+    io: Literal["as_source", "native"] = "as_source",
+    example: Any = None,
+    input_shapes: Any = None,
+    *,
+    weights: Any = None,
+    static_batch: bool = False,
+    dynamic_batch: bool = False,
+    opset: int | None = None,
+    inputs: Any = None,
+    verify: bool | None = None,
+    cut_inputs: Any = None,
+    cut_outputs: Any = None,
+    atol: Any = None,
+    rtol: Any = None,
+) -> Any:
+    """Convert a network.
+
+    Parameters
+    ----------
+    source : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
+    to : "keras", "torch" or "onnx" for a living model; or a path ending in .keras, .onnx, .pt2 or .safetensors
+    io : "as_source" (the same arrays go into both) or "native" (inputs and outputs in the target's own layout)
+    example, input_shapes, weights, static_batch, dynamic_batch : as for `load`
+    opset : ONNX operator set to write
+    inputs : arrays to verify with, instead of seeded random ones
+    verify : check the numbers and raise Mismatch where they differ; by default for files, and not for living models
+    cut_inputs, cut_outputs : names of values to cut the network at
+    atol, rtol : absolute and relative tolerances of the outputs, instead of the ones derived from the operators
+
+    Returns the native model (GraphModule, keras.Model, ModelProto), or a Report when `to` is a path. A failed conversion
+    writes nothing.
+    """
+    from .cutting import cut  # noqa
+    from .verification import verify_conversion
+
+    framework, path = _target(to)
+    graph = load(
+        source, example, input_shapes, weights=weights, static_batch=static_batch, dynamic_batch=dynamic_batch
+    )
+    if cut_inputs or cut_outputs:
+        graph = cut(graph, cut_inputs, cut_outputs)
+    conversion = transfer_graph(graph, framework, io=io, opset=opset)
+    wanted = path is not None if verify is None else verify
+    report = None
+    if wanted or path is not None:
+        report = verify_conversion(conversion, inputs, nodes=wanted, run=wanted, atol=atol, rtol=rtol)
+        if wanted and not report.passed:
+            raise Mismatch(report)
+    if path is None:
+        return conversion.model
+    _write(conversion, path)
+    return report
+
+
+def _target(to: str | os.PathLike[str]) -> tuple[str, Path | None]:
+    if isinstance(to, str) and to in frameworks.NAMES:
+        return to, None
+    path = Path(to)
+    if path.suffix not in SUFFIXES:
+        raise Usage(
+            f"the target {path.name!r} is not understood",
+            hint=f"Give keras, torch or onnx, or a file name ending in {', '.join(SUFFIXES)}",
+        )
+    if not path.parent.is_dir():
+        raise Usage(f"the folder of {path.name!r} does not exist")
+    return SUFFIXES[path.suffix], path
+
+
+def _write(conversion: Conversion, path: Path) -> None:
+    from . import files
+
+    with files.atomic(path) as temporary:
+        frameworks.get(conversion.framework).save(conversion.model, Path(temporary), conversion.graph)

@@ -1,0 +1,48 @@
+"""Seeded inputs for a graph: what a verification runs on when the user brings none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .graph import Graph, Value
+from .sizes import Shape, Size, evaluate, symbols
+
+OPEN = 64  # an open size that is no batch; a multiple of what most networks stride over in all
+
+
+def example_arrays(graph: Graph, *, batch: int = 1, seed: int = 0, scale: float = 1.0, size: int = OPEN) -> list[np.ndarray]:
+    """One array for each input, in its shape and dtype: normal numbers times `scale`; small non-negative integers."""
+    rng = np.random.default_rng(seed)
+    batches = batch_symbols(graph)
+    result = []
+    for value in graph.inputs:
+        shape = concrete(value.shape, batches, batch, size)
+        if value.dtype == bool:
+            array = rng.random(shape) < 0.5
+        elif value.dtype.kind in "iu":
+            array = rng.integers(0, _bound(graph, value), shape)
+        else:
+            array = rng.standard_normal(shape) * scale
+        result.append(array.astype(value.dtype))
+    return result
+
+
+def batch_symbols(graph: Graph) -> set[str]:
+    """The sizes that stand for the batch: those of the first axis of an input."""
+    return {name for v in graph.inputs if v.shape for name in symbols(v.shape[:1])}
+
+
+def concrete(shape: Shape, batches: set[str], batch: int, size: int) -> tuple[int, ...]:
+    """A shape with every open size decided."""
+    names = symbols(tuple(d for d in shape if isinstance(d, Size)))
+    return evaluate(tuple(shape), {name: batch if name in batches else size for name in names})
+
+
+def _bound(graph: Graph, value: Value) -> int:
+    """How large an integer input may grow: within every table that it looks things up in."""
+    bounds = [
+        node.inputs[0].shape[0]  # an embedding's rows
+        for node in graph.nodes
+        if type(node.op).__name__ == "Embedding" and any(v is value for v in node.inputs) and node.inputs[0] is not None
+    ]
+    return max(1, min([b for b in bounds if isinstance(b, int)], default=5))

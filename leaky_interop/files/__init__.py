@@ -1,0 +1,27 @@
+"""Model files from strangers and to friends: the only place that touches bytes of unknown origin.
+
+Readers judge a file before they believe it and hand over what no longer depends on it: plain arrays, a whole message, a
+rebuilt model. A refusal is `UnsafeFile`, says what and why, and names the way round. `atomic` is how files are written.
+"""
+
+from .arrays import arrays
+from .identify import Kind, kind
+from .keras import KerasFile, load_keras_weights, open_keras, read_keras
+from .onnx import read_onnx
+from .pt2 import open_pt2
+from .torch import state_dict
+from .writing import atomic
+
+__all__ = [
+    "KerasFile",
+    "Kind",
+    "arrays",
+    "atomic",
+    "kind",
+    "load_keras_weights",
+    "open_keras",
+    "open_pt2",
+    "read_keras",
+    "read_onnx",
+    "state_dict",
+]

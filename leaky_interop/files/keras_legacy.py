@@ -1,0 +1,262 @@
+"""Configurations that Keras 2 wrote, said in Keras 3's words, without changing a number.
+
+What differs: names of fields (`alpha` of LeakyReLU, `batch_input_shape`), a Sequential without an InputLayer, fields
+that are gone (`time_major`, `groups` of a depthwise convolution), layers that are gone (ThresholdedReLU), arrays
+written as tables, how calls are written (positions in lists; a nested model's calls counted from 1; a recurrent layer's
+states among its inputs), and one function that kept its name and changed its meaning: hard_sigmoid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from leaky_interop.errors import Refused, require
+
+Config = dict[str, Any]
+RENAMED = {
+    "Policy": "DTypePolicy",
+    "PolicyV1": "DTypePolicy",
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+}
+# TensorFlow operations that Keras 2 wrapped in layers: Keras 3 has nothing that holds them.
+TENSORFLOW = {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty"}
+RECURRENT = {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
+MODELS = {"Functional", "Model", "Sequential"}
+
+
+def hard_sigmoid_keras2(x: Any) -> Any:
+    """Keras 2's hard_sigmoid: clip(0.2 x + 0.5, 0, 1). Keras 3's is clip(x / 6 + 0.5, 0, 1)."""
+    return require("keras").ops.clip(x * 0.2 + 0.5, 0.0, 1.0)
+
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {"hard_sigmoid_keras2": hard_sigmoid_keras2}
+
+
+def version(text: str | None) -> tuple[int, ...]:
+    """(2, 3, 1) of "2.3.1"; a file that does not say was written by Keras 2 or earlier."""
+    return tuple(int(number) for number in re.findall(r"\d+", (text or "2").partition("-")[0])) or (2,)
+
+
+def upgraded(config: Config, written_by: tuple[int, ...]) -> Config:
+    """The configuration in Keras 3's words."""
+    if written_by >= (3,):
+        return config
+    wrapped = sorted({str(name) for kind, name in _named(config) if kind in TENSORFLOW})
+    if wrapped:
+        raise Refused(
+            "TensorFlow calls inside a Keras 2 model",
+            where=", ".join(wrapped),
+            why="Keras 3 has no layer that holds them",
+            hint="Convert the model with the TensorFlow that made it, or write the calls with keras.ops",
+        )
+    return dict(_value(config, ""))
+
+
+def _named(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every class in the configuration with the name of its object."""
+    if isinstance(value, dict):
+        yield value.get("class_name"), value.get("name")
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _named(child)
+
+
+def _value(value: Any, key: str) -> Any:
+    if isinstance(value, list):
+        return [_value(child, key) for child in value]
+    if not isinstance(value, dict):
+        if value == "hard_sigmoid" and key.endswith("activation"):
+            return {"class_name": "function", "config": "hard_sigmoid_keras2", "module": None}
+        return value
+    if value.get("type") == "ndarray" and "value" in value:
+        return value["value"]
+    if value.get("class_name") in ("__tuple__", "TensorShape") and "items" in value:
+        return _value(value["items"], key)
+    if value.get("class_name") == "Sequential":
+        value = {**value, "config": _sequential(value.get("config"))}
+    inner = {k: _value(v, k) for k, v in value.items()}
+    return _object(inner) if "class_name" in inner else inner
+
+
+def _object(given: Config) -> Config:
+    name = str(given["class_name"])
+    name = RENAMED.get(name, name)
+    config = given.get("config")
+    if name == "function" and config == "hard_sigmoid":
+        config = "hard_sigmoid_keras2"
+    if isinstance(config, dict):
+        config = dict(config)
+        for rule in (_every_layer, *RULES.get(name, ())):
+            rule(config)
+        if name == "InputLayer" and "batch_input_shape" in given["config"]:
+            config["batch_shape"] = given["config"]["batch_input_shape"]
+        if name in MODELS and "input_layers" in config:
+            name, config = "Functional", _functional(config)
+    name = {"ThresholdedReLU": "ReLU"}.get(name, name)
+    kept = {k: v for k, v in given.items() if k != "build_config" or name in MODELS}  # shapes come from the calls
+    return {**kept, "class_name": name, "config": config}
+
+
+def _sequential(config: Any) -> Any:
+    """A Sequential begins with its InputLayer, made of what its first layer says about its input."""
+    if isinstance(config, list):  # Keras 2.0 to 2.2 wrote the layers alone
+        config = {"layers": config}
+    layers = config.get("layers") if isinstance(config, dict) else None
+    first = layers[0] if layers else None
+    inner = first.get("config") if isinstance(first, dict) else None
+    is_input = isinstance(first, dict) and first.get("class_name") == "InputLayer"
+    if not isinstance(inner, dict) or is_input or "batch_input_shape" not in inner:
+        return config
+    dtype = inner.get("dtype")
+    plain = dtype if isinstance(dtype, str) and "mixed" not in dtype else "float32"
+    batch = {
+        "batch_shape": inner["batch_input_shape"],
+        "dtype": plain,
+        "name": f"{inner.get('name', 'sequential')}_input",
+    }
+    return {**config, "layers": [{"class_name": "InputLayer", "config": batch}, *(layers or [])]}
+
+
+def _functional(config: Config) -> Config:
+    """The calls of a functional model as Keras 3 writes them."""
+    rows = {row["name"]: row for row in config["layers"]}
+    first_call = dict.fromkeys(rows, 0)
+    for name, row in rows.items():
+        if row["class_name"] in MODELS:  # a nested model's own input counts as its call 0
+            first_call[name] = min((node for called, node, _ in _references(config, rows) if called == name), default=0)
+
+    def tensor(reference: list[Any]) -> Config:
+        name, node, output = reference[:3]
+        history = [name, node - first_call[name], output]
+        return {
+            "class_name": "__keras_tensor__",
+            "config": {"shape": [1], "dtype": "float32", "keras_history": history},  # Keras takes the history alone
+        }
+
+    def arguments(value: Any) -> Any:
+        if _is_reference(value, rows):
+            return tensor(value)
+        if isinstance(value, list) and value[:2] == ["_CONSTANT_VALUE", -1]:
+            return value[2]
+        if isinstance(value, dict):
+            return {k: arguments(v) for k, v in value.items()}
+        return [arguments(child) for child in value] if isinstance(value, list) else value
+
+    def call(row: Config, node: Any) -> Any:
+        if isinstance(node, dict) and "args" in node:
+            return node
+        keywords = arguments(node[0][3]) if isinstance(node, list) and node and len(node[0]) > 3 else {}
+        inputs = arguments(node)
+        if isinstance(inputs, list) and len(inputs) > 1 and row["class_name"] in RECURRENT:
+            keywords, inputs = {**keywords, "initial_state": inputs[1:]}, inputs[:1]
+        single = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
+        return {"args": [single], "kwargs": keywords}
+
+    def output(value: Any) -> Any:
+        if _is_reference(value, rows):
+            # Keras 3 itself takes one off where the nested model is functional.
+            off = first_call[value[0]] - (rows[value[0]]["class_name"] == "Functional")
+            return [value[0], value[1] - off, value[2]]
+        return {k: output(v) for k, v in value.items()} if isinstance(value, dict) else [output(v) for v in value]
+
+    layers = [
+        {**row, "inbound_nodes": [call(row, node) for node in row.get("inbound_nodes", [])]} for row in rows.values()
+    ]
+    outputs = output(config["output_layers"])
+    return {**config, "layers": layers, "input_layers": _one(config["input_layers"]), "output_layers": _one(outputs)}
+
+
+def _one(references: Any) -> Any:
+    """A list of one tensor is that tensor: Keras 2 made no difference, Keras 3 does."""
+    return references[0] if isinstance(references, list) and len(references) == 1 else references
+
+
+def _is_reference(value: Any, rows: Config) -> bool:
+    """Whether this is [layer, call, output] and perhaps keyword arguments."""
+    return (
+        isinstance(value, list)
+        and len(value) in (3, 4)
+        and isinstance(value[0], str)
+        and value[0] in rows
+        and all(isinstance(number, int) for number in value[1:3])
+    )
+
+
+def _references(value: Any, rows: Config) -> Iterator[list[Any]]:
+    """Every [layer, call, output] in the model's own calls and outputs."""
+    if _is_reference(value, rows):
+        yield value[:3]
+        value = value[3:]
+    if isinstance(value, dict):
+        if "input_layers" in value:  # the model itself; what nested models say of their insides is their own
+            value = [[row.get("inbound_nodes") for row in value["layers"]], value["output_layers"]]
+        else:
+            value = list(value.values())
+    for child in value if isinstance(value, list) else ():
+        yield from _references(child, rows)
+
+
+def _every_layer(config: Config) -> None:
+    config.pop("batch_input_shape", None)
+    if config.pop("time_major", False):
+        raise Refused(
+            "time_major=True",
+            where=f"layer {config.get('name')!r}",
+            why="Keras 3 has no recurrent layer whose time comes first",
+            hint="Save the model with time_major=False and its input transposed",
+        )
+
+
+def _leaky_relu(config: Config) -> None:
+    alpha = config.pop("alpha", None)
+    if config.get("negative_slope") is None:
+        config["negative_slope"] = 0.3 if alpha is None else alpha  # the layer's own default, in Keras 2 as in Keras 3
+
+
+def _thresholded_relu(config: Config) -> None:
+    config["threshold"] = config.pop("theta", 1.0)
+
+
+def _one_axis(config: Config) -> None:
+    axis = config.get("axis")
+    if isinstance(axis, list) and len(axis) == 1:
+        config["axis"] = axis[0]
+
+
+def _gru(config: Config) -> None:
+    config.setdefault("reset_after", False)  # files older than the field mean the form they had
+
+
+def _ungrouped(config: Config) -> None:
+    if config.pop("groups", 1) != 1:
+        raise Refused("groups other than 1", where=f"layer {config.get('name')!r}", why="the layer has none in Keras 3")
+
+
+def _without(*fields: str) -> Callable[[Config], None]:
+    """A rule that drops fields that say nothing in these layers."""
+
+    def rule(config: Config) -> None:
+        for field in fields:
+            config.pop(field, None)
+
+    return rule
+
+
+_NO_KERNEL = _without("kernel_initializer", "kernel_regularizer", "kernel_constraint")
+RULES: dict[str, tuple[Callable[[Config], None], ...]] = {
+    "LeakyReLU": (_leaky_relu,),
+    "ThresholdedReLU": (_thresholded_relu,),
+    "BatchNormalization": (_one_axis,),
+    "GRU": (_gru,),
+    "GRUCell": (_gru,),
+    "MultiHeadAttention": (_without("query_shape", "key_shape", "value_shape", "softmax_robust_masking"),),
+    **{f"{kind}Conv{n}D": (_ungrouped, _NO_KERNEL) for n in (1, 2) for kind in ("Depthwise", "Separable")},
+    **{f"Conv{n}DTranspose": (_ungrouped,) for n in (1, 2, 3)},
+    **{f"SpatialDropout{n}D": (_without("trainable", "noise_shape"),) for n in (1, 2, 3)},
+    **{
+        f"Random{what}": (_without("rng_type"),)
+        for what in "Brightness Contrast Crop Flip Rotation Translation Zoom".split()
+    },
+}

@@ -1,0 +1,169 @@
+"""How far apart two computations of one value may lie: the operators' classes, applied to the numbers at hand.
+
+Limits come from `numeric`; here they are computed for a node from the source's own inputs, and carried through a
+network by perturbing a float64 run with every node's limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .graph import Graph, Node, Value, apply_steps, interpret
+from .numeric import NETWORK_FACTOR, exact_limit, network_limit, rounding_limit, sum_limit
+from .report.record import Rule
+
+Limits = list[np.ndarray]
+
+
+def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], results: list[np.ndarray]) -> Limits:
+    """The largest difference that each result's class allows, elementwise, in absolute numbers."""
+    op = node.op.bound(sizes)
+    if op.tolerance == "sum":
+        with np.errstate(all="ignore"):
+            length, magnitude = op.terms(*inputs)
+        several = magnitude if isinstance(magnitude, tuple) else (magnitude,) * len(results)
+        return [sum_limit(length, m, v.dtype) for m, v in zip(several, node.outputs, strict=True)]
+    limits = []
+    for value, result in zip(node.outputs, results, strict=True):
+        if op.tolerance == "exact" or value.dtype.kind not in "fV":
+            limits.append(exact_limit(result))
+        else:
+            limits.append(rounding_limit(np.asarray(result).astype(value.dtype)))
+    return limits
+
+
+def rule_of(node: Node) -> Rule:
+    """The class of a node's operator."""
+    return node.op.tolerance  # type: ignore[return-value]
+
+
+class Blocks:
+    """The source's values, completed by references where the source computes no such value; and their limits.
+
+    `seen` holds what was watched in the source, by its key. A node whose inputs were all seen is judged by its class;
+    what lies between seen values is judged as one block, whose limit also grows with the block's own rounding.
+    """
+
+    def __init__(self, graph: Graph, arrays: list[np.ndarray], seen: Mapping[Any, np.ndarray], sizes: Mapping[str, int]):
+        self.graph, self.seen, self.sizes = graph, seen, sizes
+        self.narrow: dict[int, Any] = {id(v): a for v, a in zip(graph.inputs, arrays, strict=True)}
+        self.wide: dict[int, Any] = {}
+
+    def seen_value(self, value: Value) -> np.ndarray | None:
+        """A value as the source computed it, in the canonical layout."""
+        if value.anchor is None or value.anchor.key not in self.seen:
+            return None
+        return apply_steps(self.seen[value.anchor.key], value.anchor.steps, self.sizes)
+
+    def array(self, value: Value | None, wide: bool = False) -> Any:
+        """A value's numbers; `wide` computes what the source does not show in float64."""
+        if value is None:
+            return None
+        if value.const is not None:
+            array = value.const.array()
+            return array.astype(np.float64) if wide and array.dtype.kind in "fV" else array
+        if value.sizes is not None:
+            from .sizes import evaluate
+
+            return np.asarray(evaluate(value.sizes.tolist(), self.sizes), dtype=value.dtype)
+        known = self.narrow.get(id(value))
+        if known is None:
+            known = self.seen_value(value)
+        if known is not None:
+            return known.astype(np.float64) if wide and known.dtype.kind in "fV" else known
+        store = self.wide if wide else self.narrow
+        if id(value) not in store:
+            results = self.reference(value.node, wide)  # type: ignore[arg-type]
+            store.update({id(v): r for v, r in zip(value.node.outputs, results, strict=True)})  # type: ignore[union-attr]
+        return store[id(value)]
+
+    def reference(self, node: Node, wide: bool = False) -> list[np.ndarray]:
+        """A node's own reference on the source's values."""
+        results = node.op.bound(self.sizes).reference(*(self.array(v, wide) for v in node.inputs))
+        return list(results) if isinstance(results, tuple) else [results]
+
+    def covered(self, node: Node) -> list[Node]:
+        """The nodes before this one whose values the source does not show."""
+        found: list[Node] = []
+        waiting = list(node.inputs)
+        while waiting:
+            value = waiting.pop()
+            hidden = value is not None and value.const is None and value.node is not None and self.seen_value(value) is None
+            if hidden and value.node not in found:  # type: ignore[union-attr]
+                found.append(value.node)  # type: ignore[union-attr,arg-type]
+                waiting += value.node.inputs  # type: ignore[union-attr]
+        return found
+
+    def limits(self, node: Node) -> tuple[Limits, list[Node]]:
+        """What a node's class allows on the source's values, and the nodes judged together with it."""
+        covered = self.covered(node)
+        with np.errstate(all="ignore"):
+            results = self.reference(node)
+            limits = class_limits(node, self.sizes, [self.array(v) for v in node.inputs], results)
+            if any(n.op.tolerance != "exact" for n in covered):
+                wide = self.reference(node, wide=True)
+                for i, (narrow, exact) in enumerate(zip(results, wide, strict=True)):
+                    drift = np.abs(np.asarray(narrow, np.float64) - np.asarray(exact, np.float64))
+                    limits[i] = limits[i] + NETWORK_FACTOR * _largest(drift)
+        return limits, covered
+
+
+def network_limits(graph: Graph, arrays: list[np.ndarray], sizes: Mapping[str, int]) -> dict[int, tuple[np.ndarray, float]]:
+    """For every value (by id): its float64 value, and how far class-sized errors before it may carry there."""
+    exact: dict[int, np.ndarray] = {}
+    with np.errstate(all="ignore"):
+        interpret(graph, arrays, watch=lambda value, array: exact.__setitem__(id(value), array), dtype=np.float64)
+        carried = _perturbed(graph, arrays, sizes, exact)
+    return {key: (exact[key], carried[key]) for key in exact}
+
+
+def _perturbed(
+    graph: Graph, arrays: list[np.ndarray], sizes: Mapping[str, int], exact: Mapping[int, np.ndarray]
+) -> dict[int, float]:
+    """Run in float64 again, every result off by up to its class limit; the largest difference from `exact` by value."""
+    draw = np.random.default_rng(0)
+    env = {id(v): np.asarray(a, np.float64) if np.asarray(a).dtype.kind in "fV" else a for v, a in zip(graph.inputs, arrays, strict=True)}
+    carried: dict[int, float] = {}
+
+    def read(value: Value | None) -> Any:
+        if value is None:
+            return None
+        if value.const is not None:
+            array = value.const.array()
+            return array.astype(np.float64) if array.dtype.kind in "fV" else array
+        if value.sizes is not None:
+            from .sizes import evaluate
+
+            return np.asarray(evaluate(value.sizes.tolist(), sizes), dtype=value.dtype)
+        return env[id(value)]
+
+    for node in graph.nodes:
+        inputs = [read(v) for v in node.inputs]
+        found = node.op.bound(sizes).reference(*inputs)
+        results = list(found) if isinstance(found, tuple) else [found]
+        for value, result, limit in zip(node.outputs, results, class_limits(node, sizes, inputs, results), strict=True):
+            if value.dtype.kind in "fV":
+                limit = np.where(np.isfinite(limit), limit, 0.0)
+                result = result + draw.uniform(-1, 1, np.shape(result)) * limit
+                carried[id(value)] = 2 * _largest(np.abs(result - exact[id(value)]))
+            else:
+                result, carried[id(value)] = exact[id(value)], 0.0
+            env[id(value)] = result
+    return carried
+
+
+def output_limit(source: np.ndarray, exact: np.ndarray, carried: float) -> np.ndarray:
+    """What a network's result may differ by: section "numbers" of the documentation."""
+    if source.dtype.kind not in "fV":
+        return exact_limit(source)
+    wide = np.asarray(source, np.float64)
+    with np.errstate(all="ignore"):
+        return network_limit(carried, _largest(np.abs(wide - exact)), _largest(np.abs(wide)), source.dtype)
+
+
+def _largest(array: np.ndarray) -> float:
+    finite = array[np.isfinite(array)] if array.size else array
+    return float(finite.max()) if finite.size else 0.0

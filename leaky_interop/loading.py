@@ -1,0 +1,105 @@
+"""Opens any source: a living model, a file, or `package.module:factory`; the first half of every verb."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from . import frameworks
+from .errors import Usage, require
+from .graph import Graph
+
+FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def open_model(source: Any, weights: Any = None) -> Any:
+    """The native model of a source.
+
+    source: a model, a path to a `.keras`, `.h5`, `.onnx` or `.pt2` file, or "package.module:factory", whose function
+    (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a factory's module,
+    loaded strictly. Raises Usage for what is none of these, UnsafeFile for a file that is not to be trusted.
+    """
+    from . import files
+
+    if not isinstance(source, str | os.PathLike):
+        if frameworks.of(source) is None:
+            kind = f"{type(source).__module__}.{type(source).__qualname__}"
+            raise Usage(f"{kind} is no model", why="it is not a Keras, PyTorch or ONNX model and not a path")
+        return _with_weights(source, weights)
+    if isinstance(source, str) and FACTORY.fullmatch(source) and not Path(source).exists():
+        return _with_weights(_made(source), weights)
+    kind = files.kind(source)
+    if kind == "onnx":
+        return files.read_onnx(source)
+    if kind in ("keras", "h5"):
+        require("keras", "keras")
+        return files.open_keras(source)
+    if kind == "pt2":
+        require("torch", "torch")
+        return files.open_pt2(source)
+    hint = "Name the code that builds the network, package.module:factory, and give this file as its weights"
+    raise Usage(f"{Path(source).name} holds {kind} data, not a network", hint=hint)
+
+
+def load(
+    model: Any,
+    example: Any = None,
+    input_shapes: Any = None,
+    *,
+    weights: Any = None,
+    static_batch: bool = False,
+    dynamic_batch: bool = False,
+) -> Graph:
+    """The canonical graph of a model.
+
+    Parameters
+    ----------
+    model : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
+    example : tuple of arrays or tensors, in the model's own layout; needed for PyTorch modules and models without inputs
+    input_shapes : dict of name -> shape, or shapes in order; None, a string or -1 leaves a size open
+    weights : weights file for a factory
+    static_batch : fix the batch at 1, or at the example's
+    dynamic_batch : open the batch where the source fixes it
+
+    Raises Unsupported (all operators without an importer at once), Refused, Usage, UnsafeFile.
+    """
+    native = open_model(model, weights)
+    engine = frameworks.get(frameworks.of(native) or "")
+    return engine.load(
+        native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch
+    )
+
+
+def _made(source: str) -> Any:
+    module_name, _, attribute = source.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise Usage(f"there is no module {module_name!r}", why=str(error), hint="Set PYTHONPATH to where it is") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise Usage(f"{module_name} has no {attribute!r}")
+        found = getattr(found, part)
+    model = found()
+    if frameworks.of(model) is None:
+        raise Usage(f"{source} returned a {type(model).__name__}", why="a factory must return a model")
+    return model
+
+
+def _with_weights(model: Any, weights: Any) -> Any:
+    if weights is None:
+        return model
+    if frameworks.of(model) != "torch":
+        raise Usage("weights are given", why="only a PyTorch module takes them from another file")
+    from . import files
+
+    state = files.state_dict(weights)
+    lacking, extra = sorted(set(model.state_dict()) - set(state)), sorted(set(state) - set(model.state_dict()))
+    if lacking or extra:
+        parts = [f"{label} {', '.join(keys)}" for label, keys in (("missing", lacking), ("unexpected", extra)) if keys]
+        raise Usage(f"the weights of {Path(weights).name} do not fit {type(model).__name__}", why="; ".join(parts))
+    model.load_state_dict(state)
+    return model

@@ -1,0 +1,357 @@
+"""Verification: runs source and target, compares value by value, and judges the first that differs.
+
+Each canonical node is judged twice: fed the source's own inputs (its own error, held to its operator's class), and as
+the target computes it (the accumulated error). Values that the source does not compute are judged as a block with the
+next one that it does. Outputs are also compared end to end, in the settings that users run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import frameworks
+from .converting import Conversion
+from .draws import batch_symbols, concrete, example_arrays
+from .errors import Usage
+from .graph import Anchor, Graph, Node, Value, apply_steps, bind, invert_steps
+from .judging import Blocks, network_limits, output_limit, rule_of
+from .layout import ChannelsLast, transposes
+from .numeric import compare, exact_limit
+from .op import EXPORTERS
+from .report.record import Error, NodeResult, OutputResult, Report, Slope
+
+if TYPE_CHECKING:
+    from .op import Op
+
+BUDGET = 256 * 2**20  # bytes of intermediate values that are held at once
+
+
+@dataclasses.dataclass
+class Pair:
+    """One canonical value and where either side computes it."""
+
+    node: Node
+    value: Value
+    received: Anchor  # in the target; the value's own anchor is in the source
+    other: Node | None = None  # the target's node, where it was read and not written
+
+
+@dataclasses.dataclass
+class Comparison:
+    """Two programs, the graph that both compute, and what is compared between them."""
+
+    graph: Graph  # anchored in the source
+    source: Any
+    target: Any
+    framework: str  # the target's
+    source_text: str
+    target_text: str
+    pairs: list[Pair]
+    to_target: list[tuple[int, ...] | None]  # how each input's layout changes on the way to the target
+    to_graph: list[tuple[int, ...] | None]  # ... and on the way to `graph`
+    from_source: list[tuple[int, ...] | None]  # how each source output's layout changes on the way to the target's
+    from_graph: list[tuple[int, ...] | None]  # how that of the graph's output does
+
+
+@dataclasses.dataclass
+class Draw:
+    label: str
+    arrays: list[np.ndarray]
+    by_node: bool = True
+
+
+def verify_conversion(
+    conversion: Conversion, inputs: Any = None, *, nodes: bool = True, run: bool = True, atol: Any = None, rtol: Any = None
+) -> Report:
+    """Compare what was built with its source. run=False only describes it."""
+    graph = conversion.graph
+    engine = frameworks.get(conversion.framework)
+    target = engine.Program(conversion.model)
+    pairs = [
+        Pair(node, value, Anchor(conversion.handles[id(value)]))
+        for node in graph.nodes
+        for value in node.outputs
+        if value.anchor is not None and id(value) in conversion.handles
+    ]
+    none: list[Any] = [None] * max(len(graph.inputs), len(graph.outputs))
+    perms = graph.input_perms or none
+    comparison = Comparison(
+        graph, graph.program, target, conversion.framework, graph.description, engine.describe(conversion.model), pairs,
+        to_target=perms, to_graph=perms, from_source=graph.output_perms or none, from_graph=none,
+    )  # fmt: skip
+    return Verification(comparison, inputs, nodes=nodes, run=run, atol=atol, rtol=rtol).report()
+
+
+class Verification:
+    """One comparison on several draws."""
+
+    def __init__(
+        self, comparison: Comparison, inputs: Any = None, *, nodes: bool = True, run: bool = True, atol: Any = None, rtol: Any = None
+    ):
+        self.c = comparison
+        self.graph = comparison.graph
+        self.atol, self.rtol = atol, rtol
+        self.draws = draws(self.graph, comparison.to_graph, inputs) if run else []
+        self.by_node = nodes
+        self.results: dict[tuple[int, int], NodeResult] = {}
+        self.outputs: list[OutputResult] = []
+
+    def report(self) -> Report:
+        began = time.perf_counter()
+        for draw in self.draws:
+            self.one(draw)
+        graph = self.graph
+        order = {id(n): i for i, n in enumerate(graph.nodes)}
+        return Report(
+            source=self.c.source_text,
+            target=self.c.target_text,
+            nodes=tuple(self.results[k] for k in sorted(self.results)),
+            outputs=tuple(self.outputs),
+            draws=tuple(d.label for d in self.draws),
+            slopes=tuple(slopes(graph)),
+            transposes=tuple(f"{n.op} of {n.inputs[0]}, {_place(n, order, graph)}" for n in transposes(graph)),
+            static=tuple(n for n in graph.notes if "static" in n),
+            notes=tuple(n for n in graph.notes if "static" not in n),
+            versions=versions(),
+            seconds={"verification": round(time.perf_counter() - began, 3)},
+        )
+
+    def one(self, draw: Draw) -> None:
+        c, graph = self.c, self.graph
+        to_target = [_turned(a, p) for a, p in zip(draw.arrays, c.to_target, strict=False)]
+        to_graph = [_turned(a, p) for a, p in zip(draw.arrays, c.to_graph, strict=False)]
+        sizes = bind((v.shape for v in graph.inputs), to_graph)
+        network = network_limits(graph, to_graph, sizes)
+        if self.by_node and draw.by_node:
+            for chunk in _chunks(c.pairs, sizes):
+                self.chunk(draw, chunk, to_target, to_graph, sizes, network)
+        self.whole(draw, to_target, network)
+
+    # nodes
+
+    def chunk(
+        self, draw: Draw, pairs: Sequence[Pair], to_target: Any, to_graph: Any, sizes: Any, network: Mapping[int, Any]
+    ) -> None:
+        """Judge some nodes on one draw; keep the worst result of each over all draws."""
+        c = self.c
+        inside = {v.anchor.key for p in pairs for v in (p.value, *_sources(p.node)) if v is not None and v.anchor is not None}
+        seen: dict[Any, np.ndarray] = {}
+        c.source.run(draw.arrays, seen.__setitem__, keys=inside)
+        blocks = Blocks(self.graph, to_graph, seen, sizes)
+        expected = {}
+        given = {}
+        for pair in c.pairs:
+            value = blocks.seen_value(pair.value)
+            if value is not None:
+                expected[pair.received.key] = value
+                back = invert_steps(pair.received.steps)
+                if back is not None:
+                    given[pair.received.key] = apply_steps(value, back)
+        keys = {p.received.key for p in pairs}
+        own: dict[Any, np.ndarray] = {}
+        c.target.run(to_target, own.__setitem__, keys=keys, given=given)
+        accumulated: dict[Any, np.ndarray] = {}
+        c.target.run(to_target, accumulated.__setitem__, keys=keys)
+        order = {id(n): i for i, n in enumerate(self.graph.nodes)}
+        for pair in pairs:
+            key = pair.received.key
+            if key not in expected or key not in own:
+                continue
+            result = self.judge(pair, blocks, expected[key], own[key], accumulated.get(key), network)
+            place = (order[id(pair.node)], pair.value.index)
+            if place not in self.results or _worse(result, self.results[place]):
+                self.results[place] = result
+
+    def judge(self, pair: Pair, blocks: Blocks, expected: Any, own: Any, accumulated: Any, network: Mapping[int, Any]) -> NodeResult:
+        node, value = pair.node, pair.value
+        limits, covered = blocks.limits(node)
+        received = apply_steps(own, pair.received.steps, blocks.sizes)
+        found = compare_readings(node.op, blocks, node, expected, received) or compare(expected, received, limits[value.index])
+        later = None
+        if accumulated is not None and id(value) in network:
+            exact, carried = network[id(value)]
+            allowed = output_limit(expected, exact, carried)
+            later = compare(expected, apply_steps(accumulated, pair.received.steps, blocks.sizes), allowed)
+        problem = found if isinstance(found, str) else ""
+        return NodeResult(
+            name=node.name or value.name,
+            op=str(node.op.op if isinstance(node.op, ChannelsLast) else node.op),
+            source=node.source,
+            adapter=pair.other.source if pair.other is not None else adapter(self.c.framework, node.op),
+            shape=expected.shape,
+            dtype=value.dtype.name,
+            rule=rule_of(node),
+            own=None if isinstance(found, str) else found,
+            accumulated=None if isinstance(later, str) else later,
+            passed=not problem and found.ratio <= 1,  # type: ignore[union-attr]
+            problem=problem,
+            covers=tuple(n.name for n in covered if n.name),
+        )
+
+    # outputs
+
+    def whole(self, draw: Draw, to_target: list[np.ndarray], network: Mapping[int, Any]) -> None:
+        """Compare end to end, as users run the two models."""
+        c = self.c
+        expected = c.source.whole(draw.arrays)
+        for runtime, outputs in c.target.settings(to_target):
+            self.outputs += self.compare_outputs(draw, runtime, expected, outputs, network)
+
+    def compare_outputs(
+        self, draw: Draw, runtime: str, expected: list[np.ndarray], outputs: list[np.ndarray], network: Mapping[int, Any]
+    ) -> Iterator[OutputResult]:
+        batch = draw.arrays[0].shape[0] if draw.arrays and draw.arrays[0].ndim else None
+        if len(expected) != len(outputs):
+            problem = f"{len(outputs)} outputs, but should be {len(expected)}"
+            yield OutputResult(
+                name="outputs", runtime=runtime, batch=batch, shape=(), dtype="", error=None, passed=False, problem=problem
+            )
+            return
+        for i, (wanted, got) in enumerate(zip(expected, outputs, strict=True)):
+            name, value = self.graph.output_names[i], self.graph.outputs[i]
+            wanted = _turned(wanted, self.c.from_source[i])
+            found = compare(wanted, got, self.allowed(name, value, wanted, network, self.c.from_graph[i]))
+            problem = found if isinstance(found, str) else ""
+            yield OutputResult(
+                name=name,
+                runtime=runtime,
+                batch=batch,
+                shape=tuple(got.shape),
+                dtype=got.dtype.name,
+                error=None if isinstance(found, str) else found,
+                passed=not problem and found.ratio <= 1,  # type: ignore[union-attr]
+                problem=problem,
+            )
+
+    def allowed(self, name: str, value: Value, wanted: np.ndarray, network: Mapping[int, Any], perm: Any) -> np.ndarray:
+        atol, rtol = (t.get(name, t.get("")) if isinstance(t, Mapping) else t for t in (self.atol, self.rtol))
+        if atol is not None or rtol is not None:
+            return (atol or 0.0) + (rtol or 0.0) * np.abs(np.asarray(wanted, np.float64))
+        if id(value) not in network:  # an input or a constant, passed on
+            return exact_limit(wanted)
+        exact, carried = network[id(value)]
+        return output_limit(wanted, _turned(exact, perm), carried)
+
+
+def compare_readings(op: Op, blocks: Blocks, node: Node, expected: np.ndarray, received: np.ndarray) -> Error | None:
+    """For operators with several legal readings in low precision: each side must be one of them, whole."""
+    readings = op.readings(*(blocks.array(v) for v in node.inputs))
+    if not readings:
+        return None
+    errors = [compare(r, received, exact_limit(r)) for r in readings.values()]
+    fits = [e for e in errors if not isinstance(e, str) and e.ratio <= 1]
+    expected_fits = any(
+        not isinstance(e := compare(r, expected, exact_limit(r)), str) and e.ratio <= 1 for r in readings.values()
+    )
+    return fits[0] if fits and expected_fits else None
+
+
+def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None) -> list[Draw]:
+    """The user's arrays, or seeded ones at batch 1 and others, large and negative values among them."""
+    names = [v.name for v in graph.inputs]
+    if inputs is not None:
+        arrays = [inputs[n] for n in names] if isinstance(inputs, Mapping) else list(inputs)
+        if len(arrays) != len(names):
+            raise Usage(f"{len(arrays)} arrays are given", why=f"the network takes {', '.join(names)}")
+        return [Draw("the given arrays", [np.asarray(a) for a in arrays])]
+    found = []
+    fixed = not batch_symbols(graph)
+    for seed, batch, scale, by_node in ((0, 1, 1.0, True), (1, 2, 10.0, True), (2, 3, 1.0, False)):
+        arrays = example_arrays(graph, batch=batch, seed=seed, scale=scale)
+        label = f"normal{'' if scale == 1 else f' times {scale:g}'}, seed {seed}, batch {'as fixed' if fixed else batch}"
+        back = [_turned(a, None if p is None else tuple(int(i) for i in np.argsort(p))) for a, p in zip(arrays, perms, strict=False)]
+        found.append(Draw(label, back, by_node))
+    return found
+
+
+def _turned(array: np.ndarray, perm: tuple[int, ...] | None) -> np.ndarray:
+    return array if perm is None else np.ascontiguousarray(array.transpose(perm))
+
+
+def _chunks(pairs: Sequence[Pair], sizes: Mapping[str, int]) -> Iterator[list[Pair]]:
+    """Pairs in execution order, as many at a time as the budget holds."""
+    chunk: list[Pair] = []
+    used = 0
+    for pair in pairs:
+        shape = concrete(pair.value.shape, set(), 1, 1) if not sizes else tuple(_known(d, sizes) for d in pair.value.shape)
+        size = 4 * int(np.prod(shape)) * pair.value.dtype.itemsize
+        if chunk and used + size > BUDGET:
+            yield chunk
+            chunk, used = [], 0
+        chunk.append(pair)
+        used += size
+    if chunk:
+        yield chunk
+
+
+def _known(dim: Any, sizes: Mapping[str, int]) -> int:
+    from .sizes import evaluate
+
+    return int(evaluate(dim, sizes))
+
+
+def _sources(node: Node) -> list[Value]:
+    """The anchored values that a node is computed from, through those that the source does not show."""
+    found: list[Value] = []
+    waiting = list(node.inputs)
+    while waiting:
+        value = waiting.pop()
+        if value is None or value.const is not None or any(v is value for v in found):
+            continue
+        found.append(value)
+        if value.anchor is None and value.node is not None:
+            waiting += value.node.inputs
+    return found
+
+
+def _worse(a: NodeResult, b: NodeResult) -> bool:
+    if a.passed != b.passed:
+        return not a.passed
+    return (a.own.ratio if a.own else 0.0, a.own.absolute if a.own else 0.0) > (
+        b.own.ratio if b.own else 0.0, b.own.absolute if b.own else 0.0,
+    )  # fmt: skip
+
+
+def _place(node: Node, order: Mapping[int, int], graph: Graph) -> str:
+    if any(v in graph.inputs for v in node.inputs):
+        return "at an input"
+    return "at an output" if any(v in graph.outputs for v in node.outputs) else "inside"
+
+
+def adapter(framework: str, op: Any) -> str:
+    """File and line of the exporter that wrote an operator."""
+    exporter = EXPORTERS.get((framework, type(op.op if isinstance(op, ChannelsLast) else op)))
+    if exporter is None:
+        return ""
+    path = Path(exporter.__code__.co_filename)
+    return f"leaky_interop/ops/{path.name}:{exporter.__code__.co_firstlineno}"
+
+
+def slopes(graph: Graph) -> Iterator[Slope]:
+    """Every leaky slope of a graph and where it came from."""
+    for node in graph.nodes:
+        op = node.op.op if isinstance(node.op, ChannelsLast) else node.op
+        if hasattr(op, "negative_slope"):
+            value: Any = op.negative_slope
+        elif type(op).__name__ == "PRelu" and node.inputs[1] is not None and node.inputs[1].const is not None:
+            array = node.inputs[1].array()
+            value = (float(array.min()), float(array.max()))
+        else:
+            continue
+        spelled = "alpha" if graph.framework == "onnx" else "negative_slope"
+        yield Slope(node=node.name, value=value, stated=spelled not in node.left_out, origin=node.source)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what is installed of the frameworks and runtimes that were loaded."""
+    import sys
+    from importlib import metadata
+
+    names = ("numpy", "keras", "tensorflow", "torch", "onnx", "onnxruntime", "jax")
+    return {name: metadata.version(name) for name in names if name in sys.modules}
