@@ -101,7 +101,7 @@ class Mismatch(LeakyInteropError, AssertionError):
     def __init__(self, report: Report) -> None:
         self.report = report
         first: Any = report.first_difference
-        error = getattr(first, "own", None) or getattr(first, "accumulated", None) or getattr(first, "error", None)
+        error = first.error
         source = getattr(first, "source", "")  # outputs have none
         adapter = getattr(first, "adapter", "")
         numbers = f"differs by {error.absolute:.3g} ({error.ulp:.3g} ULP), allowed {error.limit:.3g}" if error else ""

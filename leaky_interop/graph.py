@@ -7,6 +7,7 @@ references: the oracle of the test suite. No framework is known here.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -63,6 +64,29 @@ class Parameter:
     def identity(self) -> tuple[int, tuple[Step, ...]]:
         """What decides whether two parameters are the same numbers seen the same way."""
         return id(self.root), self.steps
+
+    @property
+    def tie(self) -> tuple[int, tuple[Step, ...]]:
+        """What two views of the same numbers share, however their axes are arranged."""
+        return id(self.root), tuple(step for step in self.steps if step[0] in ("take", "cast"))
+
+    def seen_from(self, other: Parameter) -> tuple[Step, ...] | None:
+        """The steps that turn another view of the same weight into this one; None where its numbers do not suffice."""
+        pairs = zip(self.steps, other.steps, strict=False)
+        common = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(self.steps), len(other.steps)))
+        array, back = apply_steps(other.read(), other.steps[:common]), []
+        for step in other.steps[common:]:
+            if step[0] == "transpose":
+                back.append(("transpose", tuple(int(i) for i in np.argsort(step[1]))))
+            elif step[0] == "reshape":
+                back.append(("reshape", array.shape))
+            else:
+                return None
+            array = apply_steps(array, (step,))
+        steps: tuple[Step, ...] = ()
+        for step in (*reversed(back), *self.steps[common:]):
+            steps = _join(steps, step)
+        return steps
 
     def array(self) -> np.ndarray:
         """The numbers, in this view's layout; not to be written to."""
@@ -270,12 +294,15 @@ class Graph:
         if (view := op.view(*values)) is not None:
             return (self.parameter(view),)
         live = [v for v in values if v is not None]
-        if live and all(v.is_constant for v in live) and op.deterministic:
+        if live and all(v.is_constant for v in live) and op.deterministic and not op.open:
             results = op.reference(*(v.array() if v is not None else None for v in values))
             return tuple(self.constant(r) for r in (results if isinstance(results, tuple) else (results,)))
         if op.symbolic and any(v.sizes is not None for v in live) and all(v.sizes is not None or v.is_constant for v in live):
             contents = (None if v is None else v.sizes if v.sizes is not None else v.array().astype(object) for v in values)
-            return (self.of_sizes(op.reference(*contents), op.infer(*values)[0][1]),)
+            with contextlib.suppress(TypeError):  # what sizes cannot say (half of one, a comparison) is left to the run
+                results = op.reference(*contents)
+                results = results if isinstance(results, tuple) else (results,)
+                return tuple(self.of_sizes(r, kind) for r, (_, kind) in zip(results, op.infer(*values), strict=True))
         outputs = tuple(Value(self, "", shape, dtype) for shape, dtype in op.infer(*values))
         node = Node(op, values, outputs, source=self.source, left_out=self.left_out)
         for index, value in enumerate(outputs):

@@ -125,7 +125,7 @@ def _codec(framework: str) -> _Codec:
 _TOKEN = re.compile("_(?:u([0-9a-f]{4,6})|empty)_")
 # Not plain ASCII, or an underscore that would begin a token once its surroundings are escaped.
 _STRANGE = re.compile("[^A-Za-z0-9_-]|_(?=(?:u[0-9a-f]{4,6}|empty)(?![A-Za-z0-9-]))")
-# In keras, where "__" is the dot, an underscore is plain only before a plain character: "a._b" is "a____b".
+# In keras, where "__" is the dot, an underscore is plain only before a plain character: "a._b" is "a___b".
 _STRANGE_IN_KERAS = re.compile(_STRANGE.pattern + "|_(?![A-Za-z0-9-])")
 
 

@@ -97,6 +97,11 @@ class Op:
         """By name, the legal results where several are (a slope held in float32, or rounded to float16); usually none."""
         return {}
 
+    @property
+    def open(self) -> bool:
+        """Whether a field holds a size that is known only at run time."""
+        return any(symbols(getattr(self, f.name)) for f in dataclasses.fields(self))  # type: ignore[arg-type]
+
     def bound(self: T, sizes: Mapping[str, int]) -> T:
         """The operator with every symbolic size replaced by its value."""
         changed = {}
@@ -145,6 +150,8 @@ class Pointwise(Op):
         return [(broadcast(*(v.shape for v in live)), live[0].dtype)]
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        extra = max(v.rank for v in inputs if v is not None) - len(perm)  # a broadcast operand may have fewer axes
+        perm = (*range(extra), *(p + extra for p in perm))
         return Moved(self, (perm,) * len(inputs), (perm,))
 
     def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:

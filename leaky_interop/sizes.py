@@ -209,7 +209,11 @@ def rename(tree: Any, names: Mapping[str, Dim]) -> Any:
 
 
 def _terms(size: Dim) -> tuple[tuple[_Monomial, int], ...]:
-    return size.terms if isinstance(size, Size) else (((), int(size)),)
+    if isinstance(size, Size):
+        return size.terms
+    if size != int(size):
+        raise TypeError(f"sizes are whole numbers, {size} is not one")
+    return (((), int(size)),)
 
 
 def _settle(terms: Mapping[_Monomial, int]) -> Dim:

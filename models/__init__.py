@@ -46,7 +46,7 @@ class Network(Protocol):
     NAME: str
     """The module's own name."""
 
-    SHAPES: dict[str, tuple[int | None, ...]]
+    SHAPES: dict[str, tuple[int, ...]]
     """Input name -> shape in the PyTorch form: channels-first, without the batch; `keras_inputs` derives Keras'."""
 
     FULLY_CONVOLUTIONAL: bool

@@ -1,7 +1,8 @@
 """A small classifier of scikit-learn's 8x8 digits, shipped with trained weights.
 
 Trained by `models/train_digits.py`; `trained_model` loads the result. Stresses the slope 0.3 of `LeakyReLU()` beside
-an explicit 0.12, batch norm, 'same' with stride 2 (padded at the end only), max pooling, and Flatten before a dense layer.
+an explicit 0.12, batch norm, 'same' with stride 2 (padded at the end only), max pooling, and Flatten before a dense
+layer.
 """
 
 from __future__ import annotations

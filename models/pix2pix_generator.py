@@ -62,7 +62,7 @@ def torch_model() -> Module:
     from torch import nn
 
     def down(depth: int) -> Module:
-        parts: dict[str, Module] = OrderedDict()
+        parts: OrderedDict[str, Module] = OrderedDict()
         if depth > 0:
             parts["leaky"] = nn.LeakyReLU(0.2, inplace=True)
         inputs = WIDTHS[depth - 1] if depth > 0 else 3

@@ -1,9 +1,9 @@
 """SRGAN generator: residual blocks, then pixel shuffle up to four times the size.
 
 Ledig et al. 2016 (arXiv 1609.04802). Stresses PReLU with one slope per channel shared over space, a long skip around
-all blocks, and the pixel shuffle, whose channels Keras (`depth_to_space`, from Keras 3.14 on) takes in another order than
-PyTorch: block position outermost against innermost. The forms are therefore the same network only after the kernels
-before each shuffle are permuted.
+all blocks, and the pixel shuffle, whose channels Keras (`depth_to_space`, from Keras 3.14 on) takes in another order
+than PyTorch: block position outermost against innermost. The forms are therefore the same network only after the
+kernels before each shuffle are permuted.
 """
 
 from __future__ import annotations

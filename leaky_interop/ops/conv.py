@@ -5,27 +5,20 @@
 | kernel    | (*spatial, in / groups, out)         | canonical            | canonical           |
 | pads      | "same": as even as possible, rest at the end | one number a side | begins, then ends |
 | "same"    | depends on the size: ceil(size / stride) | stride 1 only    | auto_pad            |
+| groups    | from the kernel's shape              | groups               | group               |
+
+One filter or more per channel (groups == in) is a layer of its own in Keras: see depthwise.py.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Op, Shape, Value, agree, case, ceil_divide, exports, imports, maximum, op, weight
-
-Pads = tuple[tuple[Dim, Dim], ...]
-
-
-def same_pads(sizes: Shape, kernel: Any, strides: Any, dilations: Any) -> Pads:
-    """What 'same' means to Keras and TensorFlow: as even as possible, the odd one at the end (ONNX SAME_UPPER)."""
-    pads = []
-    for size, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):
-        reach = (k - 1) * d + 1
-        total = (ceil_divide(size, s) - 1) * s + reach - size
-        if reach < s or isinstance(total, int):
-            total = maximum(total, 0)
-        pads.append((total // 2, total - total // 2))
-    return tuple(pads)
+from ..op import Link, Op, Shape, Value, agree, case, exports, imports, op, weight
+from .window import (
+    Pads, batched, counts, even, fixed, flat_pads, is_same, no_pads, pads_from_onnx, same_pads, spread, windows,
+)  # fmt: skip
 
 
 @op
@@ -40,29 +33,22 @@ class Conv(Op):
     weights = (1, 2)
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        x, kernel, bias = inputs
+        x, kernel, _ = inputs
         if not agree(x.shape[1], kernel.shape[1] * self.groups):
             raise ValueError(f"{self} with kernel {kernel.shape} takes {kernel.shape[1] * self.groups} channels, not {x!r}")
-        sizes = (
-            (size + sum(pads) - (k - 1) * d - 1) // s + 1
-            for size, pads, k, d, s in zip(x.shape[2:], self.pads, kernel.shape[2:], self.dilations, self.strides, strict=True)
-        )
+        sizes = counts(x.shape[2:], kernel.shape[2:], self.strides, self.dilations, self.pads)
         return [((x.shape[0], kernel.shape[0], *sizes), x.dtype)]
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         x, kernel, bias = arrays
         wide = np.float32 if x.dtype.itemsize < 4 else x.dtype
-        spatial = tuple(range(2, x.ndim))
         padded = np.pad(x.astype(wide), ((0, 0), (0, 0), *self.pads))
-        reach = tuple((k - 1) * d + 1 for k, d in zip(kernel.shape[2:], self.dilations, strict=True))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=spatial)
-        steps = (slice(None), slice(None), *(slice(None, None, s) for s in self.strides))
-        windows = windows[(*steps, *(slice(None, None, d) for d in self.dilations))]
-        batch, channels, *out = windows.shape[: x.ndim]
-        inner, count = channels // self.groups, len(spatial)
-        windows = windows.reshape(batch, self.groups, inner, *out, *kernel.shape[2:])
+        view = windows(padded, kernel.shape[2:], self.strides, self.dilations)
+        batch, channels, *out = view.shape[: x.ndim]
+        inner, count = channels // self.groups, x.ndim - 2
+        view = view.reshape(batch, self.groups, inner, *out, *kernel.shape[2:])
         order = (0, 1, *range(3, 3 + count), 2, *range(3 + count, 3 + 2 * count))
-        columns = windows.transpose(order).reshape(batch, self.groups, int(np.prod(out)), -1)
+        columns = view.transpose(order).reshape(batch, self.groups, int(np.prod(out)), -1)
         matrix = kernel.astype(wide).reshape(self.groups, kernel.shape[0] // self.groups, -1).transpose(0, 2, 1)
         y = (columns @ matrix).transpose(0, 1, 3, 2).reshape(batch, kernel.shape[0], *out)
         if bias is not None:
@@ -72,8 +58,18 @@ class Conv(Op):
     def length(self, *arrays: np.ndarray) -> int:
         return int(np.prod(arrays[1].shape[1:])) + (arrays[2] is not None)
 
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        if self.groups > 1:
+            return []
+        made = {1: 0} if inputs[2] is None else {1: 0, 2: 0}
+        return [Link({0: 1, 1: 1}, None), Link(made, 1)]
+
+
+# --- torch ------------------------------------------------------------------------------------------------------------
+
 
 @imports("torch", "aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
+@batched
 def conv_from_torch(call, x, kernel, bias, stride, padding, dilation, groups):
     spatial = kernel.rank - 2
     pads = tuple((p, p) for p in spread(padding, spatial))
@@ -81,53 +77,24 @@ def conv_from_torch(call, x, kernel, bias, stride, padding, dilation, groups):
     return op(x, kernel, bias)
 
 
-def spread(numbers: Any, spatial: int) -> tuple[int, ...]:
-    """One number for every spatial axis, or the numbers themselves."""
-    numbers = tuple(numbers)
-    return numbers * spatial if len(numbers) == 1 else numbers
-
-
-@imports("keras", "Conv1D", "Conv2D", "Conv3D", channels_last=True)
-def conv_from_keras(layer, x):
-    spatial = x.rank - 2
-    strides, dilations = tuple(layer.strides), tuple(layer.dilation_rate)
-    kernel = layer.weight("kernel")
-    kernel = kernel.transpose(spatial + 1, spatial, *range(spatial))
-    if layer.padding == "same":
-        pads = same_pads(x.shape[2:], layer.kernel_size, strides, dilations)
-    elif layer.padding == "causal":
-        pads = (((layer.kernel_size[0] - 1) * dilations[0], 0),)
-    else:
-        pads = ((0, 0),) * spatial
-    y = Conv(strides=strides, pads=pads, dilations=dilations, groups=layer.groups)(x, kernel, layer.weight("bias"))
-    return layer.activate(y)
-
-
-@imports("onnx", "Conv")
-def conv_from_onnx(node, x, kernel, bias=None):
+@imports("torch", "aten.conv1d.padding", "aten.conv2d.padding", "aten.conv3d.padding")
+@batched
+def conv_from_torch_by_name(call, x, kernel, bias, stride, padding, dilation, groups):
+    """padding is "valid" or "same"; the latter only with stride 1, where the odd pad also goes to the end."""
     spatial = kernel.rank - 2
-    strides, dilations = tuple(node.strides or (1,) * spatial), tuple(node.dilations or (1,) * spatial)
-    pads = pads_from_onnx(node, x.shape[2:], kernel.shape[2:], strides, dilations)
-    return Conv(strides=strides, pads=pads, dilations=dilations, groups=node.group)(x, kernel, bias)
-
-
-def pads_from_onnx(node: Any, sizes: Shape, kernel: Any, strides: Any, dilations: Any) -> Pads:
-    """The explicit pads of an ONNX window operator: its `pads`, or what `auto_pad` makes of the sizes."""
-    if node.auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        upper = same_pads(sizes, kernel, strides, dilations)
-        return upper if node.auto_pad == "SAME_UPPER" else tuple((after, before) for before, after in upper)
-    flat = tuple(node.pads or ()) if node.auto_pad == "NOTSET" else ()
-    flat = flat or (0,) * (2 * len(sizes))
-    return tuple(zip(flat[: len(sizes)], flat[len(sizes) :], strict=True))
+    strides, dilations = spread(stride, spatial), spread(dilation, spatial)
+    reach = [(k - 1) * d for k, d in zip(kernel.shape[2:], dilations, strict=True)]
+    pads = tuple((r // 2, r - r // 2) for r in reach) if padding == "same" else no_pads(spatial)
+    return Conv(strides=strides, pads=pads, dilations=dilations, groups=groups)(x, kernel, bias)
 
 
 @exports("torch", Conv)
 def conv_to_torch(op, torch, x, kernel, bias):
     spatial = len(op.strides)
-    even = all(isinstance(before, int) and before == after for before, after in op.pads)
-    if not even:
+    padding = tuple(before for before, _ in op.pads)
+    if not even(op.pads):
         x = torch.nn.functional.pad(x, [torch.size(p) for pair in reversed(op.pads) for p in pair])
-    padding = tuple(before for before, _ in op.pads) if even else (0,) * spatial
+        padding = (0,) * spatial
     if not torch.holds(kernel, bias):
         function = getattr(torch.nn.functional, f"conv{spatial}d")
         return function(x, torch.tensor(kernel), torch.tensor(bias), op.strides, padding, op.dilations, op.groups)
@@ -138,24 +105,111 @@ def conv_to_torch(op, torch, x, kernel, bias):
     return torch.place(conv, weight=kernel, bias=bias)(x)
 
 
+# --- keras ------------------------------------------------------------------------------------------------------------
+
+
+def keras_window(layer: Any, sizes: Shape, kernel: Any) -> dict[str, Any]:
+    """The strides, dilations and pads of a Keras convolution, layer or operation, in canonical form."""
+    spatial = len(sizes)
+    strides, dilations = spread(layer.strides, spatial), spread(layer.dilation_rate, spatial)
+    pads = no_pads(spatial)
+    if layer.padding == "same":
+        pads = same_pads(sizes, kernel, strides, dilations)
+    elif layer.padding == "causal":
+        pads = (((kernel[0] - 1) * dilations[0], 0),)
+    return {"strides": strides, "dilations": dilations, "pads": pads}
+
+
+def canonical_kernel(kernel: Value) -> Value:
+    """(*spatial, in / groups, out) -> (out, in / groups, *spatial)."""
+    return kernel.transpose(kernel.rank - 1, kernel.rank - 2, *range(kernel.rank - 2))
+
+
+@imports("keras", "Conv1D", "Conv2D", "Conv3D", channels_last=True)
+def conv_from_keras(layer, x):
+    kernel = canonical_kernel(layer.weight("kernel"))
+    op = Conv(**keras_window(layer, x.shape[2:], kernel.shape[2:]), groups=layer.groups)
+    return layer.activate(op(x, kernel, layer.weight("bias")))
+
+
+@imports("keras", "ops.Conv", channels_last=True)
+def conv_operation_from_keras(call, x, kernel):
+    kernel = canonical_kernel(as_value(call, kernel))
+    groups = x.shape[1] // kernel.shape[1]
+    return Conv(**keras_window(call, x.shape[2:], kernel.shape[2:]), groups=groups)(x, kernel, None)
+
+
+def as_value(call: Any, operand: Any) -> Value:
+    """A captured array as a constant; values pass."""
+    return operand if isinstance(operand, Value) else call.graph.constant(operand)
+
+
 @exports("keras", Conv, channels_last=True)
 def conv_to_keras(op, keras, x, kernel, bias):
+    if max(op.strides) > 1 and max(op.dilations) > 1:  # refused by Keras: every place is computed, then some are kept
+        whole = dataclasses.replace(op, strides=(1,) * len(op.strides))
+        y = conv_to_keras(whole, keras, x, kernel, bias)
+        return y[(slice(None), *(slice(None, None, s) for s in op.strides), slice(None))]
+    x, padding = padded_for_keras(op, keras, x, kernel)
+    if not keras.holds(kernel, bias):
+        axes = (*range(2, len(kernel.shape)), 1, 0)
+        y = keras.ops.conv(
+            x, keras.ops.transpose(keras.tensor(kernel), axes), op.strides, padding, "channels_last", op.dilations
+        )
+        return y if bias is None else keras.ops.add(y, keras.tensor(bias))
+    return place_in_keras(op, keras, padding, kernel, bias)(x)
+
+
+def padded_for_keras(op: Any, keras: Any, x: Any, kernel: Any) -> tuple[Any, str]:
+    """The data of a convolution, padded by a layer where neither "same" nor "valid" says how; and which of the two does."""
     spatial = len(op.strides)
-    same = agree(op.pads, same_pads(keras.inputs[0].shape[2:], kernel.shape[2:], op.strides, op.dilations))
-    if not same and any(pair != (0, 0) for pair in op.pads):
-        x = getattr(keras.layers, f"ZeroPadding{spatial}D")(op.pads if spatial > 1 else op.pads[0])(x)
-    conv = getattr(keras.layers, f"Conv{spatial}D")(
-        kernel.shape[0], kernel.shape[2:], op.strides, "same" if same else "valid",
-        dilation_rate=op.dilations, groups=op.groups, use_bias=bias is not None,
-    )  # fmt: skip
-    return keras.place(conv, kernel=kernel.transpose(*range(2, spatial + 2), 1, 0), bias=bias)(x)
+    if not fixed(op.pads) or any(pair != (0, 0) for pair in op.pads):
+        if is_same(op.pads, keras.inputs[0].shape[2:], kernel.shape[2:], op.strides, op.dilations):
+            return x, "same"
+        if not fixed(op.pads):
+            raise keras.refuse(
+                f"pads {op.pads} that depend on the input's size",
+                why="Keras knows no size that is open, and only its own 'same' pads by size",
+                instead="Fix the size with input_shapes",
+            )
+        layer = getattr(keras.layers, f"ZeroPadding{spatial}D")(op.pads if spatial > 1 else op.pads[0])
+        x = keras.place(layer, part="pad")(x)
+    return x, "valid"
+
+
+def place_in_keras(op: Any, keras: Any, padding: str, kernel: Value, bias: Value | None) -> Any:
+    """The layer that holds this kernel: DepthwiseConv where every channel has filters of its own, Conv otherwise."""
+    spatial, inputs = len(op.strides), kernel.shape[1] * op.groups
+    settings = {"dilation_rate": op.dilations, "use_bias": bias is not None}
+    if op.groups == inputs > 1 and spatial < 3 and len(set(op.strides)) == 1:  # TensorFlow wants equal strides
+        kernel = kernel.reshape(inputs, kernel.shape[0] // inputs, *kernel.shape[2:]).transpose(*range(2, spatial + 2), 0, 1)
+        layer = getattr(keras.layers, f"DepthwiseConv{spatial}D")(
+            kernel.shape[:-2], op.strides, padding, depth_multiplier=kernel.shape[-1], **settings
+        )
+        return keras.place(layer, kernel=kernel, bias=bias)
+    kernel = kernel.transpose(*range(2, spatial + 2), 1, 0)
+    layer = getattr(keras.layers, f"Conv{spatial}D")(
+        kernel.shape[-1], kernel.shape[:-2], op.strides, padding, groups=op.groups, **settings
+    )
+    return keras.place(layer, kernel=kernel, bias=bias)
+
+
+# --- onnx -------------------------------------------------------------------------------------------------------------
+
+
+@imports("onnx", "Conv")
+def conv_from_onnx(node, x, kernel, bias=None):
+    spatial = kernel.rank - 2
+    strides, dilations = tuple(node.strides or (1,) * spatial), tuple(node.dilations or (1,) * spatial)
+    pads = pads_from_onnx(node, x.shape[2:], kernel.shape[2:], strides, dilations)
+    return Conv(strides=strides, pads=pads, dilations=dilations, groups=node.group)(x, kernel, bias)
 
 
 @exports("onnx", Conv)
 def conv_to_onnx(op, onnx, x, kernel, bias):
-    pads = {"pads": [p for side in (0, 1) for p in (pair[side] for pair in op.pads)]}
-    if any(not isinstance(p, int) for p in pads["pads"]):
-        if agree(op.pads, same_pads(onnx.inputs[0].shape[2:], kernel.shape[2:], op.strides, op.dilations)):
+    pads: dict[str, Any] = {"pads": flat_pads(op.pads)}
+    if not fixed(op.pads):
+        if is_same(op.pads, onnx.inputs[0].shape[2:], kernel.shape[2:], op.strides, op.dilations):
             pads = {"auto_pad": "SAME_UPPER"}
         else:
             begins, ends = ([pair[side] for pair in op.pads] for side in (0, 1))
@@ -166,17 +220,37 @@ def conv_to_onnx(op, onnx, x, kernel, bias):
     )  # fmt: skip
 
 
-def _conv(name: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: bool = True, **fields: Any) -> None:
-    spatial = len(kernel) - 2
-    plain = {"strides": (1,) * spatial, "pads": ((0, 0),) * spatial, "dilations": (1,) * spatial, "groups": 1}
-    case(f"conv/{name}", Conv(**plain | fields), x, weight(*kernel), weight(kernel[0]) if bias else None)
+# --- cases ------------------------------------------------------------------------------------------------------------
 
+
+def _conv(name: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: bool = True, composed: Any = None, **fields: Any) -> None:
+    spatial = len(kernel) - 2
+    plain = {"strides": (1,) * spatial, "pads": no_pads(spatial), "dilations": (1,) * spatial, "groups": 1}
+    case(f"conv/{name}", Conv(**plain | fields), x, weight(*kernel), weight(kernel[0]) if bias else None, composed=composed)
+
+
+SUBSAMPLED = {"keras": "comes back as Conv, Slice: Keras refuses strides with dilation"}
 
 _conv("valid", (2, 3, 8, 8), (4, 3, 3, 3))
 _conv("no_bias", (2, 3, 8, 8), (4, 3, 3, 3), bias=False)
 _conv("uneven_pads", (2, 3, 8, 9), (4, 3, 3, 3), strides=(2, 2), pads=((0, 1), (2, 1)))
 _conv("same_even_size", (2, 3, 8, 8), (4, 3, 3, 3), strides=(2, 2), pads=((0, 1), (0, 1)))
-_conv("stride_and_dilation_differ", (2, 3, 11, 13), (4, 3, 3, 2), strides=(1, 3), dilations=(2, 1))
+_conv("stride_and_dilation_differ", (2, 3, 11, 13), (4, 3, 3, 2), strides=(1, 3), dilations=(2, 1), composed=SUBSAMPLED)
+_conv("strides_with_dilation", (2, 3, 11, 13), (4, 3, 3, 2), strides=(2, 3), dilations=(2, 3), pads=((1, 2), (0, 3)), composed=SUBSAMPLED)
+_conv("dilated", (2, 3, 11, 13), (4, 3, 3, 2), dilations=(2, 3), pads=((2, 2), (1, 2)))
+_conv("strides_differ", (2, 3, 11, 13), (4, 3, 3, 2), strides=(3, 2), pads=((1, 1), (0, 0)))
+_conv("pads_beyond_the_kernel", (2, 2, 5, 5), (3, 2, 2, 2), pads=((3, 0), (0, 4)))
 _conv("groups", (2, 4, 8, 8), (6, 2, 3, 3), groups=2)
+_conv("depthwise", (2, 4, 7, 8), (4, 1, 3, 2), groups=4, strides=(2, 2), pads=((1, 1), (0, 1)))
+_conv("depthwise_two_per_channel", (2, 3, 7, 8), (6, 1, 3, 2), groups=3, pads=((1, 1), (0, 1)), bias=False)
+_conv("depthwise_strides_differ", (2, 3, 7, 8), (6, 1, 3, 2), groups=3, strides=(1, 2))
+_conv("depthwise_strides_with_dilation", (2, 3, 9, 9), (3, 1, 3, 2), groups=3, strides=(2, 2), dilations=(2, 2), composed=SUBSAMPLED)
+_conv("depthwise_1d", (2, 3, 9), (6, 1, 3), groups=3, dilations=(2,), pads=((4, 0),))
+_conv("depthwise_3d", (2, 3, 4, 5, 4), (3, 1, 2, 2, 3), groups=3)
+_conv("one_channel", (2, 1, 6, 6), (3, 1, 3, 3))
 _conv("1d", (2, 3, 9), (4, 3, 4))
+_conv("1d_causal", (2, 3, 9), (4, 3, 3), dilations=(3,), pads=((6, 0),))
+_conv("1d_groups", (2, 4, 9), (6, 2, 3), groups=2, strides=(2,))
 _conv("3d", (2, 3, 5, 6, 7), (4, 3, 2, 3, 2), pads=((1, 1), (0, 0), (1, 1)))
+_conv("3d_uneven_strided", (1, 2, 5, 6, 7), (4, 2, 2, 3, 2), pads=((1, 0), (0, 2), (0, 1)), strides=(2, 1, 3))
+_conv("3d_groups", (2, 4, 4, 5, 4), (4, 2, 2, 2, 3), groups=2)

@@ -1,80 +1,303 @@
-"""Normalisation by stored or computed statistics.
+"""Batch normalisation, by stored statistics or by those of the batch at hand. Channels stand on axis 1.
 
-| field    | keras BatchNormalization       | torch BatchNorm       | onnx BatchNormalization |
-|----------|--------------------------------|-----------------------|-------------------------|
-| epsilon  | epsilon, 0.001                 | eps, 1e-5             | epsilon, 1e-5           |
-| momentum | kept share, 0.99               | new share, 0.1        | kept share, 0.9         |
-| scale    | gamma, absent if scale=False   | weight                | always there            |
-| axis     | any, last by default           | 1                     | 1                       |
+| field    | keras BatchNormalization    | torch BatchNorm                | onnx BatchNormalization      |
+|----------|-----------------------------|--------------------------------|------------------------------|
+| epsilon  | epsilon, 0.001              | eps, 1e-5                      | epsilon, 1e-5, in 32 bits    |
+| momentum | share that is kept, 0.99    | share that is new, 0.1; None: the average of all | share that is kept, 0.9 |
+| scale    | gamma, absent if scale=False | weight, absent if affine=False | always there                 |
+| axis     | any, the last by default    | 1                              | 1                            |
+
+Frameworks store a batch's variance differently: PyTorch n / (n - 1) of it, Keras and ONNX the variance itself. That
+shows only where training goes on, never at inference.
 """
+
+import dataclasses
+from typing import Any
 
 import numpy as np
 
-from ..op import Op, case, exports, imports, op, shortest, weight
+from ..errors import Refused
+from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, op, shortest, weight
+from .moments import (
+    ROUNDINGS, affine, in_one_dtype, per_channel, reshaped_in_onnx, rounds, scaled_in_keras, standardized,
+    standardized_in_keras, standardized_in_onnx, standardized_terms, stored, unfilled, widened,
+)  # fmt: skip
+
+KERAS_MOMENTUM = 0.99  # what Keras gets where its source averages over all batches, which Keras cannot
+
+
+class PerChannel(Op):
+    """An operator on each channel by itself (axis 1), with one number a channel in each weight."""
+
+    tolerance = "sum"
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        others = (None,) * (len(inputs) - 1)
+        return Moved(self, (perm, *others), (perm,)) if perm[:2] == (0, 1) else None
+
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        weights = {i: 0 for i, v in enumerate(inputs) if i and v is not None}
+        return [Link({0: axis} | (weights if axis == 1 else {}), axis) for axis in range(inputs[0].rank)]
 
 
 @op
-class BatchNorm(Op):
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias, per channel (axis 1), with stored statistics.
+class BatchNorm(PerChannel):
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, per channel, with stored statistics.
 
     Operands: x, scale, bias, mean, variance; scale and bias may be absent. `momentum` is the share of the old
-    statistic that one training step keeps.
+    statistic that one training step keeps; None stands for the average over all steps.
     """
 
     epsilon: float
-    momentum: float
+    momentum: float | None
     weights = (1, 2, 3, 4)
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        x, *rest = arrays
-        wide = np.float32 if x.dtype.itemsize < 4 else x.dtype
-        scale, bias, mean, variance = (None if a is None else a.astype(wide).reshape(-1, *(1,) * (x.ndim - 2)) for a in rest)
-        y = (x.astype(wide) - mean) / np.sqrt(variance + wide.type(self.epsilon) if isinstance(wide, np.dtype) else variance + wide(self.epsilon))
+        x, scale, bias, mean, variance = self.shaped(arrays)
+        y = (x - mean) / np.sqrt(variance + self.epsilon)
         y = y if scale is None else y * scale
-        return (y if bias is None else y + bias).astype(x.dtype)
+        return (y if bias is None else y + bias).astype(arrays[0].dtype)
+
+    def terms(self, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
+        """(|x| + |mean|) * |scale| / sqrt(variance + epsilon) + |bias|: what x * factor + (bias - mean * factor) adds up."""
+        x, scale, bias, mean, variance = (None if a is None else np.abs(a) for a in self.shaped(arrays))
+        magnitude = (x + mean) / np.sqrt(variance + self.epsilon) * (1 if scale is None else scale)
+        return ROUNDINGS, magnitude if bias is None else magnitude + bias
+
+    @staticmethod
+    def shaped(arrays: tuple[np.ndarray, ...]) -> list[Any]:
+        """Everything in the dtype of computation, ready to broadcast."""
+        x, *rest = widened(*arrays)
+        return [x, *(per_channel(a, x.ndim) for a in rest)]
+
+
+@op
+class BatchStatisticsNorm(PerChannel):
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, per channel, with the mean and variance of this very batch.
+
+    Batch normalisation as in training. A network that does so at inference (PyTorch's track_running_stats=False) gives
+    each sample a result that depends on the others; with frozen statistics it would be another network.
+    """
+
+    epsilon: float
+    weights = (1, 2)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return standardized(*self.parts(arrays)).astype(arrays[0].dtype)
+
+    def terms(self, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
+        return standardized_terms(*self.parts(arrays))
+
+    def parts(self, arrays: tuple[np.ndarray, ...]) -> tuple[Any, ...]:
+        """What the formula takes."""
+        x, scale, bias = widened(*arrays)
+        return x, (0, *range(2, x.ndim)), self.epsilon, per_channel(scale, x.ndim), per_channel(bias, x.ndim)
+
+
+# --- importers --------------------------------------------------------------------------------------------------------
 
 
 @imports("torch", "aten.batch_norm.default")
 def batch_norm_from_torch(call, x, scale, bias, mean, variance, training, momentum, epsilon, *_):
-    return BatchNorm(epsilon=epsilon, momentum=round(1 - momentum, 12))(x, scale, bias, mean, variance)
+    """In evaluation PyTorch exports momentum=None as 0.0, a share that nobody chooses: it reads as None."""
+    scale, bias = unfilled(scale, 1), unfilled(bias, 0)
+    if training or mean is None:
+        return in_one_dtype(BatchStatisticsNorm(epsilon=epsilon), x, scale, bias)
+    kept = None if momentum == 0.0 else round(1 - momentum, 12)
+    return in_one_dtype(BatchNorm(epsilon=epsilon, momentum=kept), x, scale, bias, mean, variance)
+
+
+@imports("torch", "aten._native_batch_norm_legit_no_training.default")
+def decomposed_batch_norm_from_torch(call, x, scale, bias, mean, variance, momentum, epsilon):
+    return batch_norm_from_torch(call, x, scale, bias, mean, variance, False, momentum, epsilon), None, None
+
+
+@imports("torch", "aten._native_batch_norm_legit.no_stats")
+def batch_statistics_norm_from_torch(call, x, scale, bias, training, momentum, epsilon):
+    return batch_norm_from_torch(call, x, scale, bias, None, None, training, momentum, epsilon), None, None
 
 
 @imports("keras", "BatchNormalization")
-def batch_norm_from_keras(layer, x):
-    axis = layer.axis % x.rank
+def batch_norm_from_keras(layer, x, mask=None):
+    turned, back = to_channel_axis(x, layer.axis)
+    weights = (layer.weight(n, cast=False) for n in ("gamma", "beta", "moving_mean", "moving_variance"))
+    return in_one_dtype(BatchNorm(epsilon=layer.epsilon, momentum=layer.momentum), turned, *weights).transpose(*back)
+
+
+@imports("keras", "ops.BatchNorm")
+def batch_norm_function_from_keras(call, x, mean, variance, offset=None, scale=None):
+    """The function never updates a statistic: it keeps the old one whole, momentum 1."""
+    turned, back = to_channel_axis(x, call.axis)
+    return BatchNorm(epsilon=call.epsilon, momentum=1.0)(turned, scale, offset, mean, variance).transpose(*back)
+
+
+def to_channel_axis(x: Value, axis: int) -> tuple[Value, tuple[int, ...]]:
+    """x with `axis` brought to place 1, and the permutation that brings a result back."""
+    axis %= x.rank
     turn = (0, axis, *(a for a in range(1, x.rank) if a != axis))
-    weights = (layer.weight(n) for n in ("gamma", "beta", "moving_mean", "moving_variance"))
-    y = BatchNorm(epsilon=layer.epsilon, momentum=layer.momentum)(x.transpose(*turn), *weights)
-    return y.transpose(*(int(i) for i in np.argsort(turn)))
+    return x.transpose(*turn), tuple(int(i) for i in np.argsort(turn))
 
 
-@imports("onnx", "BatchNormalization", since=14)
+@imports("onnx", "BatchNormalization")
 def batch_norm_from_onnx(node, x, scale, bias, mean, variance):
-    return BatchNorm(epsilon=shortest(node.epsilon), momentum=shortest(node.momentum))(x, scale, bias, mean, variance)
+    """Opset 14 and later say whether it is training; before, a node with several outputs is."""
+    scale, bias = unfilled(scale, 1), unfilled(bias, 0)
+    several = sum(map(bool, node.native.output)) > 1
+    if node.training_mode if node.has("training_mode") else several:
+        if several and reads_further_outputs(node):
+            what = "the running statistics that BatchNormalization updates in training mode are read"
+            raise Refused(what, why="conversion keeps what a network computes, not how it learns")
+        return in_one_dtype(BatchStatisticsNorm(epsilon=stored(node.epsilon, x)), x, scale, bias)
+    norm = BatchNorm(epsilon=stored(node.epsilon, x), momentum=shortest(node.momentum))
+    weights = (scale, bias, *(frozen(node, v) for v in (mean, variance)))
+    if node.has("spatial") and not node.spatial:  # up to opset 8: statistics of each element, channels once flattened
+        size = int(np.prod(mean.shape))
+        flat = in_one_dtype(norm, x.reshape(x.shape[0], size), *(None if w is None else w.reshape(size) for w in weights))
+        return flat.reshape(*x.shape)
+    return in_one_dtype(norm, x, *weights)
+
+
+def reads_further_outputs(node: Any) -> bool:
+    """Whether anything but the first output of an ONNX node is used."""
+    graph = node.reader.model.graph
+    used = {name for other in graph.node for name in other.input} | {o.name for o in graph.output}
+    return not used.isdisjoint(name for name in node.native.output[1:] if name)
+
+
+def frozen(node: Any, value: Value) -> Value:
+    """A statistic as a weight that no gradient reaches."""
+    if value.const is None or not value.const.trainable:
+        return value
+    return node.graph.parameter(dataclasses.replace(value.const, trainable=False))
+
+
+# --- exporters --------------------------------------------------------------------------------------------------------
+
+
+def module_of(torch: Any, name: str, rank: int) -> Any:
+    """torch.nn's class of a name for data of this rank, batch and channels included; None where it has none."""
+    spatial = max(rank - 2, 1)
+    return getattr(torch.nn, f"{name}{spatial}d") if spatial <= 3 else None
 
 
 @exports("torch", BatchNorm)
 def batch_norm_to_torch(op, torch, x, scale, bias, mean, variance):
-    channels, rank = mean.shape[0], torch.inputs[0].rank
-    kind = {2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm1d, 4: torch.nn.BatchNorm2d, 5: torch.nn.BatchNorm3d}[rank]
-    norm = kind(channels, eps=op.epsilon, momentum=round(1 - op.momentum, 12), affine=True)
+    momentum = None if op.momentum is None else round(1 - op.momentum, 12)
+    kind = module_of(torch, "BatchNorm", torch.inputs[0].rank)
+    if kind is None or not torch.holds(scale, bias, mean, variance):
+        mean, variance, scale, bias = (torch.tensor(v) for v in (mean, variance, scale, bias))
+        return torch.nn.functional.batch_norm(x, mean, variance, scale, bias, False, momentum or 0.0, op.epsilon)
+    channels, plain = mean.shape[0], scale is None and bias is None
+    norm = kind(channels, eps=op.epsilon, momentum=momentum, affine=not plain)
+    scale, bias = (None, None) if plain else affine(torch, scale, bias, channels)
     return torch.place(norm, weight=scale, bias=bias, running_mean=mean, running_var=variance)(x)
+
+
+@exports("torch", BatchStatisticsNorm)
+def batch_statistics_norm_to_torch(op, torch, x, scale, bias):
+    kind = module_of(torch, "BatchNorm", torch.inputs[0].rank)
+    if kind is None or not torch.holds(scale, bias):
+        scale, bias = torch.tensor(scale), torch.tensor(bias)
+        return torch.nn.functional.batch_norm(x, None, None, scale, bias, True, 0.0, op.epsilon)
+    channels, plain = torch.inputs[0].shape[1], scale is None and bias is None
+    norm = kind(channels, eps=op.epsilon, affine=not plain, track_running_stats=False)
+    scale, bias = (None, None) if plain else affine(torch, scale, bias, channels)
+    return torch.place(norm, weight=scale, bias=bias)(x)
 
 
 @exports("keras", BatchNorm, channels_last=True)
 def batch_norm_to_keras(op, keras, x, scale, bias, mean, variance):
+    if not keras.holds(scale, bias, mean, variance):
+        y = keras.ops.batch_normalization(x, keras.tensor(mean), keras.tensor(variance), -1, epsilon=op.epsilon)
+        return scaled_in_keras(keras, y, scale, bias, (-1,))
+    momentum = op.momentum
+    if momentum is None:
+        momentum = KERAS_MOMENTUM
+        keras.graph.notes.append(
+            f"{keras.where()}: Keras cannot average statistics over all batches (momentum=None); "
+            f"training that goes on keeps {momentum} of the old ones at each step"
+        )
     norm = keras.layers.BatchNormalization(
-        axis=-1, momentum=op.momentum, epsilon=op.epsilon, center=bias is not None, scale=scale is not None
+        momentum=momentum, epsilon=op.epsilon, center=bias is not None, scale=scale is not None
     )
     return keras.place(norm, gamma=scale, beta=bias, moving_mean=mean, moving_variance=variance)(x)
 
 
+@exports("keras", BatchStatisticsNorm, channels_last=True)
+def batch_statistics_norm_to_keras(op, keras, x, scale, bias):
+    axes = tuple(range(keras.inputs[0].rank - 1))
+    return scaled_in_keras(keras, standardized_in_keras(keras, x, axes, op.epsilon), scale, bias, (-1,))
+
+
 @exports("onnx", BatchNorm)
 def batch_norm_to_onnx(op, onnx, x, scale, bias, mean, variance):
+    channels, port = onnx.inputs[3].shape[0], onnx.inputs[0]
+    if rounds(op.epsilon, port.dtype):
+        shape = (channels, *(1,) * (port.rank - 2))
+        scale, bias, mean, variance = (reshaped_in_onnx(onnx, v, *shape) for v in (scale, bias, mean, variance))
+        deviation = onnx.Sqrt(onnx.Add(variance, np.asarray(op.epsilon, port.dtype)))
+        y = onnx.Div(onnx.Sub(x, mean), deviation)
+        y = y if scale is None else onnx.Mul(y, scale)
+        return y if bias is None else onnx.Add(y, bias)
+    scale, bias = affine(onnx, scale, bias, channels)
     return onnx.BatchNormalization(x, scale, bias, mean, variance, epsilon=op.epsilon, momentum=op.momentum)
 
 
-case(
-    "batch_norm/2d", BatchNorm(epsilon=0.002, momentum=0.7), (2, 3, 4, 5), weight(3), weight(3), weight(3),
-    weight(3, low=0.5, high=2.0),
-)  # fmt: skip
+@exports("onnx", BatchStatisticsNorm)
+def batch_statistics_norm_to_onnx(op, onnx, x, scale, bias):
+    """ONNX' training mode would say this, but runtimes for inference leave it out: each channel is normalised as one
+    instance that holds the whole batch."""
+    port = onnx.inputs[0]
+    channels, rank = port.shape[1], port.rank
+    if port.dtype == np.float64:
+        shape = (channels, *(1,) * (rank - 2))
+        scale, bias = (reshaped_in_onnx(onnx, v, *shape) for v in (scale, bias))
+        return standardized_in_onnx(onnx, x, (0, *range(2, rank)), op.epsilon, scale, bias)
+    swap = [1, 0, *range(2, rank)]
+    first = onnx.Transpose(x, perm=swap)
+    flat = onnx.Reshape(first, np.asarray([1, channels, -1], np.int64))
+    y = onnx.InstanceNormalization(flat, *affine(onnx, scale, bias, channels), epsilon=op.epsilon)
+    return onnx.Transpose(onnx.Reshape(y, onnx.Shape(first)), perm=swap)
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+def _stored(name: str, shape: tuple[int, ...], *, scale: bool = True, bias: bool = True, dtype: str = "float32",
+            epsilon: float = 0.002, momentum: float | None = 0.7, **reasons: Any) -> None:  # fmt: skip
+    """Statistics and data away from zero, so that mean, variance and epsilon all count."""
+    some = {"dtype": dtype, "low": -1.5, "high": 2.5}
+    case(
+        f"batch_norm/{name}", BatchNorm(epsilon=epsilon, momentum=momentum), Operand(shape, **some),
+        weight(shape[1], **some) if scale else None, weight(shape[1], **some) if bias else None,
+        weight(shape[1], **some), weight(shape[1], dtype=dtype, low=0.02, high=3.0), **reasons,
+    )  # fmt: skip
+
+
+for axes in (2, 3, 4, 5, 6):
+    _stored(f"rank_{axes}", (2, 3, 5, 2, 4, 3)[:axes], composed={"torch": "momentum is lost: a function"} if axes == 6 else {})
+for size in ("float16", "float64"):
+    _stored(size, (2, 3, 4, 5), dtype=size, composed={"onnx": "Sub, Add, Sqrt, Div, Mul, Add"} if size == "float64" else {})
+_stored("epsilon_that_32_bits_hold", (2, 3, 4), dtype="float64", epsilon=2.0**-9)
+_stored("no_scale", (2, 3, 4, 5), scale=False)
+_stored("no_bias", (2, 3, 4, 5), bias=False)
+_stored("neither", (2, 3, 4), scale=False, bias=False)
+_stored("average_of_all", (2, 3, 4, 5), momentum=None, composed={f: "momentum is lost" for f in ("keras", "onnx")})
+
+
+def _of_batch(name: str, shape: tuple[int, ...], *, scale: bool = True, bias: bool = True, dtype: str = "float32") -> None:
+    weights = (weight(shape[1], dtype=dtype, low=-1.5, high=2.5) if given else None for given in (scale, bias))
+    composed = {"keras": "reductions", "onnx": "InstanceNormalization between transposes, in float64 reductions"}
+    case(
+        f"batch_statistics_norm/{name}", BatchStatisticsNorm(epsilon=0.03),
+        Operand(shape, dtype=dtype, low=-1.0, high=3.0), *weights, composed=composed,
+    )  # fmt: skip
+
+
+_of_batch("rank_2", (5, 3))
+_of_batch("rank_3", (2, 3, 4), scale=False)
+_of_batch("rank_4", (2, 3, 4, 5))
+_of_batch("rank_5", (2, 3, 4, 5, 2), bias=False)
+_of_batch("neither", (2, 3, 4, 5), scale=False, bias=False)
+for size in ("float16", "float64"):
+    _of_batch(size, (2, 3, 4, 5), dtype=size)

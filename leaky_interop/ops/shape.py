@@ -1,17 +1,20 @@
-"""Operators that move numbers without computing on them: transposes, reshapes, casts.
+"""Operators that move numbers without computing on them: transposes, reshapes, casts, and what leaves data as it is.
 
-| meaning   | keras                  | torch                        | onnx      |
-|-----------|------------------------|------------------------------|-----------|
-| Transpose | Permute, ops.transpose | permute, transpose, .T       | Transpose |
-| Reshape   | Reshape, Flatten       | reshape, view, flatten       | Reshape, Flatten, Squeeze, Unsqueeze |
-| Cast      | ops.cast               | to, type                     | Cast      |
+| meaning   | keras                                  | torch                              | onnx                 |
+|-----------|----------------------------------------|------------------------------------|----------------------|
+| Transpose | Permute, ops.transpose, moveaxis ...   | permute, transpose, movedim, .T    | Transpose            |
+| Reshape   | Reshape, Flatten, ops.squeeze ...      | reshape, view, flatten, unsqueeze  | Reshape, Flatten, Squeeze, Unsqueeze |
+| Cast      | ops.cast                               | to, float, type_as                 | Cast, CastLike       |
+| nothing   | Identity, ops.copy, ops.stop_gradient  | contiguous, clone, detach          | Identity             |
+
+A -1 and a 0 in a requested shape are resolved while importing: a canonical shape is complete.
 """
 
 from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Moved, Op, Parameter, Perm, Shape, Value, agree, case, exports, imports, op, product, symbols
+from ..op import Dim, Link, Moved, Op, Parameter, Perm, Shape, Value, agree, case, exports, imports, op, product, symbols
 
 
 @op
@@ -125,13 +128,27 @@ class Cast(Op):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         from ..numeric import dtype
 
-        return arrays[0] if arrays[0].dtype == object else arrays[0].astype(dtype(self.dtype))
+        with np.errstate(invalid="ignore", over="ignore"):
+            return arrays[0] if arrays[0].dtype == object else arrays[0].astype(dtype(self.dtype))
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
         return Moved(self, (perm,), (perm,))
 
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        return [Link({0: axis}, axis) for axis in range(inputs[0].rank)]
+
 
 # --- transpose --------------------------------------------------------------------------------------------------------
+
+
+def moved_axes(x: Value, sources: Any, targets: Any) -> Value:
+    """The axes `sources` put where `targets` say, the others in their order: numpy's moveaxis."""
+    sources, targets = (tuple(a) if isinstance(a, tuple | list) else (a,) for a in (sources, targets))
+    sources, targets = ([a % x.rank for a in axes] for axes in (sources, targets))
+    perm = [axis for axis in range(x.rank) if axis not in sources]
+    for target, source in sorted(zip(targets, sources, strict=True)):
+        perm.insert(target, source)
+    return x.transpose(*perm)
 
 
 @imports("torch", "aten.permute.default")
@@ -139,16 +156,27 @@ def transpose_from_torch(call, x, dims):
     return x.transpose(*(d % x.rank for d in dims))
 
 
-@imports("torch", "aten.transpose.int")
+@imports("torch", "aten.transpose.int", "aten.swapaxes.default", "aten.swapdims.default")
 def swapped_axes_from_torch(call, x, first, second):
     perm = list(range(x.rank))
-    perm[first], perm[second] = perm[second], perm[first]
+    if x.rank:
+        perm[first], perm[second] = perm[second], perm[first]
     return x.transpose(*perm)
 
 
 @imports("torch", "aten.t.default", "aten.numpy_T.default")
 def reversed_axes_from_torch(call, x):
     return x.transpose(*reversed(range(x.rank)))
+
+
+@imports("torch", "aten.mT.default", "aten.adjoint.default")
+def matrix_transpose_from_torch(call, x):
+    return x.transpose(*range(x.rank - 2), x.rank - 1, x.rank - 2)
+
+
+@imports("torch", "aten.movedim.int", "aten.movedim.intlist", "aten.moveaxis.int", "aten.moveaxis.intlist")
+def moved_axes_from_torch(call, x, sources, targets):
+    return moved_axes(x, sources, targets)
 
 
 @imports("keras", "Permute")
@@ -159,6 +187,16 @@ def permute_from_keras(layer, x):
 @imports("keras", "ops.Transpose")
 def transpose_from_keras(call, x):
     return x.transpose(*(reversed(range(x.rank)) if call.axes is None else (a % x.rank for a in call.axes)))
+
+
+@imports("keras", "ops.Moveaxis")
+def moved_axes_from_keras(call, x):
+    return moved_axes(x, call.source, call.destination)
+
+
+@imports("keras", "ops.Swapaxes")
+def swapped_axes_from_keras(call, x):
+    return swapped_axes_from_torch(call, x, call.axis1, call.axis2)
 
 
 @imports("onnx", "Transpose")
@@ -178,46 +216,12 @@ def transpose_to_onnx(op, onnx, x):
 
 @exports("keras", Transpose)
 def transpose_to_keras(op, keras, x):
-    if op.perm[0] == 0:
+    if op.perm[:1] == (0,):
         return keras.place(keras.layers.Permute(op.perm[1:]))(x)
     return keras.ops.transpose(x, op.perm)
 
 
 # --- reshape ----------------------------------------------------------------------------------------------------------
-
-
-@imports("torch", "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default")
-def reshape_from_torch(call, x, shape):
-    return x.reshape(*known_shape(x, shape))
-
-
-@imports("torch", "aten.flatten.using_ints")
-def flatten_from_torch(call, x, start, end):
-    start, end = (axis % max(x.rank, 1) for axis in (start, end))
-    return x.reshape(*x.shape[:start], product(x.shape[start : end + 1]), *x.shape[end + 1 :])
-
-
-@imports("keras", "Flatten")
-def flatten_from_keras(layer, x):
-    if layer.data_format == "channels_first" and x.rank > 2:  # Keras flattens channels-last whatever the data format
-        x = x.transpose(0, *range(2, x.rank), 1)
-    return x.reshape(x.shape[0], product(x.shape[1:]))
-
-
-@imports("keras", "Reshape")
-def reshape_layer_from_keras(layer, x):
-    return x.reshape(x.shape[0], *known_shape(x, (x.shape[0], *layer.target_shape))[1:])
-
-
-@imports("onnx", "Reshape", since=5)
-def reshape_from_onnx(node, x, shape):
-    return x.reshape(*known_shape(x, node.sizes(shape), zero_copies=not getattr(node, "allowzero", 0)))
-
-
-@imports("onnx", "Flatten")
-def flatten_from_onnx(node, x):
-    axis = node.axis % (x.rank + 1) if node.axis < 0 else node.axis
-    return x.reshape(product(x.shape[:axis]), product(x.shape[axis:]))
 
 
 def known_shape(x: Value, shape: tuple[Dim, ...], zero_copies: bool = False) -> tuple[Dim, ...]:
@@ -228,46 +232,220 @@ def known_shape(x: Value, shape: tuple[Dim, ...], zero_copies: bool = False) -> 
     return tuple(sizes)
 
 
+def without(x: Value, axes: Any) -> Value:
+    """The value without some axes of size 1."""
+    return x.reshape(*(d for axis, d in enumerate(x.shape) if axis not in axes))
+
+
+def with_axes(x: Value, axes: Any) -> Value:
+    """The value with new axes of size 1, counted in the result."""
+    rank = x.rank + len(axes)
+    places, sizes = {a % rank for a in axes}, iter(x.shape)
+    return x.reshape(*(1 if axis in places else next(sizes) for axis in range(rank)))
+
+
+def merged(x: Value, start: int, stop: int) -> Value:
+    """The axes start .. stop - 1 as one; none gives a new axis of size 1."""
+    return x.reshape(*x.shape[:start], product(x.shape[start:stop]), *x.shape[stop:])
+
+
+def unit_axes(before: Shape, after: Shape) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The axes of size 1 that a reshape removes and those that it adds, where it does one of these and nothing else."""
+    longer, shorter = (before, after) if len(before) > len(after) else (after, before)
+    extra, place = [], 0
+    for axis, dim in enumerate(longer):
+        if place < len(shorter) and agree(dim, shorter[place]):
+            place += 1
+        elif dim == 1:
+            extra.append(axis)
+        else:
+            return None
+    if place < len(shorter) or not extra:
+        return None
+    return (tuple(extra), ()) if longer is before else ((), tuple(extra))
+
+
+@imports("torch", "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default")
+def reshape_from_torch(call, x, shape):
+    return x.reshape(*known_shape(x, shape))
+
+
+@imports("torch", "aten.view_as.default", "aten.reshape_as.default")
+def reshape_like_from_torch(call, x, other):
+    return x.reshape(*other.shape)
+
+
+@imports("torch", "aten.flatten.using_ints")
+def flatten_from_torch(call, x, start, end):
+    start, end = (axis % max(x.rank, 1) for axis in (start, end))
+    return merged(x, start, end + 1)
+
+
+@imports("torch", "aten.ravel.default")
+@imports("keras", "ops.Ravel")
+def ravel_to_one_axis(call, x):
+    return x.reshape(product(x.shape))
+
+
+@imports("torch", "aten.unflatten.int")
+def unflatten_from_torch(call, x, axis, sizes):
+    axis %= x.rank
+    rest = product(s for s in sizes if s != -1)
+    sizes = (x.shape[axis] // rest if s == -1 else s for s in sizes)
+    return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+
+
+@imports("torch", "aten.squeeze.default", "aten.squeeze.dim", "aten.squeeze.dims")
+def squeeze_from_torch(call, x, axes=None):
+    wanted = range(x.rank) if axes is None else axes if isinstance(axes, tuple) else (axes,)
+    return without(x, [a % x.rank for a in wanted if x.shape[a] == 1])  # axes of another size are left alone
+
+
+@imports("torch", "aten.unsqueeze.default")
+def unsqueeze_from_torch(call, x, axis):
+    return with_axes(x, [axis])
+
+
+@imports("keras", "Flatten")
+def flatten_from_keras(layer, x):
+    if layer.data_format == "channels_first" and x.rank > 2:  # Keras flattens channels-last whatever the data format
+        x = x.transpose(0, *range(2, x.rank), 1)
+    return merged(x, 1, x.rank)
+
+
+@imports("keras", "Reshape")
+def reshape_layer_from_keras(layer, x):
+    return x.reshape(x.shape[0], *known_shape(x, (x.shape[0], *layer.target_shape))[1:])
+
+
+@imports("keras", "ops.Reshape")
+def reshape_from_keras(call, x):
+    shape = call.newshape if isinstance(call.newshape, tuple | list) else (call.newshape,)
+    return x.reshape(*known_shape(x, tuple(-1 if d is None else d for d in shape)))
+
+
+@imports("keras", "ops.ExpandDims")
+def expand_dims_from_keras(call, x):
+    return with_axes(x, call.axis if isinstance(call.axis, tuple | list) else [call.axis])
+
+
+@imports("keras", "ops.Squeeze")
+def squeeze_from_keras(call, x):
+    axes = call.axis if isinstance(call.axis, tuple | list) else [call.axis]
+    return without(x, [a for a, d in enumerate(x.shape) if d == 1] if call.axis is None else [a % x.rank for a in axes])
+
+
+@imports("onnx", "Reshape")
+def old_reshape_from_onnx(node, x):
+    return x.reshape(*known_shape(x, tuple(node.shape), zero_copies=True))
+
+
+@imports("onnx", "Reshape", since=5)
+def reshape_from_onnx(node, x, shape):
+    zero_copies = not (node.has("allowzero") and node.allowzero)
+    return x.reshape(*known_shape(x, node.sizes(shape), zero_copies=zero_copies))
+
+
+@imports("onnx", "Flatten")
+def flatten_from_onnx(node, x):
+    axis = node.axis + x.rank if node.axis < 0 else node.axis
+    return x.reshape(product(x.shape[:axis]), product(x.shape[axis:]))
+
+
+@imports("onnx", "Squeeze")
+def squeeze_from_onnx(node, x, axes=None):
+    axes = (node.axes if node.has("axes") else axes and node.sizes(axes)) or [a for a, d in enumerate(x.shape) if d == 1]
+    return without(x, [a % x.rank for a in axes])
+
+
+@imports("onnx", "Unsqueeze")
+def unsqueeze_from_onnx(node, x, axes=None):
+    return with_axes(x, node.axes if axes is None else node.sizes(axes))
+
+
+def _flattens(op: Reshape, before: Shape) -> bool:
+    return len(before) > 1 and len(op.shape) == 2 and agree(op.shape[0], before[0])
+
+
 @exports("torch", Reshape)
 def reshape_to_torch(op, torch, x):
-    if op.shape[1:] == (product(torch.inputs[0].shape[1:]),) and op.shape[:1] == torch.inputs[0].shape[:1]:
+    before = torch.inputs[0].shape
+    removed, added = unit_axes(before, op.shape) or ((), ())
+    if removed:
+        return x.squeeze(removed if len(removed) > 1 else removed[0])
+    if len(added) == 1:
+        return x.unsqueeze(added[0])
+    if _flattens(op, before):
         return x.flatten(1)
     return x.reshape(torch.shape(op.shape))
 
 
 @exports("onnx", Reshape)
 def reshape_to_onnx(op, onnx, x):
-    if op.shape[1:] == (product(onnx.inputs[0].shape[1:]),) and op.shape[:1] == onnx.inputs[0].shape[:1]:
+    before = onnx.inputs[0].shape
+    removed, added = unit_axes(before, op.shape) or ((), ())
+    if removed:
+        return onnx.Squeeze(x, np.array(removed, np.int64))
+    if added:
+        return onnx.Unsqueeze(x, np.array(added, np.int64))
+    if _flattens(op, before):
         return onnx.Flatten(x, axis=1)
-    return onnx.Reshape(x, onnx.shape(op.shape))
+    return onnx.Reshape(x, onnx.shape(op.shape), allowzero=1 if 0 in op.shape else None)
 
 
 @exports("keras", Reshape)
 def reshape_to_keras(op, keras, x):
     before = keras.inputs[0].shape
-    if op.shape[:1] == before[:1] and len(op.shape) > 1:
-        if op.shape[1:] == (product(before[1:]),) and len(before) > 1:
-            return keras.place(keras.layers.Flatten())(x)
-        return keras.place(keras.layers.Reshape(keras.static_shape(op.shape)[1:]))(x)
+    if _flattens(op, before):
+        return keras.place(keras.layers.Flatten())(x)
+    removed, added = unit_axes(before, op.shape) or ((), ())
+    if sum(not isinstance(d, int) for d in op.shape[1:]) > 1 and (removed or added):
+        return keras.ops.squeeze(x, removed) if removed else keras.ops.expand_dims(x, added)
+    if op.shape and before and agree(op.shape[0], before[0]):
+        return keras.place(keras.layers.Reshape(keras.static_shape(op.shape[1:])))(x)
     return keras.ops.reshape(x, keras.static_shape(op.shape))
 
 
-# --- cast -------------------------------------------------------------------------------------------------------------
+# --- cast, and nothing at all -----------------------------------------------------------------------------------------
 
 
-@imports("torch", "aten.to.dtype", "aten._to_copy.default", "aten.type_as.default")
+@imports("torch", "aten.to.dtype", "aten.to.other", "aten.to.dtype_layout", "aten._to_copy.default", "aten.type_as.default")
 def cast_from_torch(call, x, dtype, *_):
-    return x.cast(dtype.dtype if isinstance(dtype, Value) else dtype)
+    return x if dtype is None else x.cast(dtype.dtype if isinstance(dtype, Value) else dtype)
 
 
-@imports("keras", "ops.Cast")
+@imports("torch", "aten.to.device")
+def moved_from_torch(call, x, device, dtype, *_):
+    return x.cast(dtype)
+
+
+@imports("keras", "ops.Cast", "ops.ConvertToTensor")
 def cast_from_keras(call, x, dtype=None):
-    return x.cast(call.dtype if dtype is None else dtype)
+    dtype = call.dtype if dtype is None else dtype
+    return x if dtype is None else x.cast(dtype)
+
+
+@imports("onnx", "Cast")
+def old_cast_from_onnx(node, x):
+    return x.cast("float32" if node.to == "FLOAT" else "float64" if node.to == "DOUBLE" else node.to.lower())
 
 
 @imports("onnx", "Cast", since=6)
 def cast_from_onnx(node, x):
     return x.cast(node.dtype(node.to))
+
+
+@imports("onnx", "CastLike")
+def cast_like_from_onnx(node, x, like):
+    return x.cast(like.dtype)
+
+
+@imports("torch", "aten.contiguous.default", "aten.clone.default", "aten.detach.default", "aten.alias.default")
+@imports("torch", "aten.lift_fresh_copy.default", "aten.lift_fresh.default", "aten.positive.default")
+@imports("keras", "Identity", "ops.Copy", "ops.StopGradient")
+@imports("onnx", "Identity")
+def unchanged(call, x, *_):
+    return x
 
 
 @exports("torch", Cast)
@@ -285,10 +463,30 @@ def cast_to_keras(op, keras, x):
     return keras.ops.cast(x, op.dtype)
 
 
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+@imports("onnx", "Shape")
+def shape_from_onnx(node, x):
+    start, end = (node.start or 0, node.end) if node.has("start") else (0, None)
+    return node.graph.of_sizes(x.shape[start:end])
+
+
+@imports("onnx", "Size")
+@imports("keras", "ops.Size")
+def count_of_elements(call, x):
+    return call.graph.of_sizes(product(x.shape))
+
+
 case("transpose/nchw_to_nhwc", Transpose(perm=(0, 2, 3, 1)), (2, 3, 4, 5))
 case("transpose/batch_moves", Transpose(perm=(1, 2, 0)), (2, 3, 4))
 case("reshape/flatten", Reshape(shape=(2, 60)), (2, 3, 4, 5))
 case("reshape/split", Reshape(shape=(2, 3, 5, 4)), (2, 60))
 case("reshape/batch_merges", Reshape(shape=(6, 4)), (2, 3, 4))
+case("reshape/regroups", Reshape(shape=(2, 4, 3)), (2, 3, 4))
+case("reshape/unit_axes_added", Reshape(shape=(2, 1, 3, 1)), (2, 3))
+case("reshape/unit_axes_removed", Reshape(shape=(3, 2)), (1, 3, 1, 2))
+case("reshape/to_rank_0", Reshape(shape=()), (1, 1))
 case("cast/to_int32", Cast(dtype="int32"), (2, 3))
 case("cast/to_float64", Cast(dtype="float64"), (2, 3))
+case("cast/to_bool", Cast(dtype="bool"), (2, 3))

@@ -4,6 +4,7 @@ Sizes may be symbolic. Pads are explicit (before, after) pairs, one per spatial 
 only ways of writing them, and end here.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -59,8 +60,7 @@ def ceil_pads(sizes: Shape, kernel: Any, strides: Any, dilations: Any, pads: Pad
         if not isinstance(after, int) or after + s > w:  # otherwise no window can start beyond the data
             more = -1 * maximum(-1 * more, -1 * ((n + before - 1) // s))
         needed = more * s + w - n - before
-        always = isinstance(after, int) and after == 0 and s == 1
-        grown.append((before, after if always else maximum(after, needed)))
+        grown.append((before, maximum(after, needed)))
     return tuple(grown)
 
 
@@ -102,12 +102,12 @@ def windows(padded: np.ndarray, kernel: Sequence[int], strides: Any, dilations: 
     return view[(*steps, *(slice(None, None, d) for d in dilations))]
 
 
-def taps(x: Any, first: int, sizes: Shape, kernel: Any, strides: Any, dilations: Any, combine: Callable[[Any, Any], Any]) -> Any:
+def taps(x: Any, first: int, kernel: Any, strides: Any, dilations: Any, combine: Callable[[Any, Any], Any]) -> Any:
     """`combine` over the elements of every window, axis by axis, in a framework's own slices.
 
     first: where the spatial axes start in x. Works without known sizes: slices end at a distance from the end.
     """
-    for axis, (_, k, s, d) in enumerate(zip(sizes, kernel, strides, dilations, strict=True), start=first):
+    for axis, (k, s, d) in enumerate(zip(kernel, strides, dilations, strict=True), start=first):
         total = None
         for tap in range(k):
             after = (k - 1 - tap) * d
@@ -120,13 +120,13 @@ def taps(x: Any, first: int, sizes: Shape, kernel: Any, strides: Any, dilations:
 def batched(importer: Callable[..., Any]) -> Callable[..., Any]:
     """Let an importer of a torch spatial operator take data without a batch axis: one is added, and removed after.
 
-    The importer's second positional argument says how many spatial axes there are.
+    The native name says how many spatial axes there are: aten.conv2d.
     """
 
     @wraps(importer)
     def either(call: Any, x: Value, *rest: Any) -> Any:
-        spatial = int(str(call.native).partition("d.")[0][-1])
-        if x.rank == spatial + 2:
+        spatial = re.search(r"(\d)d", str(call.native))
+        if spatial is None or x.rank == int(spatial[1]) + 2:
             return importer(call, x, *rest)
         results = importer(call, x.reshape(1, *x.shape), *rest)
         alone = not isinstance(results, tuple)

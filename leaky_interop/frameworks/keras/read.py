@@ -82,13 +82,18 @@ class LayerCall(Call):
         self.reader = reader
         self.name = name
 
-    def weight(self, attribute: str) -> Value | None:
-        """A variable of the layer as an operand, in Keras' own layout; None where the layer has none."""
-        variable = getattr(self.native, attribute, None)
+    def weight(self, attribute: str, *, cast: bool = True) -> Value | None:
+        """A variable of the layer ("kernel") or of a part of it ("cell.kernel") as an operand, in Keras' own layout.
+
+        None where the layer has none. cast: to the dtype in which the layer computes.
+        """
+        variable = self.native
+        for part in attribute.split("."):
+            variable = getattr(variable, part, None)
         if variable is None:
             return None
         value = self.reader.variable(variable, f"{self.name}.{attribute.lstrip('_')}")
-        compute = getattr(self.native, "compute_dtype", None)
+        compute = getattr(self.native, "compute_dtype", None) if cast else None
         return value if compute is None or value.dtype.kind not in "fV" else value.cast(dtype_of(compute))
 
     def activate(self, value: Value) -> Value:

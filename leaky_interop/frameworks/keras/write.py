@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,16 @@ class KerasBuilder(Builder):
             name = self.unique(names.encode(FRAMEWORK, value.name))
             self.made[id(value)] = keras.Input(batch_shape=shape, dtype=value.dtype.name, name=name)
 
-    def place(self, layer: keras.Layer, **weights: Value | None) -> Callable[..., Any]:
-        """Put a native layer under the node's name, its variables filled from weights once it is built."""
+    def place(self, layer: keras.Layer, *, part: str = "", **weights: Value | None) -> Callable[..., Any]:
+        """Put a native layer under the node's name, its variables filled from weights once it is built.
+
+        part: what is appended to the name of a layer that only prepares the node's own.
+        """
         held = {k: v.const.identity for k, v in weights.items() if v is not None and v.const is not None}
         config = {k: v for k, v in layer.get_config().items() if k != "name"}
         signature = (type(layer).__name__, repr(config), tuple(sorted(held.items())))
-        base, count = names.encode(FRAMEWORK, self.node.name or type(layer).__name__.lower()), 0
+        own = self.node.name or type(layer).__name__.lower()
+        base, count = names.encode(FRAMEWORK, f"{own}_{part}" if part else own), 0
         name = base
         while name in self.placed and self.placed[name][1] != signature:
             count += 1
@@ -125,7 +130,7 @@ def fill(layer: keras.Layer, weights: dict[str, Value | None]) -> None:
     for name, value in weights.items():
         if value is None:
             continue
-        variable, parameter = getattr(layer, name), value.const
+        variable, parameter = operator.attrgetter(name)(layer), value.const
         assert parameter is not None
         variable.assign(np.asarray(parameter.array()))
         if variable.trainable:

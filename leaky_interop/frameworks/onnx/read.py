@@ -26,6 +26,7 @@ from .run import Program, as_proto, describe
 
 FRAMEWORK = "onnx"
 FROZEN = "leaky_interop.frozen"  # model metadata: the names of weights that training leaves alone
+CONSTANTS = "leaky_interop.constants"  # model metadata: the names of initializers that are no weights
 
 
 def load(
@@ -89,7 +90,8 @@ class _Reader:
         self.input_shapes = input_shapes
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
         self.env: dict[str, Value | None] = {"": None}
-        self.frozen = set(next((json.loads(p.value) for p in model.metadata_props if p.key == FROZEN), ()))
+        listed = {p.key: json.loads(p.value) for p in model.metadata_props if p.key in (FROZEN, CONSTANTS)}
+        self.frozen, self.constants = (set(listed.get(key, ())) for key in (FROZEN, CONSTANTS))
 
     def read(self) -> Graph:
         proto, graph = self.model.graph, self.graph
@@ -112,7 +114,8 @@ class _Reader:
         if isinstance(tensor, onnx.SparseTensorProto):
             return self.graph.constant(_dense(tensor))
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
-        if tensor.data_type == onnx.TensorProto.STRING or not tensor.dims or dtype.kind not in "fV":
+        plain = tensor.data_type == onnx.TensorProto.STRING or not tensor.dims or dtype.kind not in "fV"
+        if plain or name in self.constants:
             return self.graph.constant(numpy_helper.to_array(tensor))
         return self.graph.parameter(
             Parameter(

@@ -16,7 +16,7 @@ from ... import names
 from ...graph import Graph, Parameter, Value
 from ...sizes import Dim, Size, fold, symbol
 from ..base import Builder
-from .read import FROZEN
+from .read import CONSTANTS, FROZEN
 
 FRAMEWORK = "onnx"
 OPSET = 21  # taken by every supported onnxruntime and by most other runtimes
@@ -87,6 +87,7 @@ class OnnxBuilder(Builder):
         self.nodes: list[_Node] = []
         self.weights: dict[Any, tuple[Symbol, Parameter]] = {}  # by identity: tied weights are one
         self.frozen: list[str] = []
+        self.constants: list[str] = []
         self.names = names.Unique()
         for value in graph.inputs:
             self.made[id(value)] = Symbol(self, self.names(value.name))
@@ -121,7 +122,9 @@ class OnnxBuilder(Builder):
         if key not in self.weights:
             made = Symbol(self, self.names(parameter.name or f"{self.node.name or 'constant'}_constant"))
             self.weights[key] = (made, parameter)
-            if parameter.name and not parameter.trainable:
+            if not parameter.name and parameter.shape and parameter.dtype.kind in "fV":
+                self.constants.append(made.name)
+            elif parameter.name and not parameter.trainable:
                 self.frozen.append(made.name)
         return self.weights[key][0]
 
@@ -202,8 +205,9 @@ class OnnxBuilder(Builder):
         opsets = [helper.make_opsetid("", self.opset), *(helper.make_opsetid(d, 1) for d in sorted(domains))]
         graph = helper.make_graph(protos, "leaky_interop", inputs, infos)
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="leaky_interop")
-        if self.frozen:
-            model.metadata_props.add(key=FROZEN, value=json.dumps(self.frozen))
+        for key, listed in ((FROZEN, self.frozen), (CONSTANTS, self.constants)):
+            if listed:
+                model.metadata_props.add(key=key, value=json.dumps(listed))
         self.add_weights(model)
         handles = {key: s.name for key, s in self.made.items() if isinstance(key, int)}
         return model, handles

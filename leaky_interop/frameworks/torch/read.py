@@ -8,7 +8,7 @@ Dimensions that torch keeps symbolic stay symbolic (`sizes`); torch's own arithm
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,11 +35,40 @@ def load(
         program = model
     else:
         program = export(model, example, input_shapes, static_batch)
-    if _mutates_aliases(program):
-        program = program.run_decompositions({})
+    program = _readable(program)
     graph = _Reader(program, describe(model)).read()
     graph.program.module = None if model is program else model
     return graph
+
+
+def _readable(program: Any) -> Any:
+    """The program without mutated aliases, and with operators that have no importer replaced by torch's own definition."""
+    if _mutates_aliases(program):
+        program = program.run_decompositions({})
+    tried: set[Any] = set()
+    while missing := _without_importer(program) - tried:
+        tried |= missing
+        table = torch.export.default_decompositions()
+        wanted = {target: table[target] for target in missing if target in table}
+        if wanted:
+            program = program.run_decompositions(wanted)
+    return program
+
+
+def _without_importer(program: Any) -> set[Any]:
+    calls = {n.target for n in program.graph.nodes if n.op == "call_function"}
+    return {t for t in calls if isinstance(t, torch._ops.OpOverload) and not _ignored(str(t)) and _importer(str(t), t._schema) is None}
+
+
+def _ignored(native: str) -> bool:
+    """Torch's assertions about sizes: they compute nothing."""
+    return native.startswith(("aten._assert", "aten.sym_", "<built-in"))
+
+
+def _importer(native: str, schema: Any) -> Callable[..., Any] | None:
+    """The importer of an ATen operator; an in-place form is read as its functional one."""
+    found = importer_of(FRAMEWORK, native)
+    return importer_of(FRAMEWORK, _functional(native)) if found is None and _in_place(schema) else found
 
 
 def _mutates_aliases(program: Any) -> bool:
@@ -147,14 +176,14 @@ class _Reader:
             made = self.env.get(source)  # type: ignore[arg-type]
             self.env[node] = None if made is None else made[index]  # type: ignore[index]
             return
-        if str(node.target).startswith(("aten._assert", "aten.sym_constrain", "<built-in")):
+        if _ignored(str(node.target)):
             return
         self.call(node, str(node.target), node.target, node.args, node.kwargs)
 
     def call(self, node: torch.fx.Node, native: str, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         where = f"torch {native} {node.name!r}" + (f" in {module!r}" if (module := _module(node)) else "")
         schema = target._schema
-        importer = importer_of(FRAMEWORK, native) or (importer_of(FRAMEWORK, _functional(native)) if _in_place(schema) else None)
+        importer = _importer(native, schema)
         if importer is None:
             self.importing.unsupported(native, where)
             self.env[node] = None

@@ -34,7 +34,12 @@ def build(graph: Graph, *, opset: int | None = None) -> tuple[torch.fx.GraphModu
 
 
 def save(model: Any, path: Path, graph: Graph) -> None:
-    """Write a `.pt2`: the model exported with the graph's open dimensions."""
+    """Write a `.pt2`, exported with the graph's open dimensions; or a `.safetensors` with its source beside it."""
+    if path.suffix == ".safetensors":
+        from .source import save_source
+
+        save_source(model, path, graph.description)
+        return
     example = tuple(torch.from_numpy(a) for a in example_arrays(graph, batch=2))
     open_axes = [{i: torch.export.Dim.AUTO for i, d in enumerate(v.shape) if isinstance(d, Size)} for v in graph.inputs]
     with torch.no_grad():
@@ -93,12 +98,16 @@ class TorchBuilder(Builder):
         return path
 
     def fill(self, module: torch.nn.Module, key: str, value: Value) -> None:
+        """Give a module its parameter or buffer; a constant becomes a buffer that is not saved, as everywhere."""
         parameter = value.const
         assert parameter is not None
         if key in dict(module.named_buffers(recurse=False)):
             module.register_buffer(key, from_numpy(parameter.array()))
+        elif parameter.name or isinstance(module, torch.nn.RNNBase):
+            setattr(module, key, self.native_parameter(parameter))  # recurrent modules keep a second list of them
         else:
-            module.register_parameter(key, self.native_parameter(parameter))
+            delattr(module, key)
+            module.register_buffer(key, from_numpy(parameter.array()), persistent=False)
 
     def native_parameter(self, parameter: Parameter) -> torch.nn.Parameter:
         """One nn.Parameter for each weight: tied weights stay tied."""

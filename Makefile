@@ -1,0 +1,42 @@
+# Two commands do all the set-up: `make demo` (the main job on real data) and `make test` (the whole suite).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+# One thread a process: two frameworks with a thread pool each fight over the cores.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: demo test lint bench docs clean
+
+demo: $(VENV)/.demo
+	KERAS_BACKEND=torch $(BIN)/python -m models.demo
+
+test: $(VENV)/.dev lint
+	KERAS_BACKEND=torch $(TESTS)
+	KERAS_BACKEND=tensorflow $(TESTS) -m "not one_backend"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m conversion_scripts.write_readme_tables
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt -e ".[keras,torch]" scikit-learn
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt -e ".[dev]"
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) out build *.egg-info

@@ -1,0 +1,114 @@
+"""Writes a converted network as PyTorch source with its weights beside it: code that runs without this package.
+
+The source is generated from a model that this package has built itself, never from text of a stranger's file: names in
+it are identifiers already.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HEADER = '''"""{title}
+
+Written by leaky_interop from {origin}.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+
+class Network(nn.Module):
+    """{shapes}"""
+
+    def __init__(self):
+        super().__init__()
+{modules}
+
+{forward}
+
+def load(weights=Path(__file__).with_name("{weights}")):
+    """The network with its trained weights, in evaluation mode."""
+    model = Network()
+    state = load_file(weights)
+    for name, owner in {tied}.items():
+        state[name] = state[owner]
+    model.load_state_dict(state, strict=True, assign=True){retie}
+    return model.eval()
+'''
+
+
+def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
+    """Write `net.safetensors` at `path` and `net.py` beside it.
+
+    Raises ModuleNotFoundError without safetensors.
+    """
+    from safetensors.torch import save_file
+
+    state: dict[str, torch.Tensor] = {}
+    tied: dict[str, str] = {}
+    owners: dict[int, str] = {}
+    for name, tensor in _tensors(model).items():
+        owner = owners.setdefault(id(tensor), name)
+        if owner == name:
+            state[name] = tensor.detach().contiguous()
+        else:
+            tied[name] = owner
+    shapes = ", ".join(f"{n.target}" for n in model.graph.nodes if n.op == "placeholder")
+    retie = "".join(f"\n    model.{name} = model.{owner}" for name, owner in tied.items())
+    text = HEADER.format(
+        title=f"A network of {sum(p.numel() for p in model.parameters()):,} parameters.",
+        origin=" ".join(origin.split()).replace('"""', "'''").replace("\\", "/"),
+        shapes=f"Takes {shapes}.",
+        modules=_modules(model) or "        pass",
+        forward=_forward(model),
+        weights=path.name,
+        tied=tied,
+        retie=retie,
+    )
+    save_file(state, path)
+    path.with_suffix(".py").write_text(text, encoding="utf-8")
+
+
+def _tensors(model: torch.fx.GraphModule) -> dict[str, torch.Tensor]:
+    """Every parameter and buffer, unsaved constants included, shared ones under each of their names."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return parameters | dict(model.named_buffers(remove_duplicate=False))
+
+
+def _modules(model: torch.fx.GraphModule) -> str:
+    """The statements that build the submodules, then the free parameters and buffers of containers."""
+    lines = []
+    for path, module in model.named_modules():
+        container = type(module) is torch.nn.Module
+        if path:
+            lines.append(f"self.{path} = nn.{'Module()' if container else repr(module)}")
+        if not path or container:
+            where = f"self.{path}." if path else "self."
+            for key, parameter in module.named_parameters(recurse=False):
+                empty = f"torch.empty({tuple(parameter.shape)}, dtype={parameter.dtype})"
+                lines.append(f"{where}{key} = nn.Parameter({empty}, requires_grad={parameter.requires_grad})")
+            for key, buffer in module.named_buffers(recurse=False):
+                lines.append(f'{where}register_buffer("{key}", torch.empty({tuple(buffer.shape)}, dtype={buffer.dtype}))')
+        lines += [
+            f"self.{path}.{key}.requires_grad_(False)"
+            for key, parameter in module.named_parameters(recurse=False)
+            if path and not container and not parameter.requires_grad
+        ]
+    return "\n".join(f"        {line}" for line in lines)
+
+
+def _forward(model: torch.fx.GraphModule) -> str:
+    """The graph's own code, one method, without the statements that only free memory."""
+    code: Any = model.graph.python_code("self").src
+    kept = []
+    for line in code.strip().splitlines():
+        statement, _, _ = line.partition(";  ")
+        if statement.strip():
+            kept.append(f"    {statement.rstrip()}")
+    return "\n".join(kept) + "\n"

@@ -1,0 +1,121 @@
+"""What every normalisation shares: its bound, its weights where a framework insists on them, its definition in pieces."""
+
+from typing import Any
+
+import numpy as np
+
+from ..op import Op, Value, shortest
+
+ROUNDINGS = 4  # of x * factor, mean * factor, bias and the factor itself: they count as that many terms of a sum
+Axes = tuple[int, ...]
+
+
+def widened(*arrays: np.ndarray | None) -> list[Any]:
+    """Arrays in at least float32, in which every framework computes statistics; None stays None."""
+    return [None if a is None else a.astype(np.float64 if a.dtype == np.float64 else np.float32) for a in arrays]
+
+
+def per_channel(array: np.ndarray | None, rank: int) -> np.ndarray | None:
+    """One number a channel, shaped to broadcast along axis 1."""
+    return None if array is None else array.reshape(-1, *(1,) * (rank - 2))
+
+
+def standardized(x: np.ndarray, axes: Axes, epsilon: float, scale: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, statistics over `axes`."""
+    y = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + epsilon)
+    y = y if scale is None else y * scale
+    return y if bias is None else y + bias
+
+
+def standardized_terms(
+    x: np.ndarray, axes: Axes, epsilon: float, scale: np.ndarray | None, bias: np.ndarray | None
+) -> tuple[int, np.ndarray]:
+    """The bound of `standardized`: as many terms as a mean adds up, and their size.
+
+    With g the relative error of such a sum, the mean is off by g * mean|x|, and the variance, which some take as
+    mean(x**2) - mean(x)**2, by g * (mean(x**2) + 2 * |mean| * mean|x|); half of that, relative to variance + epsilon,
+    passes into the quotient. Data that lies far from zero is allowed more: that is what cancellation really costs.
+    """
+    count = int(np.prod([x.shape[a] for a in axes]))
+    mean, size, square = (a.mean(axes, keepdims=True) for a in (x, np.abs(x), x * x))
+    spread = x.var(axes, keepdims=True) + epsilon
+    magnitude = np.abs(x) + size + np.abs(x - mean) * (square / 2 + np.abs(mean) * size) / spread
+    magnitude = magnitude / np.sqrt(spread) * (1 if scale is None else np.abs(scale))
+    return count + ROUNDINGS, magnitude if bias is None else magnitude + np.abs(bias)
+
+
+# --- importing --------------------------------------------------------------------------------------------------------
+
+
+def in_one_dtype(op: Op, x: Value, *weights: Value | None) -> Value:
+    """The operator computed in its weights' dtype (float32 under mixed precision), the result in that of x."""
+    dtype = next((w.dtype for w in weights if w is not None), x.dtype)
+    return op(x.cast(dtype), *weights).cast(x.dtype)
+
+
+def stored(epsilon: float, x: Value) -> float:
+    """An epsilon that ONNX holds in 32 bits: the decimal that was meant; in float64 the very number that is added."""
+    return epsilon if x.dtype == np.float64 else shortest(epsilon)
+
+
+def unfilled(value: Value | None, number: float) -> Value | None:
+    """None for a constant that stands there only because its framework insists on one: all ones, or all zeros."""
+    return None if value is not None and value.is_constant and bool((value.array() == number).all()) else value
+
+
+# --- exporting --------------------------------------------------------------------------------------------------------
+
+
+def rounds(epsilon: float, dtype: Any) -> bool:
+    """Whether 32 bits, all that ONNX's attribute has, would change a float64 result."""
+    return bool(dtype == np.float64) and float(np.float32(epsilon)) != epsilon
+
+
+def filling(fw: Any, number: float, *shape: int) -> Value:
+    """The constant to write where a framework insists on a weight that is absent: one and the same at every such place."""
+    key = ("filling", number, shape, fw.inputs[0].dtype)
+    if key not in fw.made:
+        fw.made[key] = fw.graph.constant(np.full(shape, number, fw.inputs[0].dtype))
+    return fw.made[key]
+
+
+def affine(fw: Any, scale: Any, bias: Any, *shape: int) -> tuple[Any, Any]:
+    """Scale and bias for a framework that has both or none: ones and zeros for the one that is absent."""
+    return filling(fw, 1, *shape) if scale is None else scale, filling(fw, 0, *shape) if bias is None else bias
+
+
+def scaled_in_keras(keras: Any, y: Any, scale: Any, bias: Any, shape: tuple[int, ...]) -> Any:
+    """y * scale + bias, weights under `shape` so that they broadcast."""
+    if scale is not None:
+        y = keras.ops.multiply(y, keras.ops.reshape(keras.tensor(scale), shape))
+    return y if bias is None else keras.ops.add(y, keras.ops.reshape(keras.tensor(bias), shape))
+
+
+def standardized_in_keras(keras: Any, x: Any, axes: Axes, epsilon: float) -> Any:
+    """The definition, function by function."""
+    centred = keras.ops.subtract(x, keras.ops.mean(x, axes, keepdims=True))
+    variance = keras.ops.mean(keras.ops.square(centred), axes, keepdims=True)
+    return keras.ops.divide(centred, keras.ops.sqrt(keras.ops.add(variance, epsilon)))
+
+
+def standardized_in_onnx(onnx: Any, x: Any, axes: Axes, epsilon: float, scale: Any = None, bias: Any = None) -> Any:
+    """The definition, operator by operator: for dtypes and settings that ONNX's own operators do not take."""
+    centred = onnx.Sub(x, mean_in_onnx(onnx, x, axes))
+    variance = mean_in_onnx(onnx, onnx.Mul(centred, centred), axes)
+    y = onnx.Div(centred, onnx.Sqrt(onnx.Add(variance, np.asarray(epsilon, onnx.inputs[0].dtype))))
+    y = y if scale is None else onnx.Mul(y, scale)
+    return y if bias is None else onnx.Add(y, bias)
+
+
+def mean_in_onnx(onnx: Any, x: Any, axes: Axes) -> Any:
+    """The mean along axes, which stay with size 1."""
+    if onnx.opset >= 18:
+        return onnx.ReduceMean(x, np.asarray(axes, np.int64), keepdims=1)
+    return onnx.ReduceMean(x, axes=list(axes), keepdims=1)
+
+
+def reshaped_in_onnx(onnx: Any, value: Any, *shape: int) -> Any:
+    """A weight under another shape: a view where it is one, a Reshape where it is computed."""
+    if value is None:
+        return None
+    return value.reshape(*shape) if isinstance(value, Value) else onnx.Reshape(value, np.asarray(shape, np.int64))
