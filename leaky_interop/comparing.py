@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ from .layout import identity, to_first, to_last
 from .loading import load, open_model
 from .ops.shape import Transpose
 from .report.record import Report
+from .reproducer import reproducing
 from .running import to_array
 from .sizes import Size, agree
+from .stages import stage
 from .verification import Comparison, Pair, Verification
 
 
@@ -31,6 +34,7 @@ def verify(
     weights: Any = None,
     atol: Any = None,
     rtol: Any = None,
+    reproducer: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Whether `b` computes what `a` computes.
 
@@ -41,13 +45,17 @@ def verify(
     example, input_shapes : as for `load`, where a model needs them; in a's layout
     weights : weights file for a factory
     atol, rtol : tolerances of the outputs, numbers or dicts by output name, instead of the derived ones
+    reproducer : a folder to write the first node that differs to, as a model of its own with its inputs
 
     Returns a Report; `report.passed` is the answer and `report.first_difference` where it fails.
     """
     like = example if example is not None else inputs
+    stage("load")
     first = load(a, like, input_shapes, weights=weights)
     second = _second(first, open_model(b, weights), like, input_shapes)
-    return Verification(compare_graphs(first, second), inputs, atol=atol, rtol=rtol).report()
+    stage("verify")
+    with reproducing(reproducer) as evidence:
+        return Verification(compare_graphs(first, second), inputs, atol=atol, rtol=rtol, evidence=evidence).report()
 
 
 def _second(first: Graph, model: Any, example: Any, input_shapes: Any) -> Graph:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import frameworks
-from .errors import Mismatch, Usage
+from .errors import Mismatch, Unsupported, Usage
 from .graph import Graph
 from .layout import native_ports
 from .loading import load
+from .stages import stage
 
 SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".pt2": "torch", ".safetensors": "torch"}
 
@@ -55,6 +56,7 @@ def convert(
     cut_outputs: Any = None,
     atol: Any = None,
     rtol: Any = None,
+    reproducer: str | os.PathLike[str] | None = None,
 ) -> Any:
     """Convert a network.
 
@@ -69,28 +71,43 @@ def convert(
     verify : check the numbers and raise Mismatch where they differ; by default for files, and not for living models
     cut_inputs, cut_outputs : names of values to cut the network at
     atol, rtol : absolute and relative tolerances of the outputs, instead of the ones derived from the operators
+    reproducer : a folder to write the first node that differs to, as a model of its own with its inputs
 
     Returns the native model (GraphModule, keras.Model, ModelProto), or a Report when `to` is a path. A failed conversion
     writes nothing.
     """
-    from .cutting import cut  # noqa
+    from .cutting import cut
+    from .reproducer import reproducing
     from .verification import verify_conversion
 
     framework, path = _target(to)
-    graph = load(
-        source, example, input_shapes, weights=weights, static_batch=static_batch, dynamic_batch=dynamic_batch
-    )
+    stage("load")
+    try:
+        graph = load(
+            source, example, input_shapes, weights=weights, static_batch=static_batch, dynamic_batch=dynamic_batch
+        )
+    except Unsupported as error:
+        if error.partial is None or not (cut_inputs or cut_outputs):
+            raise
+        graph = error.partial  # what is missing may lie outside the cut
     if cut_inputs or cut_outputs:
         graph = cut(graph, cut_inputs, cut_outputs)
+    stage("convert")
     conversion = transfer_graph(graph, framework, io=io, opset=opset)
     wanted = path is not None if verify is None else verify
     report = None
     if wanted or path is not None:
-        report = verify_conversion(conversion, inputs, nodes=wanted, run=wanted, atol=atol, rtol=rtol)
+        if wanted:
+            stage("verify")
+        with reproducing(reproducer) as evidence:
+            report = verify_conversion(
+                conversion, inputs, nodes=wanted, run=wanted, atol=atol, rtol=rtol, evidence=evidence
+            )
         if wanted and not report.passed:
             raise Mismatch(report)
     if path is None:
         return conversion.model
+    stage("write")
     _write(conversion, path)
     return report
 

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .graph import Graph, Value
-from .sizes import Shape, Size, evaluate, symbols
+from .sizes import Shape, Size, evaluate, rename, symbols
 
 OPEN = 64  # an open size that is no batch; a multiple of what most networks stride over in all
 
 
-def example_arrays(graph: Graph, *, batch: int = 1, seed: int = 0, scale: float = 1.0, size: int = OPEN) -> list[np.ndarray]:
-    """One array for each input, in its shape and dtype: normal numbers times `scale`; small non-negative integers."""
+def example_arrays(
+    graph: Graph,
+    *,
+    batch: int = 1,
+    seed: int = 0,
+    scale: float = 1.0,
+    size: int = OPEN,
+    sizes: Mapping[str, int] | None = None,
+) -> list[np.ndarray]:
+    """One array for each input, in its shape and dtype: normal numbers times `scale`; small non-negative integers.
+
+    Open sizes are `batch` along a first axis and `size` elsewhere, unless `sizes` has them by name.
+    """
     rng = np.random.default_rng(seed)
     batches = batch_symbols(graph)
     result = []
     for value in graph.inputs:
-        shape = concrete(value.shape, batches, batch, size)
+        shape = concrete(rename(value.shape, sizes or {}), batches, batch, size)
         if value.dtype == bool:
             array = rng.random(shape) < 0.5
         elif value.dtype.kind in "iu":

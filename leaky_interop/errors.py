@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from .graph import Graph
     from .report.record import Report
 
 EXTRAS: dict[str, str] = {"keras": "keras", "h5py": "keras", "torch": "torch", "tensorflow": "tensorflow"}
@@ -70,8 +71,9 @@ class Unsupported(LeakyInteropError, NotImplementedError):
 
     exit_code = 3
 
-    def __init__(self, missing: Iterable[MissingAdapter | tuple[str, ...]]) -> None:
+    def __init__(self, missing: Iterable[MissingAdapter | tuple[str, ...]], partial: Graph | None = None) -> None:
         self.missing = [MissingAdapter(*row) for row in missing]
+        self.partial = partial  # what could be read, with stand-ins for the rest
         grouped: dict[tuple[str, str, str], list[MissingAdapter]] = {}
         for row in self.missing:
             grouped.setdefault(row[:3], []).append(row)
@@ -85,6 +87,9 @@ class Unsupported(LeakyInteropError, NotImplementedError):
         what = f"{len(grouped)} operator{'s have' if len(grouped) > 1 else ' has'} no adapter"
         super().__init__(what)
         self.args = (f"{what}:\n" + "\n".join(lines) + "\nWrite adapters in leaky_interop/ops/<family>.py.",)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, {**self.__dict__, "partial": None})  # a graph stays where its model is
 
 
 class Refused(LeakyInteropError, NotImplementedError):

@@ -251,6 +251,8 @@ class Graph:
         self.structure: Any = None  # the source's nesting of its outputs, for targets that can hold one
         self.notes: list[str] = []  # what the user should know: dimensions that became static, and why
         self.program: Any = None  # runs the source itself, value by value
+        self.raw: Graph | None = None  # as it was read, in the source's own layout, where passes have changed it
+        self.passes: tuple[Callable[[Graph], Graph], ...] = ()  # what made this of `raw`, or is to be done to it
         self.source = ""
         self.left_out: frozenset[str] = frozenset()
         self._names: dict[str, int] = {}

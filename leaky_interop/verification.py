@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +66,29 @@ class Draw:
     by_node: bool = True
 
 
+@dataclasses.dataclass
+class Evidence:
+    """A result that is out of its limits, and the arrays that show it."""
+
+    place: tuple[int, int]  # of the node in its graph, and of the value among its results
+    result: NodeResult
+    nodes: Sequence[Node]  # what was judged together, in order; the last one is the node
+    value: Value
+    array_of: Callable[[Value], Any]
+    sizes: Mapping[str, int]
+    expected: np.ndarray
+    received: np.ndarray
+
+
 def verify_conversion(
-    conversion: Conversion, inputs: Any = None, *, nodes: bool = True, run: bool = True, atol: Any = None, rtol: Any = None
+    conversion: Conversion,
+    inputs: Any = None,
+    *,
+    nodes: bool = True,
+    run: bool = True,
+    atol: Any = None,
+    rtol: Any = None,
+    evidence: Callable[[Evidence], None] | None = None,
 ) -> Report:
     """Compare what was built with its source. run=False only describes it."""
     graph = conversion.graph
@@ -85,16 +106,25 @@ def verify_conversion(
         graph, graph.program, target, conversion.framework, graph.description, engine.describe(conversion.model), pairs,
         to_target=perms, to_graph=perms, from_source=graph.output_perms or none, from_graph=none,
     )  # fmt: skip
-    return Verification(comparison, inputs, nodes=nodes, run=run, atol=atol, rtol=rtol).report()
+    return Verification(comparison, inputs, nodes=nodes, run=run, atol=atol, rtol=rtol, evidence=evidence).report()
 
 
 class Verification:
     """One comparison on several draws."""
 
     def __init__(
-        self, comparison: Comparison, inputs: Any = None, *, nodes: bool = True, run: bool = True, atol: Any = None, rtol: Any = None
+        self,
+        comparison: Comparison,
+        inputs: Any = None,
+        *,
+        nodes: bool = True,
+        run: bool = True,
+        atol: Any = None,
+        rtol: Any = None,
+        evidence: Callable[[Evidence], None] | None = None,
     ):
         self.c = comparison
+        self.evidence = evidence  # called with every node that fails, while its arrays are at hand
         self.graph = comparison.graph
         self.atol, self.rtol = atol, rtol
         self.draws = draws(self.graph, comparison.to_graph, inputs) if run else []
@@ -167,6 +197,10 @@ class Verification:
             place = (order[id(pair.node)], pair.value.index)
             if place not in self.results or _worse(result, self.results[place]):
                 self.results[place] = result
+                if self.evidence is not None and not result.passed:
+                    block = sorted((*blocks.covered(pair.node), pair.node), key=lambda n: order[id(n)])
+                    received = apply_steps(own[key], pair.received.steps, sizes)
+                    self.evidence(Evidence(place, result, block, pair.value, blocks.array, sizes, expected[key], received))
 
     def judge(self, pair: Pair, blocks: Blocks, expected: Any, own: Any, accumulated: Any, network: Mapping[int, Any]) -> NodeResult:
         node, value = pair.node, pair.value

@@ -55,9 +55,19 @@ def build(graph, framework):
     return engine.build(graph)[0]
 
 
+def refusal(case, framework):
+    """Why a framework refuses a case: by its name, or by its name and backend ("keras/torch")."""
+    if framework == "keras":
+        import keras
+
+        return case.refused.get(framework) or case.refused.get(f"keras/{keras.backend.backend()}")
+    return case.refused.get(framework)
+
+
 def check(case, expected, received, where):
     """Each output within the tolerance of the operator's class, judged from the case's own numbers."""
     reference = case.op.terms(*case.arrays()) if case.op.tolerance == "sum" else None
+    readings = list(case.op.readings(*case.arrays()).values())
     for index, (e, r) in enumerate(zip(expected, received, strict=True)):
         if case.op.tolerance == "exact" or e.dtype.kind not in "fV":
             limit = exact_limit(e)
@@ -67,9 +77,9 @@ def check(case, expected, received, where):
             length, magnitude = reference
             magnitude = magnitude[index] if isinstance(magnitude, tuple) else magnitude
             limit = sum_limit(length, magnitude, e.dtype)
-        problem = compare(e, r, limit)
-        assert not isinstance(problem, str), f"{where}: {problem}"
-        assert problem.ratio <= 1, f"{where}: {problem}"
+        problems = [compare(legal, r, limit) for legal in readings or [e]]
+        fits = any(not isinstance(problem, str) and problem.ratio <= 1 for problem in problems)
+        assert fits, f"{where}: {'; '.join(map(str, problems))}"
 
 
 def cases():
@@ -81,7 +91,7 @@ def cases():
 def test_export_computes_the_reference(case, framework):
     graph, arrays = graph_of(case)
     expected = graph.run(*arrays)
-    if framework in case.refused:
+    if refusal(case, framework):
         with pytest.raises(Refused):
             build(graph, framework)
         return
@@ -92,8 +102,8 @@ def test_export_computes_the_reference(case, framework):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("case", cases())
 def test_import_recovers_the_operator(case, framework):
-    if framework in case.refused:
-        pytest.skip(f"refused: {case.refused[framework]}")
+    if reason := refusal(case, framework):
+        pytest.skip(f"refused: {reason}")
     graph, arrays = graph_of(case)
     back = settle(frameworks.get(framework).load(build(graph, framework), example=tuple(arrays), static_batch=True))
     for received, expected in zip(back.run(*arrays), graph.run(*arrays), strict=True):
@@ -107,7 +117,7 @@ def test_import_recovers_the_operator(case, framework):
 @pytest.mark.parametrize("case", [p for p in cases() if any(o is not None and o.kind == "weight" for o in p.values[0].operands)])
 def test_a_computed_weight_is_an_operand(case, framework):
     graph, arrays = graph_of(case, computed=True)
-    if framework in case.refused or framework in case.refused_computed:
+    if refusal(case, framework) or framework in case.refused_computed:
         with pytest.raises(Refused):
             build(graph, framework)
         return

@@ -177,6 +177,15 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
         files.arrays(tmp_path / "a.npz")
 
 
+def test_a_zip_bomb_is_not_hidden_by_honest_entries_beside_it(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("bomb.npy", bytes(3 * source.MIB))
+        out.writestr("honest.npy", os.urandom(100_000))
+    monkeypatch.setattr(source, "FLOOR", source.MIB)
+    with pytest.raises(UnsafeFile, match=r"entry 'bomb.npy' of a.npz declares 3 MiB"):
+        files.arrays(tmp_path / "a.npz")
+
+
 def test_deep_json_is_refused():
     with pytest.raises(UnsafeFile, match="nested too deeply"):
         archive_module.parse_json("[" * 100_000 + "]" * 100_000, "config.json")

@@ -95,11 +95,11 @@ def test_the_private_copy_is_gone_afterwards(saved):
     assert not file.folder.exists()
 
 
-@pytest.mark.parametrize("policy", ["float16", "bfloat16", "float64", "mixed_bfloat16"])
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+PRECISIONS = [(policy, suffix) for policy in ("float16", "float64", "mixed_bfloat16") for suffix in (".keras", ".h5")]
+
+
+@pytest.mark.parametrize(("policy", "suffix"), [*PRECISIONS, ("bfloat16", ".keras")])  # Keras writes no .h5 of bfloat16
 def test_other_precisions_come_back(tmp_path, policy, suffix):
-    if suffix == ".h5" and policy == "bfloat16":
-        pytest.skip("Keras itself cannot write bfloat16 to legacy HDF5")
     given = keras.Input((4,))
     model = keras.Model(given, layers.Dense(3, dtype=policy)(given))
     model.save(tmp_path / f"net{suffix}")
@@ -209,6 +209,18 @@ def test_a_users_own_layer_needs_custom_objects(tmp_path):
 def test_the_networks_that_keras_ships_are_honest(name):
     config = json.loads(getattr(keras.applications, name)(weights=None).to_json())
     assert keras_allowed.allowed(config)["config"].keys() == config["config"].keys()
+
+
+def test_identity_is_a_layer_or_an_initializer_by_where_it_stands():
+    given = {"class_name": "Identity", "module": None, "config": {}}
+    assert keras_allowed.allowed({"layer": given})["layer"]["module"] == "keras.layers"
+    assert keras_allowed.allowed({"kernel_initializer": given})["kernel_initializer"]["module"] == "keras.initializers"
+
+
+@pytest.mark.parametrize("name", keras_allowed.DENIED)
+def test_a_denied_class_is_refused_with_its_reason(name):
+    with pytest.raises(UnsafeFile, match=f"{name}: {keras_allowed.DENIED[name]}"):
+        keras_allowed.allowed({"class_name": name, "config": {}})
 
 
 def test_every_layer_of_keras_is_judged():
@@ -456,6 +468,15 @@ def _ring(file):
     file["a/b"] = file.create_group("a")
 
 
+def _doubling(file):
+    """Thirty groups, each reached by two names from the one before: a billion paths."""
+    group = file
+    for _ in range(30):
+        inner = group.create_group("a")
+        group["b"] = inner
+        group = inner
+
+
 def _deep(file):
     group = file
     for _ in range(150):
@@ -476,6 +497,7 @@ HOSTILE_HDF5 = {
     "virtual dataset": _virtual,
     "shape bomb": lambda file: file.create_dataset("w", (10**6, 10**6), "f4", chunks=(1000, 1000), compression="gzip"),
     "ring of groups": _ring,
+    "doubling": _doubling,
     "depth": _deep,
     "text": lambda file: file.create_dataset("w", data=["a", "b"], dtype=h5py.string_dtype()),
     "references": lambda file: file.create_dataset("w", (2,), h5py.ref_dtype),
@@ -507,6 +529,15 @@ def test_many_small_bombs_are_one_bomb(tmp_path, monkeypatch):
         for i in range(40):
             file.create_dataset(f"w{i}", (source.MIB // 4,), "f4", chunks=(1024,))  # never written, 1 MiB declared
     with pytest.raises(UnsafeFile, match=r"net.h5 declares 40 MiB"), files.read_keras(tmp_path / "net.h5"):
+        pass
+
+
+def test_a_bomb_is_not_hidden_by_honest_weights_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "FLOOR", 10 * source.MIB)
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        file.create_dataset("bomb", (10 * source.MIB,), "f4", chunks=(1024,))
+        file.create_dataset("honest", data=np.random.default_rng(0).standard_normal(source.MIB // 8))
+    with pytest.raises(UnsafeFile, match=r"net.h5/bomb declares 40 MiB"), files.read_keras(tmp_path / "net.h5"):
         pass
 
 

@@ -271,20 +271,21 @@ def test_external_data_is_found_wherever_it_hides(secret, place):
 # Functions, nesting, broken files
 
 
-def _function(name, *calls, subgraph=False):
+def _function(name, *calls, within=None):
     nodes = [helper.make_node(call, ["x"], ["y"], domain="f") for call in calls]
-    if subgraph:
-        nodes = [helper.make_node("If", ["x"], ["y"], then_branch=helper.make_graph(nodes, "t", [], [_value("y")]))]
+    if within:
+        graph = helper.make_graph(nodes, "t", [], [_value("y")])
+        nodes = [helper.make_node("If", ["x"], ["y"], then_branch=[graph] if within == "list of graphs" else graph)]
     return helper.make_function("f", name, ["x"], ["y"], nodes, [helper.make_opsetid("f", 1)])
 
 
-@pytest.mark.parametrize("subgraph", [False, True])
-def test_functions_in_a_ring_are_refused(tmp_path, subgraph):
-    ring = [_function("F", "G"), _function("G", "H", subgraph=subgraph), _function("H", "F")]
+@pytest.mark.parametrize("within", [None, "graph", "list of graphs"])
+def test_functions_in_a_ring_are_refused(tmp_path, within):
+    ring = [_function("F", "G"), _function("G", "H", within=within), _function("H", "F")]
     with pytest.raises(UnsafeFile, match="ring"):
         files.read_onnx(_save(tmp_path, _model(functions=ring)))
     with pytest.raises(UnsafeFile, match="ring"):
-        files.read_onnx(_save(tmp_path, _model(functions=[_function("F", "F", subgraph=subgraph)])))
+        files.read_onnx(_save(tmp_path, _model(functions=[_function("F", "F", within=within)])))
 
 
 def test_functions_that_share_another_are_honest(tmp_path):

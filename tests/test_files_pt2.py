@@ -147,6 +147,7 @@ HOSTILE = {
         forward_arg_names=[f"x={code}"]
     ),
     "keyword": lambda m, code: _first_spec(m, "gain", f"gain={code}"),
+    "keyword without quotes": lambda m, code: _first_spec(m, "gain", "gain=exit()"),
     "type of a tree": lambda m, code: _first_spec(m, "builtins.dict", "collections.defaultdict"),
     "enumeration in a tree": lambda m, code: _first_spec(
         m, '[\\"gain\\"]', '{\\"__enum__\\": true, \\"fqn\\": \\"os:x\\"}'

@@ -87,12 +87,12 @@ def _remove_leftovers(target: Path) -> None:
     """Remove the folders that killed writers to this very target left."""
     ours = re.compile(re.escape(f"{MARK}{target.name}-") + r"\w{8}")
     for folder in target.parent.iterdir():
-        if not ours.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+        if not ours.fullmatch(folder.name):
             continue
         try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
-            continue  # gone already, or not ours to open
+            continue  # gone already, or not a folder of ours
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)

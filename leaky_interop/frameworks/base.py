@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,8 +13,8 @@ from .. import ops as _ops  # noqa: F401  (registers every adapter)
 from ..errors import Refused, Unsupported
 from ..graph import Anchor, Graph, Node, Value, claim, label, prune, snake
 from ..layout import ChannelsLast
-from ..op import EXPORTERS, Op, Perm
-from ..sizes import Shape
+from ..op import EXPORTERS, Op, Perm, op
+from ..sizes import Dim, Shape, symbol
 
 
 class Call:
@@ -62,8 +63,13 @@ class Importing:
         graph.source, graph.left_out = source, frozenset(left_out)
         try:
             made = importer(native, *operands)
-        except Refused as error:
-            raise error if error.where else Refused(error.what, source, error.why, error.hint) from None
+        except Exception as error:
+            if self.missing:  # it read a stand-in, so its complaint tells nothing
+                del graph.nodes[start:]
+                return [None] * len(claims or keys or ())  # type: ignore[list-item]
+            if isinstance(error, Refused) and not error.where:
+                raise Refused(error.what, source, error.why, error.hint) from None
+            raise
         results = list(made) if isinstance(made, tuple | list) else [made]
         attribute(graph, start, name)
         if after:
@@ -71,26 +77,69 @@ class Importing:
         for index, value in enumerate(results):
             if value is None:
                 continue
-            if claims is not None and index < len(claims) and claims[index] is not None:
+            if claims is not None and index < len(claims) and claims[index] is not None and not self.missing:
                 claim(value, *claims[index], where=f"{source}, {importer.__name__}")  # type: ignore[misc]
             if keys is not None and index < len(keys) and value.anchor is None and value.node is not None:
                 value.anchor = Anchor(keys[index])
         return results
 
-    def unsupported(self, native: str, source: str) -> None:
-        """Note a native operator without an importer, and go on."""
+    def unsupported(
+        self,
+        native: str,
+        source: str,
+        operands: Iterable[Any],
+        *,
+        name: str,
+        claims: Sequence[tuple[Sequence[Dim | None], Any]],
+        keys: Sequence[Any] | None,
+    ) -> list[Value]:
+        """Note a native operator without an importer; what stands for its results, so that the rest can be read."""
         self.missing.append((native, source))
+        graph, start = self.graph, len(self.graph.nodes)
+        graph.source, graph.left_out = source, frozenset()
+        batch = next((v.shape[0] for v in graph.inputs if v.shape), 1)
 
-    def check(self) -> None:
-        """Raise Unsupported with everything that was missing."""
+        def known(size: Dim | None, axis: int) -> Dim:
+            return size if size is not None else batch if axis == 0 else symbol(f"{name}_{axis}")
+
+        results = tuple((tuple(known(d, axis) for axis, d in enumerate(shape)), kind) for shape, kind in claims)
+        made = graph.emit(Unread(native=native, results=results), [o for o in operands if isinstance(o, Value)])
+        attribute(graph, start, name)
+        for value, key in zip(made, keys or (), strict=False):
+            value.anchor = Anchor(key)
+        return list(made)
+
+    def finish(self, *passes: Callable[[Graph], Graph]) -> Graph:
+        """The graph, its unused nodes removed and its values named, after the passes.
+
+        Raises Unsupported with everything that was missing, and what could be read.
+        """
+        raw = self.graph
+        raw.passes = passes
         if self.missing:
-            raise Unsupported([(self.framework, "imports", native, source, "") for native, source in self.missing])
+            label(raw)
+            rows = [(self.framework, "imports", native, source, "") for native, source in self.missing]
+            raise Unsupported(rows, raw)
+        prune(raw)
+        label(raw)
+        graph = raw
+        for one in passes:
+            graph = one(graph)
+        if graph is not raw:
+            graph.raw, graph.passes = raw, passes
+        return graph
 
-    def finish(self) -> Graph:
-        """The graph, its unused nodes removed and its values named."""
-        prune(self.graph)
-        label(self.graph)
-        return self.graph
+
+@op
+class Unread(Op):
+    """Stands for a native operator that nothing reads; no framework can write it."""
+
+    native: str
+    results: tuple[tuple[Shape, Any], ...]
+    deterministic = False
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        return list(self.results)
 
 
 def attribute(graph: Graph, start: int, name: str) -> None:
@@ -132,6 +181,7 @@ class Builder:
         self.graph = graph
         self.module = module
         self.made: dict[int, Any] = {}  # symbolic native value of each canonical value
+        self.views: list[Value] = []  # weights seen by exporters in another shape: kept, because `made` goes by id
         self.node: Node = Node(Op(), (), ())
         self.inputs: list[Port | None] = []
         self.outputs: list[Port] = []
@@ -148,10 +198,15 @@ class Builder:
             self.outputs = [self._port(v, True) for v in self.node.outputs]  # type: ignore[misc]
             exporter = EXPORTERS[self.framework, type(inner)]
             operands = [self.operand(inner, i, v) for i, v in enumerate(self.node.inputs)]
-            result = exporter(inner, self, *operands)
+            with self.writing():
+                result = exporter(inner, self, *operands)
             results = result if isinstance(result, tuple | list) else (result,)
             for value, native in zip(self.node.outputs, results, strict=True):
                 self.made[id(value)] = self.finished(value, native)
+
+    def writing(self) -> contextlib.AbstractContextManager[Any]:
+        """What holds while the exporter of the node at hand runs."""
+        return contextlib.nullcontext()
 
     def check(self) -> None:
         """Raise Unsupported with every operator that has no exporter here."""
@@ -163,13 +218,13 @@ class Builder:
         if missing:
             raise Unsupported(missing)
 
-    def where(self) -> str:
+    def origin(self) -> str:
         """The place in the user's model that the node at hand came from."""
         return self.node.source or self.node.name
 
     def refuse(self, what: str, *, why: str, instead: str) -> Refused:
         """The error to raise where a setting cannot be said exactly in this framework."""
-        return Refused(what, where=self.where(), why=why, hint=instead)
+        return Refused(what, where=self.origin(), why=why, hint=instead)
 
     def operand(self, op: Op, position: int, value: Value | None) -> Any:
         """What the exporter receives: the native symbolic value; a weight as the Value itself where the op holds it."""
@@ -190,6 +245,7 @@ class Builder:
         if value is None or not isinstance(value, Value):
             return value
         if id(value) not in self.made:
+            self.views.append(value)
             if value.sizes is not None:
                 self.made[id(value)] = self.size_tensor(value)
             else:

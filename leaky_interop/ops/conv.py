@@ -152,12 +152,19 @@ def conv_to_keras(op, keras, x, kernel, bias):
         return y[(slice(None), *(slice(None, None, s) for s in op.strides), slice(None))]
     x, padding = padded_for_keras(op, keras, x, kernel)
     if not keras.holds(kernel, bias):
-        axes = (*range(2, len(kernel.shape)), 1, 0)
-        y = keras.ops.conv(
-            x, keras.ops.transpose(keras.tensor(kernel), axes), op.strides, padding, "channels_last", op.dilations
-        )
+        y = conv_of_computed(op, keras, padding, x, keras.tensor(kernel))
         return y if bias is None else keras.ops.add(y, keras.tensor(bias))
     return place_in_keras(op, keras, padding, kernel, bias)(x)
+
+
+def conv_of_computed(op: Conv, keras: Any, padding: str, x: Any, kernel: Any) -> Any:
+    """A convolution whose kernel is no weight; keras.ops.conv takes no groups, so each is a convolution of its own."""
+    kernel = keras.ops.transpose(kernel, (*range(2, len(op.strides) + 2), 1, 0))
+    settings = (op.strides, padding, "channels_last", op.dilations)
+    if op.groups == 1:
+        return keras.ops.conv(x, kernel, *settings)
+    parts = zip(*(keras.ops.split(a, op.groups, axis=-1) for a in (x, kernel)), strict=True)
+    return keras.ops.concatenate([keras.ops.conv(part, own, *settings) for part, own in parts], axis=-1)
 
 
 def padded_for_keras(op: Any, keras: Any, x: Any, kernel: Any) -> tuple[Any, str]:

@@ -1,11 +1,9 @@
-"""Operators that repeat numbers: broadcasting to a shape, tiling, repeating every entry, filling.
+"""Broadcasting to a shape, and filling one with a number.
 
-| meaning               | keras                        | torch                          | onnx                    |
-|-----------------------|------------------------------|--------------------------------|-------------------------|
-| Expand                | RepeatVector, broadcast_to   | expand, broadcast_to           | Expand                  |
-| Expand of one number  | ops.zeros_like, ones_like    | full, zeros, ones_like, new_full | ConstantOfShape       |
-| Tile: a b a b         | ops.tile                     | repeat, tile                   | Tile                    |
-| Repeat: a a b b       | ops.repeat                   | repeat_interleave              | Unsqueeze, Expand, Reshape |
+| meaning               | keras                        | torch                            | onnx            |
+|-----------------------|------------------------------|----------------------------------|-----------------|
+| Expand                | RepeatVector, broadcast_to   | expand, broadcast_to             | Expand          |
+| Expand of one number  | ops.zeros_like, ones_like    | full, zeros, ones_like, new_full | ConstantOfShape |
 
 Repeating an axis of size 1 is Expand, however it was spelled. A fill whose shape is known is a constant.
 """
@@ -14,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, constant, exports, imports, op
-from ..op import product
+from ..op import (
+    Dim, Link, Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, product,
+)  # fmt: skip
+from .promotion import as_value
 from .shape import Reshape, Transpose, with_axes
 
 
@@ -48,45 +48,6 @@ class Expand(Op):
         return [Link({0: a}, a + extra) for a in range(inputs[0].rank) if inputs[0].shape[a] != 1]
 
 
-@op
-class Tile(Op):
-    """The whole input repeated `repeats` times along each axis: a b a b."""
-
-    repeats: tuple[Dim, ...]
-    tolerance = "exact"
-    symbolic = True
-
-    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        (x,) = inputs
-        return [(tuple(d * r for d, r in zip(x.shape, self.repeats, strict=True)), x.dtype)]
-
-    def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        return np.tile(arrays[0], self.repeats)
-
-    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
-        back = np.argsort(perm)
-        return Moved(Tile(repeats=tuple(self.repeats[b] for b in back)), (perm,), (perm,))
-
-
-@op
-class Repeat(Op):
-    """Every entry along one axis `repeats` times: a a b b."""
-
-    repeats: int
-    axis: int
-    tolerance = "exact"
-
-    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        (x,) = inputs
-        return [((*x.shape[: self.axis], x.shape[self.axis] * self.repeats, *x.shape[self.axis + 1 :]), x.dtype)]
-
-    def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        return np.repeat(arrays[0], self.repeats, self.axis)
-
-    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
-        return Moved(Repeat(repeats=self.repeats, axis=perm[self.axis]), (perm,), (perm,))
-
-
 def uniform(value: Value) -> Any:
     """The number that every element of a value is known to equal before the run; None where there is none."""
     while value.node is not None and isinstance(value.node.op, Expand | Reshape | Transpose):
@@ -99,9 +60,11 @@ def uniform(value: Value) -> Any:
 
 def expanded(x: Value, shape: Shape) -> Value:
     """`x` broadcast to a shape; where nothing changes, `x` itself."""
+    if agree(x.shape, tuple(shape)):
+        return x
     while x.node is not None and isinstance(x.node.op, Expand):
         x = x.node.inputs[0]  # type: ignore[assignment]
-    return x if agree(x.shape, tuple(shape)) else Expand(shape=tuple(shape))(x)
+    return Expand(shape=tuple(shape))(x)
 
 
 def filled(graph: Any, shape: Shape, number: Any, dtype: Any) -> Value:
@@ -109,23 +72,164 @@ def filled(graph: Any, shape: Shape, number: Any, dtype: Any) -> Value:
     return expanded(graph.constant(np.asarray(number).astype(dtype)), shape)
 
 
-def tiled(x: Value, repeats: Any) -> Value:
-    """The whole input repeated; what repeats an axis of size 1 is Expand."""
-    repeats = (1,) * (x.rank - len(repeats)) + tuple(repeats)
-    x = with_axes(x, range(len(repeats) - x.rank)) if len(repeats) > x.rank else x
-    x = expanded(x, tuple(r if d == 1 else d for d, r in zip(x.shape, repeats, strict=True))) if 1 in x.shape else x
+
+# --- broadcasting -----------------------------------------------------------------------------------------------------
+
+
+@imports("torch", "aten.expand.default", "aten.broadcast_to.default")
+def expand_from_torch(call, x, shape, implicit=False):
+    kept = (1,) * (len(shape) - x.rank) + x.shape
+    return expanded(x, tuple(k if d == -1 else d for d, k in zip(shape, kept, strict=True)))
+
+
+@imports("torch", "aten.expand_as.default")
+def expand_as_from_torch(call, x, other):
+    return expanded(x, other.shape)
+
+
+@imports("keras", "ops.BroadcastTo")
+def expand_from_keras(call, x):
+    return expanded(x, broadcast(x.shape, tuple(call.shape)))
+
+
+@imports("keras", "RepeatVector")
+def repeat_vector_from_keras(layer, x):
+    return expanded(with_axes(x, [1]), (x.shape[0], layer.n, x.shape[1]))
+
+
+@imports("onnx", "Expand")
+def expand_from_onnx(node, x, shape):
+    return expanded(x, broadcast(x.shape, node.sizes(shape)))
+
+
+@exports("torch", Expand)
+def expand_to_torch(op, torch, x):
+    if not isinstance(x, bool | int | float):
+        kept = (None,) * (len(op.shape) - torch.inputs[0].rank) + torch.inputs[0].shape
+        return x.expand([-1 if k is not None and agree(d, k) else torch.size(d) for d, k in zip(op.shape, kept, strict=True)])
+    sizes = [torch.size(d) for d in op.shape]
+    return torch.call(torch.full, sizes, x, dtype=torch.torch_dtype(torch.outputs[0].dtype))
+
+
+@exports("onnx", Expand)
+def expand_to_onnx(op, onnx, x):
+    if isinstance(x, bool | int | float):
+        value = np.array([x]).astype(onnx.outputs[0].dtype)
+        return onnx.ConstantOfShape(onnx.sizes(op.shape), value=value)
+    kept = (1,) * (len(op.shape) - onnx.inputs[0].rank) + onnx.inputs[0].shape
+    return onnx.Expand(x, onnx.sizes(1 if agree(d, k) else d for d, k in zip(op.shape, kept, strict=True)))
+
+
+@exports("keras", Expand)
+def expand_to_keras(op, keras, x):
+    before = keras.inputs[0].shape
+    if isinstance(x, bool | int | float):
+        x, before = np.full((1,) * len(op.shape), x, keras.outputs[0].dtype), (1,) * len(op.shape)
+    elif len(before) < len(op.shape):
+        extra = len(op.shape) - len(before)
+        x, before = keras.ops.expand_dims(x, tuple(range(extra))), (1,) * extra + before
+    for axis, (old, new) in enumerate(zip(before, op.shape, strict=True)):
+        if not agree(old, new):  # Keras broadcasts to known shapes only; picking entry 0 as often as needed is the same
+            x = keras.ops.repeat(x, new, axis) if isinstance(new, int) else keras.ops.take(x, keras.zeros(new), axis)
     return x
 
 
-def repeated(x: Value, repeats: Any, axis: int | None) -> Value:
-    """Every entry along an axis repeated (no axis: of the flattened input), equally often or as a constant says."""
-    x, axis = (x.reshape(product(x.shape)), 0) if axis is None else (x, axis % x.rank)
-    counts = np.asarray(repeats.array() if isinstance(repeats, Value) else repeats).reshape(-1)
-    if counts.size > 1 and (counts != counts[0]).any():
-        from .gather import Gather
+# --- filling ----------------------------------------------------------------------------------------------------------
 
-        return Gather(axis=axis)(x, x.graph.constant(np.repeat(np.arange(x.shape[axis]), counts)))
-    count = int(counts[0])
-    if count == 1 or x.shape[axis] == 1:
-        return expanded(x, (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :]))
-    return Repeat(repeats=count, axis=axis)(x)
+
+def _torch_dtype(number: Any, dtype: Any) -> Any:
+    """What torch makes of a number without a dtype."""
+    kinds = {bool: np.bool_, int: np.int64, float: np.float32}
+    return kinds[type(number)] if dtype is None else dtype
+
+
+@imports("torch", "aten.full.default")
+def full_from_torch(call, shape, number, dtype, *_):
+    return filled(call.graph, shape, number, _torch_dtype(number, dtype))
+
+
+@imports("torch", "aten.scalar_tensor.default")
+def scalar_tensor_from_torch(call, number, dtype, *_):
+    return filled(call.graph, (), number, dtype or np.float32)
+
+
+@imports("torch", "aten.zeros.default", "aten.empty.memory_format")
+def zeros_from_torch(call, shape, dtype, *_):
+    return filled(call.graph, shape, 0, dtype or np.float32)
+
+
+@imports("torch", "aten.ones.default")
+def ones_from_torch(call, shape, dtype, *_):
+    return filled(call.graph, shape, 1, dtype or np.float32)
+
+
+@imports("torch", "aten.full_like.default")
+def full_like_from_torch(call, x, number, dtype, *_):
+    return filled(call.graph, x.shape, number, dtype or x.dtype)
+
+
+@imports("torch", "aten.zeros_like.default", "aten.empty_like.default")
+def zeros_like_from_torch(call, x, dtype, *_):
+    return filled(call.graph, x.shape, 0, dtype or x.dtype)
+
+
+@imports("torch", "aten.ones_like.default")
+def ones_like_from_torch(call, x, dtype, *_):
+    return filled(call.graph, x.shape, 1, dtype or x.dtype)
+
+
+@imports("torch", "aten.new_zeros.default", "aten.new_empty.default")
+def new_zeros_from_torch(call, x, shape, dtype, *_):
+    return filled(call.graph, shape, 0, dtype or x.dtype)
+
+
+@imports("torch", "aten.new_ones.default")
+def new_ones_from_torch(call, x, shape, dtype, *_):
+    return filled(call.graph, shape, 1, dtype or x.dtype)
+
+
+@imports("torch", "aten.new_full.default")
+def new_full_from_torch(call, x, shape, number, dtype, *_):
+    return filled(call.graph, shape, number, dtype or x.dtype)
+
+
+@imports("torch", "aten.zero.default")
+def zero_from_torch(call, x):
+    return filled(call.graph, x.shape, 0, x.dtype)
+
+
+@imports("torch", "aten.fill.Scalar", "aten.fill.Tensor")
+def fill_from_torch(call, x, number):
+    return expanded(as_value(call, number, x.dtype), x.shape)
+
+
+@imports("keras", "ops.ZerosLike", "ops.EmptyLike")
+def zeros_like_from_keras(call, x, *_, dtype=None):
+    return filled(call.graph, x.shape, 0, dtype or call.dtype or x.dtype)
+
+
+@imports("keras", "ops.OnesLike")
+def ones_like_from_keras(call, x, dtype=None):
+    return filled(call.graph, x.shape, 1, dtype or call.dtype or x.dtype)
+
+
+@imports("keras", "ops.FullLike")
+def full_like_from_keras(call, x, number):
+    return expanded(as_value(call, number, call.dtype or x.dtype), x.shape)
+
+
+@imports("keras", "ops.Full")
+def full_from_keras(call, number):
+    number = as_value(call, number)
+    return expanded(number.cast(call.dtype or number.dtype), call.shape)
+
+
+@imports("onnx", "ConstantOfShape")
+def full_from_onnx(node, shape):
+    value = np.zeros(1, np.float32) if node.value is None else node.value
+    return filled(node.graph, node.sizes(shape), value.reshape(()), value.dtype)
+
+
+case("expand/rows_and_planes", Expand(shape=(2, 3, 4, 5)), (2, 3, 1, 5))
+case("expand/new_axes", Expand(shape=(2, 3, 4)), (4,))
+case("expand/int64", Expand(shape=(2, 3)), Operand((2, 1), dtype="int64"))

@@ -84,6 +84,15 @@ def affine(fw: Any, scale: Any, bias: Any, *shape: int) -> tuple[Any, Any]:
     return filling(fw, 1, *shape) if scale is None else scale, filling(fw, 0, *shape) if bias is None else bias
 
 
+def exact_in_keras(keras: Any) -> None:
+    """Refuse what Keras would compute in float32: it takes float64 for that on every backend but TensorFlow."""
+    if keras.inputs[0].dtype == np.float64 and keras.backend.result_type("float64", "float64") != "float64":
+        raise keras.refuse(
+            "a normalisation in float64", why=f"Keras computes it in float32 on the {keras.backend.backend()} backend",
+            instead="Set KERAS_BACKEND=tensorflow",
+        )  # fmt: skip
+
+
 def scaled_in_keras(keras: Any, y: Any, scale: Any, bias: Any, shape: tuple[int, ...]) -> Any:
     """y * scale + bias, weights under `shape` so that they broadcast."""
     if scale is not None:

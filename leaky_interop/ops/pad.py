@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, shortest
+from .index import sliced
 from .window import Pads, fixed, flat_pads
 
 MODES = ("constant", "reflect", "symmetric", "edge", "wrap")
@@ -53,11 +54,11 @@ class Pad(Op):
 
 def pad(x: Value, pads: Sequence[tuple[Dim, Dim]], mode: str, value: Any) -> Value:
     """Pad while importing: negative pads crop first, and nothing is emitted for nothing."""
-    from .index import crop
-
-    if fixed(tuple(pads)):
-        x = crop(x, tuple((max(-before, 0), max(-after, 0)) for before, after in pads))  # type: ignore[operator]
-        pads = [(max(before, 0), max(after, 0)) for before, after in pads]  # type: ignore[type-var]
+    for axis, pair in enumerate(pads):
+        if any(isinstance(p, int) and p < 0 for p in pair):
+            before, after = (min(p, 0) if isinstance(p, int) else 0 for p in pair)
+            x = sliced(x, {axis: slice(-before, after or None)})
+    pads = [tuple(max(p, 0) if isinstance(p, int) else p for p in pair) for pair in pads]  # type: ignore[misc]
     if all(pair == (0, 0) for pair in pads):
         return x
     if mode != "constant":
@@ -175,9 +176,9 @@ def pad_from_onnx_attributes(node, x):
 
 @imports("onnx", "Pad", since=11)
 def pad_from_onnx(node, x, pads, value=None, axes=None):
-    if value is not None and value.content() is None:
+    if value is not None and value.const is None:
         raise Refused("padding with a number that the network computes", why="only a constant is supported")
-    number = 0.0 if value is None else np.asarray(value.content()).reshape(-1)[0].item()
+    number = 0.0 if value is None else value.array().reshape(-1)[0].item()
     number = shortest(number) if x.dtype == np.float32 else number
     axes = range(x.rank) if axes is None else node.sizes(axes)
     return pad(x, onnx_pads(x, node.sizes(pads), axes), node.mode, number)

@@ -64,7 +64,7 @@ class Reshape(Op):
         groups = axis_groups(x.shape, self.shape)
         if groups is None:
             return None
-        order = [axis for axis in perm if x.shape[axis] != 1]  # the axes that matter, as they come in
+        order = [axis for axis in np.argsort(perm).tolist() if x.shape[axis] != 1]  # the axes that matter, as they come in
         places, last = [], -1
         for ins, _ in groups:
             moving = [axis for axis in ins if x.shape[axis] != 1]

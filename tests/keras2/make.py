@@ -19,14 +19,15 @@ def through(layer, *shape):
 
 
 def nested():
-    """A model called three times and one called once, one of them frozen, weights in both."""
+    """A model called three times, once for an output, and a frozen one called once."""
     first = [layers.Dense(4, input_shape=(6,)), layers.BatchNormalization(), layers.LeakyReLU(0.2)]
     shared = keras.Sequential(first, name="shared")
     inner = keras.Input(4)
     frozen = keras.Model(inner, layers.Dense(3, trainable=False)(inner), name="frozen")
     given, other = keras.Input(6), keras.Input(6)
-    difference = layers.Subtract()([shared(given), shared(other)])
-    return keras.Model([given, other], [frozen(shared(given)), difference])
+    last = shared(other)
+    difference = layers.Subtract()([shared(given), last])
+    return keras.Model([given, other], [frozen(shared(given)), difference, last])
 
 
 def states():

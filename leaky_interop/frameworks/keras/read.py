@@ -17,70 +17,43 @@ import numpy as np
 
 from ... import names
 from ...errors import LeakyInteropError, Usage
-from ...graph import Anchor, Graph, Parameter, Value
+from ...graph import Anchor, Graph, Parameter, Value, snake
 from ...layout import settle, to_first, to_last
 from ...numeric import dtype as dtype_of
 from ...op import CHANNELS_LAST, importer_of
 from ...passes import after_import
-from ...sizes import Dim, symbol
+from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names, permuted
 from .run import Program, describe
+from .tensorflow import without_tensorflow
+from .trace import Trace, call, traced_model, variables_as_tensors
+from .trace import trace as traced
 from .walk import functional, walk
 
 FRAMEWORK = "keras"
 
 
+@without_tensorflow()
 def load(
     model: Any, *, example: Any = None, input_shapes: Any = None, static_batch: bool = False, dynamic_batch: bool = False
 ) -> Graph:
     """The graph of a Keras model. A subclassed or unbuilt model is traced with `example` or `input_shapes`."""
     function = functional(model)
-    if function is None:
-        function = traced(model, example, input_shapes)
-    return _Reader(model, function, input_shapes, static_batch, dynamic_batch).read()
-
-
-def traced(model: Any, example: Any, input_shapes: Any) -> Any:
-    """A functional graph of a model that has none, from symbolic inputs like the example."""
-    if example is None and input_shapes is None:
-        raise Usage(
-            f"Keras model {model.name!r} needs an example of its inputs",
-            why="it is subclassed, or a Sequential without an Input, so the shapes it takes are not known",
-            hint="Pass example=(array, ...) or input_shapes=[(None, 28, 28, 1)]",
-        )
-    if example is not None:
-        example = example[0] if isinstance(example, tuple) and len(example) == 1 else example
-        specs = keras.tree.map_structure(lambda a: ((None, *np.shape(a)[1:]), str(np.asarray(a).dtype)), example)
-        inputs = keras.tree.map_structure_up_to(example, lambda s: keras.Input(batch_shape=s[0], dtype=s[1]), specs)
-    else:
-        shapes = input_shapes if isinstance(input_shapes, dict | list) else [input_shapes]
-        inputs = (
-            {k: keras.Input(batch_shape=s, name=k) for k, s in shapes.items()}
-            if isinstance(shapes, dict)
-            else [keras.Input(batch_shape=s) for s in shapes]
-        )
-        inputs = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
-    outputs = model(inputs) if isinstance(model, keras.Sequential) else _call(model, inputs)
-    inner = functional(model)
-    return inner if inner is not None else keras.Function(inputs, outputs)
-
-
-def _call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """The layer's own `call` on symbolic tensors, at inference."""
-    if not layer.built:
-        layer(*args, **kwargs)  # creates its weights
-    if "training" in inspect.signature(layer.call).parameters:
-        kwargs["training"] = False
-    return layer.call(*args, **kwargs)
+    trace = Trace(function, made_here=False) if function is not None else traced_model(model, example, input_shapes)
+    return _Reader(model, trace, input_shapes, static_batch, dynamic_batch).read()
 
 
 class LayerCall(Call):
     """A Keras layer or operation as importers read it."""
 
-    def __init__(self, native: Any, reader: _Reader, name: str, left_out: frozenset[str]):
+    def __init__(self, native: Any, reader: _Reader, name: str, left_out: frozenset[str], attribute: Any = getattr):
         super().__init__(native, reader.graph, left_out=left_out)
         self.reader = reader
         self.name = name
+        self.attribute = attribute
+
+    def __getattr__(self, name: str) -> Any:
+        return self.attribute(self.native, name)
 
     def weight(self, attribute: str, *, cast: bool = True) -> Value | None:
         """A variable of the layer ("kernel") or of a part of it ("cell.kernel") as an operand, in Keras' own layout.
@@ -108,8 +81,9 @@ class LayerCall(Call):
 class _Reader:
     """Walks one functional graph."""
 
-    def __init__(self, model: Any, function: Any, input_shapes: Any, static_batch: bool, dynamic_batch: bool):
-        self.function = function
+    def __init__(self, model: Any, trace: Trace, input_shapes: Any, static_batch: bool, dynamic_batch: bool):
+        self.function = trace.function
+        self.trace = trace
         self.importing = Importing(FRAMEWORK, describe(model))
         self.graph = self.importing.graph
         self.model = model
@@ -119,20 +93,20 @@ class _Reader:
     def read(self) -> Graph:
         graph, function = self.graph, self.function
         inputs = [self.input(t, i) for i, t in enumerate(function.inputs)]
-        outputs = walk(function, inputs, self.apply)
-        self.importing.check()
-        graph.outputs = outputs
+        outputs = self.walk(self.trace, inputs)
+        graph.outputs = [v for v in outputs if isinstance(v, Value)]
         count = len(outputs)
         struct = getattr(function, "_outputs_struct", None)
         graph.structure = None if struct is None else keras.tree.pack_sequence_as(struct, list(range(count)))
         graph.output_names = output_names(graph.structure, count)
-        graph.program = Program(self.model, function)
-        return after_import(settle(self.importing.finish()))
+        graph.program = Program(self.model, None if self.trace.others else function, self.trace.pack)
+        return self.importing.finish(settle, after_import)
 
     def input(self, tensor: Any, index: int) -> Value:
         name = names.decode(FRAMEWORK, tensor._keras_history.operation.name)
         shape: list[Dim] = []
         for axis, size in enumerate(self.stated_shape(tensor, index)):
+            size = None if axis == 0 and self.trace.others else size  # a batch that only the trace needed
             batch = axis == 0 and (self.dynamic_batch or (size is None and not self.static_batch))
             shape.append(symbol("batch") if batch else 1 if size is None and axis == 0 else size or symbol(f"{name}_{axis}"))
         value = self.graph.input(name, tuple(shape), dtype_of(tensor.dtype))
@@ -173,8 +147,8 @@ class _Reader:
     def operand(self, argument: Any) -> Any:
         """A call argument as importers read it: Values, plain numbers, numpy arrays for captured tensors."""
         if isinstance(argument, keras.Variable):
-            return self.variable(argument, names.decode(FRAMEWORK, argument.path.replace("/", names.encode(FRAMEWORK, "a.b")[1:-1])))
-        if isinstance(argument, Value | str | int | float | bool | np.ndarray | slice) or argument is None:
+            return self.variable(argument, ".".join(names.decode(FRAMEWORK, part) for part in argument.path.split("/")))
+        if isinstance(argument, Size | Value | str | int | float | bool | np.ndarray | slice) or argument is None:
             return argument
         if isinstance(argument, dict):
             return {k: self.operand(v) for k, v in argument.items()}
@@ -184,31 +158,54 @@ class _Reader:
 
     # calls
 
-    def apply(self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: Any, node: Any) -> list[Any]:
+    def walk(self, trace: Trace, inputs: Sequence[Any], path: tuple[str, ...] = ()) -> list[Any]:
+        """Read every call of a traced graph."""
+
+        counts: dict[str, int] = {}
+
+        def apply(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
+            if trace.made_here and not isinstance(operation, keras.Layer):  # Keras numbers such names through the process
+                kind = snake(type(operation).__name__)
+                count = counts[kind] = counts.get(kind, -1) + 1
+                key = (*key[:-2], f"{kind}_{count}" if count else kind, 0)
+            claims = [(trace.shape(node, i), dtype_of(t.dtype)) for i, t in enumerate(node.output_tensors)]
+            return self.apply(operation, args, kwargs, key, claims, trace.attributes(node))
+
+        return walk(trace.function, inputs, apply, path, trace.arguments)
+
+    def apply(
+        self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: Any, claims: Any, attribute: Any
+    ) -> list[Any]:
         path = [names.decode(FRAMEWORK, part) for part in key[:-2] if not part.isdigit()]
-        name = ".".join([*path, names.decode(FRAMEWORK, operation.name)])
+        name = ".".join([*path, names.decode(FRAMEWORK, key[-2])])
         args = [self.operand(a) for a in args]
         kwargs = {k: self.operand(v) for k, v in kwargs.items() if k not in ("training", "mask") or isinstance(v, Value)}
         if any(a is _LACKING for a in keras.tree.flatten((args, kwargs))):
-            return [_LACKING] * len(node.output_tensors)  # an earlier call is unsupported: go on only to list others
-        claims = [(tuple(t.shape), dtype_of(t.dtype)) for t in node.output_tensors]
-        return self.one(operation, args, kwargs, name, claims, [(key, i) for i in range(len(claims))])
+            return [_LACKING] * len(claims)  # an earlier call is unsupported: go on only to list others
+        return self.one(operation, args, kwargs, name, claims, [(key, i) for i in range(len(claims))], attribute)
 
     def one(
-        self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str, claims: Any, keys: Any
+        self,
+        operation: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        name: str,
+        claims: Any = None,
+        keys: Any = None,
+        attribute: Any = getattr,
     ) -> list[Any]:
         native = native_name(operation)
         source = f"keras {native or type(operation).__name__} {name!r}"
         importer = importer_of(FRAMEWORK, native) if native else None
         if importer is None:
-            return self.opened(operation, args, kwargs, name, source, claims)
+            return self.opened(operation, args, kwargs, name, source, claims, keys)
         left_out = defaults_of(operation)
         turned = importer in CHANNELS_LAST and data_format(operation) == "channels_last"
         if turned:
             args = [*permuted(args[:1], to_first), *args[1:]] if isinstance(args[0], Value) else args
-        return self.importing.call(
-            functools.partial(_with, importer, kwargs) if kwargs else importer,
-            LayerCall(operation, self, name, left_out),
+        results = self.importing.call(
+            _with(importer, kwargs) if kwargs else importer,
+            LayerCall(operation, self, name, left_out, attribute),
             args,
             name=name,
             source=source,
@@ -217,39 +214,52 @@ class _Reader:
             claims=claims,
             keys=keys,
         )
+        return [_LACKING if result is None else result for result in results]
 
     def opened(
-        self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str, source: str, claims: Any
+        self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str, source: str, claims: Any, keys: Any
     ) -> list[Any]:
         """Trace the call of a layer without an importer into operations, and read those."""
+        native = native_name(operation) or type(operation).__name__
+        given = keras.tree.flatten((list(args), dict(kwargs)))
+        unread = functools.partial(self.importing.unsupported, native, source, given, name=name)
+        if not isinstance(operation, keras.Layer):
+            return unread(claims=claims, keys=keys) if claims else self.lacking(native, source)
+        operands = [a for a in given if isinstance(a, Value)]
         try:
-            stand_ins: list[Any] = []
-            values: list[Value] = []
+            with variables_as_tensors(operation) as (variables, tensors):
 
-            def stand_in(argument: Any) -> Any:
-                if not isinstance(argument, Value):
-                    return argument
-                shape = tuple(d if isinstance(d, int) else None for d in argument.shape)
-                stand_ins.append(keras.KerasTensor(shape, argument.dtype.name))
-                values.append(argument)
-                return stand_ins[-1]
+                def code(packed: Any) -> Any:
+                    return call(operation, *packed[0], **packed[1])
 
-            symbolic_args, symbolic_kwargs = keras.tree.map_structure(stand_in, (list(args), dict(kwargs)))
-            outputs = _call(operation, *symbolic_args, **symbolic_kwargs)
-            function = keras.Function(stand_ins, outputs)
+                def stand_ins(batch: int | None) -> tuple[list[Any], Any]:
+                    made = {id(v): _stand_in(v, batch) for v in operands}
+                    packed = keras.tree.map_structure(lambda a: made.get(id(a), a), (list(args), dict(kwargs)))
+                    return [*(made[id(v)] for v in operands), *tensors], packed
+
+                trace = traced(code, stand_ins, operands[0].shape[0] if operands and operands[0].rank else 1)
         except LeakyInteropError:
             raise
         except Exception:  # the user's own code may raise anything; what cannot be traced is reported as unsupported
-            self.importing.unsupported(type(operation).__name__, source)
-            return [_LACKING] * (len(claims) if claims else 1)
-        return walk(function, values, lambda op, a, k, key, node: self.apply(op, a, k, (name, *key), node), ())
+            return unread(claims=claims, keys=keys) if claims else self.lacking(native, source)
+        weights = [self.variable(v, f"{name}.{v.name}") for v in variables]
+        results = self.walk(trace, [*operands, *weights], (name,))
+        for value, key in zip(results, keys or (), strict=False):
+            if isinstance(value, Value) and value.node is not None:
+                value.anchor = Anchor(key)  # only the layer's result shows in a run of the source
+        return results
+
+    def lacking(self, native: str, source: str) -> list[Any]:
+        """Note an unsupported call of whose result nothing is known."""
+        self.importing.missing.append((native, source))
+        return [_LACKING]
 
     def activation(self, activation: Any, value: Value) -> Value:
         """An activation applied: None, a Keras function, a layer, or the user's own function."""
         if activation is None:
             return value
         if isinstance(activation, keras.Layer):
-            (result,) = self.one(activation, [value], {}, names.decode(FRAMEWORK, activation.name), None, None)
+            (result,) = self.one(activation, [value], {}, names.decode(FRAMEWORK, activation.name))
             return result
         name = getattr(activation, "__name__", "")
         if name == "linear":
@@ -258,23 +268,37 @@ class _Reader:
         importer = importer_of(FRAMEWORK, f"activations.{name}") if own else None
         if importer is not None:
             defaults = {k: p.default for k, p in inspect.signature(activation).parameters.items() if p.default is not p.empty}
-            return importer(Call(SimpleNamespace(**defaults), self.graph, left_out=defaults), value)
-        shape = tuple(d if isinstance(d, int) else None for d in value.shape)
-        stand_in = keras.KerasTensor(shape, value.dtype.name)
-        function = keras.Function([stand_in], activation(stand_in))
-        (result,) = walk(function, [value], self.apply)
+            layers, self.graph.left_out = self.graph.left_out, frozenset(defaults)
+            result = importer(Call(SimpleNamespace(**defaults), self.graph, left_out=defaults), value)
+            self.graph.left_out = layers
+            return result
+
+        def stand_ins(batch: int | None) -> tuple[list[Any], Any]:
+            tensor = _stand_in(value, batch)
+            return [tensor], tensor
+
+        (result,) = self.walk(traced(activation, stand_ins, value.shape[0]), [value])
         return result
 
     def inside(self, layer: Any, name: str, operands: Sequence[Any]) -> Any:
-        results = self.one(layer, list(operands), {}, name, None, None)
+        results = self.one(layer, list(operands), {}, name)
         return results[0] if len(results) == 1 else results
+
+
+def _stand_in(value: Value, batch: int | None) -> Any:
+    """A symbolic tensor like a value; its open sizes are unknown, the batch perhaps known."""
+    shape = [d if isinstance(d, int) else None for d in value.shape]
+    if batch is not None and shape and shape[0] is None:
+        shape[0] = batch
+    return keras.KerasTensor(tuple(shape), value.dtype.name)
 
 
 _LACKING = object()  # the result of a call without an importer
 
 
-def _with(importer: Any, kwargs: Mapping[str, Any], *args: Any) -> Any:
-    return importer(*args, **kwargs)
+def _with(importer: Any, kwargs: Mapping[str, Any]) -> Any:
+    """The importer, given its keyword arguments beforehand, still under its own name."""
+    return functools.wraps(importer)(lambda *args: importer(*args, **kwargs))
 
 
 def native_name(operation: Any) -> str:

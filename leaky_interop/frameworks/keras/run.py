@@ -33,13 +33,18 @@ def run(model: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> 
 class Program:
     """Runs a functional graph call by call."""
 
-    def __init__(self, model: Any, function: Any = None):
+    def __init__(self, model: Any, function: Any = None, pack: Callable[[Sequence[Any]], Any] | None = None):
         self.model = model
         self.function = functional(model) if function is None else function
+        self.pack = pack  # flat inputs as a subclassed model takes them
 
     def whole(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Flat outputs of the user's own model on flat inputs."""
-        return run(self.model, arrays) if hasattr(self.model, "_inputs_struct") else self.run(arrays)
+        if self.pack is None:
+            return run(self.model, arrays)
+        with no_gradients():
+            packed = self.pack([keras.ops.convert_to_tensor(a) for a in arrays])
+            return [to_numpy(o) for o in keras.tree.flatten(self.model(packed, training=False))]
 
     def settings(self, arrays: Sequence[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
         """Outputs in every setting that users run the model in."""
@@ -66,6 +71,8 @@ class Program:
             results = keras.tree.flatten(operation(*args, **kwargs))
             return [see((key, i), r) for i, r in enumerate(results)]
 
+        if self.function is None:  # traced with a fixed batch: only the whole model runs with any other
+            return self.whole(arrays)
         with no_gradients():
             inputs = [see(("input", i), keras.ops.convert_to_tensor(a)) for i, a in enumerate(arrays)]
             return [to_numpy(o) for o in walk(self.function, inputs, apply)]

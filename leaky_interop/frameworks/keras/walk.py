@@ -25,7 +25,18 @@ def nodes(function: Any) -> Iterator[Any]:
                 yield node
 
 
-def walk(function: Any, inputs: Sequence[Any], apply: Callable[..., Sequence[Any]], path: Path = ()) -> list[Any]:
+def stated_arguments(node: Any) -> tuple[list[Any], dict[str, Any]]:
+    """A call's positional and keyword arguments, as the model's definition has them."""
+    return list(node.arguments.args), dict(node.arguments.kwargs)
+
+
+def walk(
+    function: Any,
+    inputs: Sequence[Any],
+    apply: Callable[..., Sequence[Any]],
+    path: Path = (),
+    arguments_of: Callable[[Any], tuple[list[Any], dict[str, Any]]] = stated_arguments,
+) -> list[Any]:
     """Flat outputs of `function` on flat `inputs`, in whatever arithmetic `apply` does.
 
     `apply(operation, args, kwargs, key, node)` returns the flat results of one call; `key` names the call: the path of
@@ -39,7 +50,7 @@ def walk(function: Any, inputs: Sequence[Any], apply: Callable[..., Sequence[Any
         key = (*path, operation.name, count)
         args, kwargs = keras.tree.map_structure(
             lambda a: env.get(id(a), a) if isinstance(a, keras.KerasTensor) else a,
-            (list(node.arguments.args), dict(node.arguments.kwargs)),
+            arguments_of(node),
         )
         inner = functional(operation) if isinstance(operation, keras.Model) else None
         if inner is not None:

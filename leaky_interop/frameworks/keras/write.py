@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from ...layout import settle, wrap
 from ...op import CHANNELS_LAST, EXPORTERS
 from ...passes import before_keras
 from ...sizes import Dim, Size
-from ..base import Builder, arrange
+from ..base import arrange
+from .holding import Holding
+from .tensorflow import without_tensorflow
 from .walk import nodes
 
 FRAMEWORK = "keras"
 
 
+@without_tensorflow()
 def build(graph: Graph, *, opset: int | None = None) -> tuple[keras.Model, dict[int, Any]]:
     """A functional model, and which call computes each canonical value (by id)."""
     builder = KerasBuilder(graph)
@@ -29,6 +33,7 @@ def build(graph: Graph, *, opset: int | None = None) -> tuple[keras.Model, dict[
     return builder.finish()
 
 
+@without_tensorflow()
 def save(model: keras.Model, path: Path, graph: Graph) -> None:
     """Write a `.keras` file."""
     model.save(path)
@@ -43,15 +48,16 @@ def _wants_channels_last(node: Node) -> bool:
     return EXPORTERS.get((FRAMEWORK, type(node.op))) in CHANNELS_LAST
 
 
-class KerasBuilder(Builder):
+class KerasBuilder(Holding):
     """`keras` as exporters see it: the module, and `place`, `tensor`, `static_shape`."""
 
     framework = FRAMEWORK
 
     def __init__(self, graph: Graph):
-        super().__init__(graph, keras)
+        super().__init__(graph)
         self.unique = names.Unique()
         self.placed: dict[str, tuple[Any, Any]] = {}
+        self.owner: dict[Any, str] = {}  # by signature: the name of the layer that holds its weights
         self.named: set[int] = set()
         for value in graph.inputs:
             shape = tuple(None if isinstance(d, Size) else d for d in value.shape)
@@ -68,10 +74,12 @@ class KerasBuilder(Builder):
         signature = (type(layer).__name__, repr(config), tuple(sorted(held.items())))
         own = self.node.name or type(layer).__name__.lower()
         base, count = names.encode(FRAMEWORK, f"{own}_{part}" if part else own), 0
-        name = base
+        name = self.owner.setdefault(signature, base) if held else base  # the same layer with the same weights is one
         while name in self.placed and self.placed[name][1] != signature:
             count += 1
             name = f"{base}_{count}"
+        if held:
+            self.owner[signature] = name
         if name not in self.placed:
             layer.name = self.unique(name)
             self.placed[name] = (layer, signature)
@@ -87,10 +95,17 @@ class KerasBuilder(Builder):
 
         return call
 
-    def held(self, value: Value) -> Any:
-        """A constant as the array that a keras.ops call keeps."""
-        assert value.const is not None
-        return value.const.array()
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Layers are made in the dtype of the node at hand, not in what the user has set for new ones."""
+        chosen = keras.config.dtype_policy()
+        floats = [p.dtype.name for p in (*self.outputs, *self.inputs) if p is not None and p.dtype.kind in "fV"]
+        if floats:
+            keras.config.set_dtype_policy(floats[0])
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(chosen)
 
     def static_shape(self, dims: Iterable[Dim]) -> tuple[int, ...]:
         """A shape for keras: -1 for one size that is known only at run time; more than one cannot be said."""
@@ -108,7 +123,19 @@ class KerasBuilder(Builder):
         if id(operation) not in self.named and not isinstance(operation, keras.layers.InputLayer):
             self.named.add(id(operation))
             operation.name = self.unique(names.encode(FRAMEWORK, value.name))
-        return native
+        return self.as_wide(value, native)
+
+    def as_wide(self, value: Value, native: Any) -> Any:
+        """A result in the value's dtype: but for TensorFlow's, Keras' backends compute keras.ops in 32 bits at most."""
+        if native.dtype == value.dtype.name:
+            return native
+        if value.dtype.kind in "iu":
+            return keras.ops.cast(native, value.dtype.name)
+        raise self.refuse(
+            f"{self.node.op} in {value.dtype}",
+            why=f"Keras on the {keras.backend.backend()} backend computes it in {native.dtype}",
+            instead="Use KERAS_BACKEND=tensorflow, or convert the network in float32",
+        )
 
     def finish(self) -> tuple[keras.Model, dict[int, Any]]:
         inputs = [self.made[id(v)] for v in self.graph.inputs]

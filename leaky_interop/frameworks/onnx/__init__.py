@@ -1,7 +1,8 @@
 """ONNX: models of any opset in, checked and named models out; onnxruntime runs them."""
 
+from .hazards import hazards
 from .read import load
 from .run import Program, describe, knows_inputs, owns, run
 from .write import build, prepare, save
 
-__all__ = ["Program", "build", "describe", "knows_inputs", "load", "owns", "prepare", "run", "save"]
+__all__ = ["Program", "build", "describe", "hazards", "knows_inputs", "load", "owns", "prepare", "run", "save"]

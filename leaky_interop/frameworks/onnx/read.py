@@ -6,6 +6,7 @@ from the input's shape reads as one with symbolic sizes.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.inliner
+import onnx.shape_inference
 from onnx import helper, numpy_helper
 
 from ...errors import Refused, Usage
@@ -51,7 +53,7 @@ class NodeCall(Call):
         given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         super().__init__(node, reader.graph, left_out=set(attributes) - set(given))
         attributes.update(given)
-        self.attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
+        self.attributes = {k: _plain(v) for k, v in attributes.items()}
         self.opset = opset
         self.reader = reader
 
@@ -81,6 +83,13 @@ class NodeCall(Call):
         return np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
 
 
+def _plain(attribute: Any) -> Any:
+    """An attribute as Python and numpy have it."""
+    if isinstance(attribute, onnx.TensorProto):
+        return numpy_helper.to_array(attribute)
+    return attribute.decode() if isinstance(attribute, bytes) else attribute
+
+
 class _Reader:
     def __init__(self, model: onnx.ModelProto, input_shapes: Any, static_batch: bool, dynamic_batch: bool):
         self.model = model
@@ -102,12 +111,11 @@ class _Reader:
         for index, info in enumerate(i for i in proto.input if i.name not in self.env):
             self.env[info.name] = self.input(info, index)
         self.nodes(proto.node)
-        self.importing.check()
-        graph.outputs = [self.env[o.name] for o in proto.output]  # type: ignore[misc]
+        graph.outputs = [v for o in proto.output if (v := self.env.get(o.name)) is not None]
         graph.output_names = [o.name for o in proto.output]
         graph.structure = None if len(graph.outputs) == 1 else tuple(range(len(graph.outputs)))
         graph.program = Program(self.model)
-        return after_import(settle(self.importing.finish()))
+        return self.importing.finish(settle, after_import)
 
     def weight(self, name: str, tensor: Any) -> Value:
         """A stored tensor: a named weight where it holds floats in at least one axis, otherwise a constant."""
@@ -196,7 +204,7 @@ class _Reader:
         lacking = any(i not in self.env for i in node.input)
         if importer is None or lacking:
             if importer is None:
-                self.importing.unsupported(native if domain else f"{native} (opset {opset})", source)
+                self.unread(node, native if domain else f"{native} (opset {opset})", source, name)
             return
         call = NodeCall(self, node, opset)
         results = self.importing.call(
@@ -209,8 +217,29 @@ class _Reader:
             keys=list(node.output),
         )
         for output, value in zip(node.output, results, strict=False):
-            if output:
+            if output and not (value is None and self.importing.missing):
                 self.env[output] = value
+
+    def unread(self, node: Any, native: str, source: str, name: str) -> None:
+        """Note an unsupported node; its results get stand-ins where the file or shape inference tells their shapes."""
+        outputs = [o for o in node.output if o]
+        kinds = [self.inferred.get(o) for o in outputs]
+        known = all(k is not None and k.HasField("shape") for k in kinds)
+        claims = [(_sizes(k), helper.tensor_dtype_to_np_dtype(k.elem_type)) for k in kinds] if known else []
+        operands = [self.env.get(i) for i in node.input]
+        made = self.importing.unsupported(native, source, operands, name=name, claims=claims, keys=outputs)
+        self.env.update(zip(outputs, made, strict=False))
+
+    @functools.cached_property
+    def inferred(self) -> dict[str, Any]:
+        """The tensor type of every value that shape inference or the file itself knows, by name."""
+        known = onnx.shape_inference.infer_shapes(self.model).graph
+        return {i.name: i.type.tensor_type for i in (*known.value_info, *known.output)}
+
+
+def _sizes(kind: Any) -> tuple[int | None, ...]:
+    """The sizes of a tensor type; None is an open one."""
+    return tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
 
 
 def _dense(sparse: Any) -> np.ndarray:

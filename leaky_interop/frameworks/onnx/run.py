@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -48,10 +50,34 @@ def session(model: onnx.ModelProto, *, optimise: bool = True) -> Any:
 def feed(made: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Run a session on arrays in the order of its inputs, or by name."""
     names = [i.name for i in made.get_inputs()]
+    feeds = dict(arrays) if isinstance(arrays, Mapping) else dict(zip(names, arrays, strict=True))
     try:
-        return made.run(None, dict(arrays) if isinstance(arrays, Mapping) else dict(zip(names, arrays, strict=True)))
+        if any(port.type == "tensor(bfloat16)" for port in (*made.get_inputs(), *made.get_outputs())):
+            return [_array(v) for v in made.run_with_ort_values(None, {k: _value(a) for k, a in feeds.items()})]
+        return made.run(None, feeds)
     except Exception as error:  # as above
         raise RuntimeFailure("onnxruntime failed", why=str(error).strip().partition("\n")[0]) from error
+
+
+def _value(array: np.ndarray) -> Any:
+    """An array as onnxruntime's own value; its plain interface takes no bfloat16."""
+    import onnxruntime
+
+    if array.dtype.name != "bfloat16":
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+    bits = np.ascontiguousarray(array).view(np.int16)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
+
+
+def _array(value: Any) -> np.ndarray:
+    """The numbers of onnxruntime's own value."""
+    if value.data_type() != "tensor(bfloat16)":
+        return value.numpy()
+    from ...numeric import dtype
+
+    shape = tuple(value.shape())
+    bits = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_int16 * math.prod(shape))).contents
+    return np.array(bits, np.int16).reshape(shape).view(dtype("bfloat16"))
 
 
 def run(model: Any, arrays: Any, *, optimise: bool = True) -> list[np.ndarray]:

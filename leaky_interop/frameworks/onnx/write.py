@@ -13,9 +13,11 @@ import onnx
 from onnx import helper
 
 from ... import names
-from ...graph import Graph, Parameter, Value
+from ...graph import Graph, Parameter, Step, Value
+from ...op import Op
 from ...sizes import Dim, Size, fold, symbol
 from ..base import Builder
+from . import kernels
 from .read import CONSTANTS, FROZEN
 
 FRAMEWORK = "onnx"
@@ -48,6 +50,7 @@ class Symbol:
     builder: OnnxBuilder
     name: str = ""
     made_by: _Node | None = None
+    dtype: np.dtype | None = None  # None where nothing tells
 
     def __add__(self, other: Any) -> Symbol:
         return self.builder.Add(self, self.builder.integers(other))
@@ -86,11 +89,13 @@ class OnnxBuilder(Builder):
         self.opset = opset
         self.nodes: list[_Node] = []
         self.weights: dict[Any, tuple[Symbol, Parameter]] = {}  # by identity: tied weights are one
+        self.first: dict[Any, Parameter] = {}  # by tie: the view of a weight that is stored; others are made of it
+        self.viewed: dict[Any, Symbol] = {}  # by identity: those others
         self.frozen: list[str] = []
         self.constants: list[str] = []
         self.names = names.Unique()
         for value in graph.inputs:
-            self.made[id(value)] = Symbol(self, self.names(value.name))
+            self.made[id(value)] = Symbol(self, self.names(value.name), dtype=value.dtype)
         for name in graph.output_names:
             self.names(name)  # kept for the outputs
 
@@ -100,15 +105,55 @@ class OnnxBuilder(Builder):
         return lambda *inputs, **attributes: self.write(kind, inputs, **attributes)
 
     def write(self, kind: str, inputs: Sequence[Any], *, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
-        """Write a node; attributes that are None are left out. Several outputs come as a tuple."""
-        operands = [None if i is None else self.tensor(i) for i in inputs]
+        """Write a node; attributes that are None are left out. Several outputs come as a tuple.
+
+        A bare number takes the dtype of the operands beside it. Where onnxruntime has no kernel for a dtype, the node
+        computes in a wider one between casts; this refuses where there is none.
+        """
+        types = kernels.Types(kind, self.opset, domain)
+        dtypes = types.read(map(_dtype, inputs))
+        dtype = dtypes.get(types.main)
+        if dtype is not None and not kernels.runs(kind, dtype):
+            return self.detour(kind, inputs, types, dtype, outputs, attributes)
+        operands = [None if i is None else self.typed(i, dtypes.get(types.input(n))) for n, i in enumerate(inputs)]
         while operands and operands[-1] is None:
             operands.pop()
         attributes = {k: v for k, v in attributes.items() if v is not None}
         made = _Node(kind, domain, operands, [], attributes, self.node.name, self.node.source)
-        made.outputs = [Symbol(self, made_by=made) for _ in range(outputs)]
+        made.outputs = [Symbol(self, made_by=made, dtype=types.result(n, dtypes, attributes)) for n in range(outputs)]
         self.nodes.append(made)
         return made.outputs[0] if outputs == 1 else tuple(made.outputs)
+
+    def detour(self, kind: str, inputs: Any, types: kernels.Types, dtype: np.dtype, outputs: int, attributes: Any) -> Any:
+        """A node that computes in a wider dtype, between casts."""
+        carrier = kernels.CARRIERS.get(dtype.name)
+        if carrier is None:
+            raise self.refuse(
+                f"{kind} in {dtype.name}",
+                why="onnxruntime's CPU provider has no kernel for it, and no exact composition is known",
+                instead="Convert the network in float32",
+            )
+        wide = self.element_type(carrier)
+        turned = [self.Cast(i, to=wide) if _dtype(i) == dtype and types.turns(n, dtype) else i for n, i in enumerate(inputs)]
+        results = self.write(kind, turned, outputs=outputs, **attributes)
+        results = results if isinstance(results, tuple) else (results,)
+        narrow = self.element_type(dtype)
+        back = tuple(self.Cast(r, to=narrow) if types.output(n) == types.main else r for n, r in enumerate(results))
+        return back[0] if outputs == 1 else back
+
+    def runs(self, kind: str) -> bool:
+        """Whether onnxruntime has a kernel for an operator in the dtype of the node at hand (of its last operand)."""
+        ports = [p for p in self.inputs if p is not None]
+        return kernels.runs(kind, ports[-1].dtype) or ports[-1].dtype.name in kernels.CARRIERS
+
+    def operand(self, op: Op, position: int, value: Value | None) -> Any:
+        """As everywhere, but a number keeps its dtype."""
+        made = super().operand(op, position, value)
+        return np.asarray(made, value.dtype) if value is not None and isinstance(made, bool | int | float) else made
+
+    def typed(self, operand: Any, dtype: np.dtype | None) -> Symbol:
+        """An operand as a symbol, a bare number in the given dtype."""
+        return self.tensor(np.asarray(operand, dtype) if isinstance(operand, bool | int | float) else operand)
 
     def tensor(self, value: Any) -> Any:
         if isinstance(value, Symbol | Value) or value is None:
@@ -119,14 +164,33 @@ class OnnxBuilder(Builder):
         parameter = value.const
         assert parameter is not None
         key = parameter.identity
+        first = self.first.setdefault(parameter.tie, parameter) if parameter.name else parameter
+        if first.identity != key and key not in self.viewed and (steps := parameter.seen_from(first)) is not None:
+            self.viewed[key] = self.view(self.held(self.graph.parameter(first)), steps)
+        if key in self.viewed:
+            return self.viewed[key]
         if key not in self.weights:
-            made = Symbol(self, self.names(parameter.name or f"{self.node.name or 'constant'}_constant"))
+            name = self.names(parameter.name or f"{self.node.name or 'constant'}_constant")
+            made = Symbol(self, name, dtype=parameter.dtype)
             self.weights[key] = (made, parameter)
             if not parameter.name and parameter.shape and parameter.dtype.kind in "fV":
                 self.constants.append(made.name)
             elif parameter.name and not parameter.trainable:
                 self.frozen.append(made.name)
         return self.weights[key][0]
+
+    def view(self, made: Symbol, steps: Iterable[Step]) -> Symbol:
+        """A weight through the steps of a view, so that it stays one weight."""
+        for kind, *rest in steps:
+            if kind == "transpose":
+                made = self.Transpose(made, perm=list(rest[0]))
+            elif kind == "reshape":
+                made = self.Reshape(made, np.asarray(rest[0], np.int64))
+            elif kind == "take":
+                made = self.Gather(made, np.asarray(rest[0], np.int64), axis=rest[1])
+            else:
+                made = self.Cast(made, to=self.element_type(rest[0]))
+        return made
 
     def integers(self, numbers: Any) -> Any:
         """Plain ints as a 1-D int64 tensor; symbols pass."""
@@ -228,7 +292,7 @@ class OnnxBuilder(Builder):
         skeleton = onnx.ModelProto()
         skeleton.CopyFrom(model)
         for made, parameter in self.weights.values():
-            array = np.ascontiguousarray(parameter.array())
+            array = np.asarray(parameter.array(), order="C")
             tensor = model.graph.initializer.add(name=made.name, data_type=self.element_type(array.dtype), dims=array.shape)
             tensor.raw_data = array.tobytes()
             if array.nbytes <= SMALL:
@@ -236,6 +300,13 @@ class OnnxBuilder(Builder):
             else:
                 skeleton.graph.input.append(helper.make_tensor_value_info(made.name, tensor.data_type, array.shape))
         onnx.checker.check_model(skeleton, full_check=True)
+
+
+def _dtype(operand: Any) -> np.dtype | None:
+    """The dtype of an operand; None for an absent one, a bare number, or a symbol of which nothing tells."""
+    if operand is None or isinstance(operand, bool | int | float):
+        return None
+    return operand.dtype if isinstance(operand, Symbol | Value) else np.asarray(operand).dtype
 
 
 def _info(name: str, value: Value) -> onnx.ValueInfoProto:

@@ -18,6 +18,7 @@ from ... import names
 from ...errors import Refused
 from ...graph import Anchor, Graph, Parameter, Value
 from ...op import importer_of
+from ...passes import after_import
 from ...sizes import Dim, Size, floor_divide, maximum, minimum, symbol
 from ..base import Call, Importing, output_names
 from .arrays import numpy_dtype, to_numpy
@@ -123,14 +124,13 @@ class _Reader:
                 self.visit(node)
         graph = self.graph
         results = list(next(n for n in self.program.graph.nodes if n.op == "output").args[0])
-        self.importing.check()
-        graph.outputs = [self.value(r) for r in results]
+        graph.outputs = [self.value(r) for r in results if not (self.importing.missing and self.env.get(r) is None)]
         
         spec = self.program.call_spec.out_spec
         graph.structure = pytree.tree_unflatten(range(len(results)), spec) if spec.num_leaves == len(results) else None
         graph.output_names = output_names(graph.structure, len(results))
         graph.program = Program(self.program)
-        return self.importing.finish()
+        return self.importing.finish(after_import)
 
     # inputs
 
@@ -184,18 +184,21 @@ class _Reader:
         where = f"torch {native} {node.name!r}" + (f" in {module!r}" if (module := _module(node)) else "")
         schema = target._schema
         importer = _importer(native, schema)
-        if importer is None:
-            self.importing.unsupported(native, where)
-            self.env[node] = None
-            return
+        several = isinstance(node.meta["val"], tuple | list)
+        fakes = node.meta["val"] if several else [node.meta["val"]]
+        keys = [f"{node.name}:{i}" for i in range(len(fakes))] if several else [node.name]
         given = {a.name: v for a, v in zip(schema.arguments, args, strict=False)} | dict(kwargs)
         operands = [self.argument(given.get(a.name, a.default_value)) for a in schema.arguments]
+        if importer is None:
+            known = all(isinstance(f, torch.Tensor) for f in fakes)
+            claims = [(self.shape(f), numpy_dtype(f.dtype)) for f in fakes] if known else []
+            made = self.importing.unsupported(native, where, operands, name=_name(node), claims=claims, keys=keys)
+            self.env[node] = None if not made else made if several else made[0]
+            return
         if self.importing.missing and _lacks(given.values(), self.env):
             self.env[node] = None  # an earlier call is unsupported: go on only to list the others
             return
         left_out = [a.name for a in schema.arguments if a.name not in given]
-        fakes = node.meta["val"] if isinstance(node.meta["val"], tuple | list) else [node.meta["val"]]
-        several = isinstance(node.meta["val"], tuple | list)
         results = self.importing.call(
             importer,
             Call(target, self.graph, left_out=left_out),
@@ -204,7 +207,7 @@ class _Reader:
             source=where,
             left_out=left_out,
             claims=[(self.shape(f), numpy_dtype(f.dtype)) if isinstance(f, torch.Tensor) else None for f in fakes],
-            keys=[f"{node.name}:{i}" for i in range(len(fakes))] if several else [node.name],
+            keys=keys,
         )
         self.env[node] = results if several else results[0]
         for changed, spec in zip(args, schema.arguments, strict=False):

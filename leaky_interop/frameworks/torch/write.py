@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch.fx.proxy import GraphAppendingTracer, Proxy
 
 from ... import names
-from ...graph import Graph, Parameter, Value
+from ...graph import Graph, Parameter, Step, Value
 from ...sizes import Dim, Size, fold, symbol
 from ...draws import example_arrays
 from ..base import Builder, arrange
@@ -61,6 +62,9 @@ class TorchBuilder(Builder):
         self.unique = names.Unique()
         self.tied: dict[Any, torch.nn.Parameter] = {}
         self.placed: dict[str, tuple[torch.nn.Module, Any]] = {}
+        self.first: dict[Any, Parameter] = {}  # by tie: the view of a weight that is stored; other views are made of it
+        self.homes: dict[Any, str] = {}  # by identity: where a weight stands
+        self.attributes: list[tuple[torch.fx.Node, Parameter]] = []  # whose homes are known when all modules stand
         for value in graph.inputs:
             self.made[id(value)] = Proxy(self.fx.placeholder(self.unique(names.identifier(value.name))), self.tracer)
         self.sources = {
@@ -86,6 +90,10 @@ class TorchBuilder(Builder):
             assert not left, f"{type(module).__name__} {path}: no numbers for {left}"
             _add_submodule(self.root, path, module)
             self.placed[path] = (module, signature)
+            for key, value in weights.items():
+                if value is not None and value.const is not None and value.const.name:
+                    self.first.setdefault(value.const.tie, value.const)
+                    self.homes.setdefault(value.const.identity, f"{path}.{key}")
         return lambda *args, **kwargs: self.call_module(path, args, kwargs)
 
     def path(self, signature: Any) -> str:
@@ -120,19 +128,42 @@ class TorchBuilder(Builder):
         arguments = torch.fx.node.map_aggregate((args, kwargs), lambda a: a.node if isinstance(a, Proxy) else a)
         return Proxy(self.fx.call_module(path, *arguments), self.tracer)
 
+    def holds(self, *operands: Any) -> bool:
+        """Whether a module may own these weights; not where one is stored already in another view."""
+        weights = (o.const for o in operands if isinstance(o, Value) and o.const is not None and o.const.name)
+        return super().holds(*operands) and all(self.first.get(w.tie, w).identity == w.identity for w in weights)
+
     def held(self, value: Value) -> Proxy:
         """A weight as a parameter of the root, a constant as a buffer that is not saved."""
         parameter = value.const
         assert parameter is not None
-        path = names.encode(FRAMEWORK, parameter.name) if parameter.name else f"constant_{len(self.made)}"
-        owner, _, key = path.rpartition(".")
-        module = _add_submodule(self.root, owner, torch.nn.Module()) if owner else self.root
-        if not hasattr(module, key):
-            if parameter.name:
-                module.register_parameter(key, self.native_parameter(parameter))
-            else:
-                module.register_buffer(key, from_numpy(parameter.array()), persistent=False)
-        return Proxy(self.fx.get_attr(path), self.tracer)
+        first = self.first.setdefault(parameter.tie, parameter) if parameter.name else parameter
+        steps = parameter.seen_from(first)
+        if steps is None:
+            first, steps = parameter, ()
+        node = self.fx.get_attr(names.identifier(parameter.name or "constant"))
+        self.attributes.append((node, first))
+        return viewed(Proxy(node, self.tracer), steps)
+
+    def settle_attributes(self) -> None:
+        """Give every weight that a call reads its home: a module's, or one of its own under its name."""
+        for node, parameter in self.attributes:
+            if parameter.identity not in self.homes:
+                name = names.encode(FRAMEWORK, parameter.name) if parameter.name else "constant"
+                owner, _, key = name.rpartition(".")
+                module = _add_submodule(self.root, owner, torch.nn.Module()) if owner else self.root
+                spare = itertools.chain([key], (f"{key}_{i}" for i in itertools.count(1)))
+                key = next(k for k in spare if not hasattr(module, k))
+                if parameter.name:
+                    module.register_parameter(key, self.native_parameter(parameter))
+                else:
+                    module.register_buffer(key, from_numpy(parameter.array()), persistent=False)
+                self.homes[parameter.identity] = f"{owner}.{key}" if owner else key
+            node.target = self.homes[parameter.identity]
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Proxy:
+        """A call of a torch function that has no tensor among its arguments."""
+        return self.tracer.create_proxy("call_function", function, args, kwargs)
 
     def size(self, dim: Dim) -> Any:
         """A size as torch computes it from the inputs: an int where it is known."""
@@ -157,7 +188,8 @@ class TorchBuilder(Builder):
     def size_tensor(self, value: Value) -> Any:
         assert value.sizes is not None
         entries = [self.size(s) for s in value.sizes.reshape(-1)]
-        return torch.stack([torch.scalar_tensor(e, dtype=torch_dtype(value.dtype)) for e in entries]).reshape(value.shape)
+        tensors = [self.call(torch.scalar_tensor, e, dtype=torch_dtype(value.dtype)) for e in entries]
+        return torch.stack(tensors).reshape(value.shape)
 
     def unpack(self, results: Proxy, count: int) -> tuple[Proxy, ...]:
         """The parts of a call that returns several tensors."""
@@ -176,6 +208,7 @@ class TorchBuilder(Builder):
         outputs = [self.tensor(v).node for v in self.graph.outputs]
         structured = arrange(self.graph.structure, outputs)
         self.fx.output(structured)
+        self.settle_attributes()
         model = torch.fx.GraphModule(self.root, self.fx).eval()
         model.graph.eliminate_dead_code()
         model.recompile()
@@ -184,6 +217,20 @@ class TorchBuilder(Builder):
         model.meta[DTYPES] = {k: torch_dtype(v.dtype) for k, v in ports.items()}
         handles = {key: p.node.name for key, p in self.made.items() if isinstance(key, int) and isinstance(p, Proxy)}
         return model, handles
+
+
+def viewed(tensor: Any, steps: Iterable[Step]) -> Any:
+    """A tensor through the steps of a view."""
+    for kind, *rest in steps:
+        if kind == "transpose":
+            tensor = tensor.permute(*rest[0])
+        elif kind == "reshape":
+            tensor = tensor.reshape(rest[0])
+        elif kind == "take":
+            tensor = tensor[(slice(None),) * rest[1] + (list(rest[0]),)]
+        else:
+            tensor = tensor.to(torch_dtype(rest[0]))
+    return tensor
 
 
 def _add_submodule(root: torch.nn.Module, path: str, module: torch.nn.Module) -> torch.nn.Module:

@@ -1,0 +1,65 @@
+"""The networks that are measured: small ones of `models/`, and ones whose weights pass 10 MB.
+
+Frameworks are imported by the functions that build, so that an environment without one can use the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import models
+from models.inputs import channels_last, example
+from models.seeding import randomise
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A network in the forms it is measured in; None where it has no such form."""
+
+    NAME: str
+    SHAPES: dict[str, tuple[int, ...]]  # channels-first, without the batch, as in `models.Network`
+    keras_model: Callable[[], Any] | None
+    torch_model: Callable[[], Any] | None
+
+
+def _application(name: str, gain: float) -> Callable[[], Any]:
+    """A network of `keras.applications`; `gain` keeps its softmax apart and off its ends, so that errors show."""
+
+    def build() -> Any:
+        import keras
+
+        return randomise(getattr(keras.applications, name)(weights=None), seed=0, gain=gain)
+
+    return build
+
+
+def _torch_resnet50() -> Any:
+    from benchmarks.resnet50 import ResNet50
+
+    return randomise(ResNet50(), seed=0, gain=1.0).eval()
+
+
+SMALL = ("dcgan_discriminator", "dcgan_generator", "resnet", "mobilenet_v2", "tiny_yolov3", "pix2pix_generator")
+IMAGE = {"image": (3, 224, 224)}
+BIG = (
+    Subject("MobileNetV2", IMAGE, _application("MobileNetV2", 1.2), None),
+    Subject("DenseNet121", IMAGE, _application("DenseNet121", 1.2), None),
+    Subject("ResNet50", IMAGE, _application("ResNet50", 1.0), _torch_resnet50),
+)
+NAMES = (*SMALL, *(subject.NAME for subject in BIG))
+QUICK = ("dcgan_discriminator", "resnet")
+
+
+def get(name: str) -> Any:
+    """The network called `name`: a `Subject`, or a module of `models/`, which offers the same."""
+    return next((subject for subject in BIG if name == subject.NAME), None) or models.get(name)
+
+
+def arrays(subject: Any, framework: str, batch: int = 1) -> list[np.ndarray]:
+    """Seeded inputs in a framework's layout."""
+    channels_first = example(subject, batch)
+    return [channels_last(a) for a in channels_first] if framework == "keras" else channels_first

@@ -1,0 +1,158 @@
+"""One measurement in a process of its own: `python -m benchmarks.worker TASK.json RESULT.json`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import measuring, networks
+from benchmarks.converters import Arrays, converter, direction, export_onnx, tensors, without_torchvision
+
+AGAIN_FOR = 15.0  # seconds that are spent on converting again, at most
+PACKAGES = ("keras", "torch", "tensorflow", "onnx", "onnx_ir", "onnxruntime", "numpy")
+
+
+def export(task: dict[str, Any]) -> dict[str, Any]:
+    """Write the PyTorch form of a network as ONNX, the source of others' conversions."""
+    subject = networks.get(task["network"])
+    export_onnx(subject.torch_model(), networks.arrays(subject, "torch"), Path(task["source"]))
+    return {}
+
+
+def convert(task: dict[str, Any]) -> dict[str, Any]:
+    """Convert once with memory measured, then again a few times; then check, and time a living result."""
+    way, subject = direction(task["direction"]), networks.get(task["network"])
+    used = converter(task["converter"], way.name)
+    for module in dict.fromkeys((way.source, way.target)):
+        importlib.import_module(module)
+    if any("onnx2" in library for library in used.libraries):
+        without_torchvision()
+    for library in used.libraries:
+        importlib.import_module(library)
+    arrays, path = networks.arrays(subject, way.source), Path(task["path"])
+
+    alone = measuring.resident()
+    source = Path(task["source"]) if way.source == "onnx" else getattr(subject, f"{way.source}_model")()
+    used.prepare(source, arrays)
+    loaded = measuring.resident()
+    measuring.reset_peak()
+    first, result = measuring.seconds(lambda: used.convert(source, arrays, path))
+    highest = measuring.peak()
+
+    again, end = [], time.monotonic() + AGAIN_FOR
+    while len(again) < task["again"] and time.monotonic() < end:
+        again.append(measuring.seconds(lambda: used.convert(source, arrays, path))[0])
+    original = subject.torch_model() if way.source == "onnx" else source
+    found: dict[str, Any] = {
+        "first_seconds": first,
+        "again_seconds": min(again, default=None),
+        "peak_bytes": highest - alone,
+        "peak_over_source_bytes": highest - loaded,
+        "weight_bytes": _weight_bytes(original),
+        **measuring.size(result),
+        "versions": _versions(used),
+    }
+    expected = _run(original, arrays)
+    if way.target == "onnx":
+        np.savez(task["expected"], *arrays, *expected)
+        return {**found, "onnx": str(result)}
+    fed = _as_fed(result, arrays)
+    hand_written = getattr(subject, f"{way.target}_model")()
+    calls = [_call(result, fed), _call(hand_written, networks.arrays(subject, way.target))]
+    latency, reference = measuring.interleaved(calls, task["runs"])
+    found |= {"latency_seconds": latency, "reference_seconds": reference}
+    return found | {"difference": _difference(_run(result, fed), expected)}
+
+
+def onnx_latency(task: dict[str, Any]) -> dict[str, Any]:
+    """Latency of ONNX files that all were one network, and how far their results lie from the source's."""
+    import onnxruntime
+
+    with np.load(task["expected"]) as saved:
+        given = [saved[name] for name in saved.files]
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # sessions would take each other's cores
+    calls, differences = [], []
+    for path in task["onnx"]:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        names = [i.name for i in session.get_inputs()]
+        feeds = dict(zip(names, given[: len(names)], strict=True))
+        differences.append(_difference(session.run(None, feeds), given[len(names) :]))
+        calls.append(lambda session=session, feeds=feeds: session.run(None, feeds))
+    return {"latency_seconds": measuring.interleaved(calls, task["runs"]), "difference": differences}
+
+
+def _call(model: Any, arrays: Arrays) -> Any:
+    """A call without arguments that runs the model once, the way its users do."""
+    if hasattr(model, "predict_on_batch"):
+        given = arrays if len(arrays) > 1 else arrays[0]
+        return lambda: model.predict_on_batch(given)
+    import torch
+
+    inputs = tensors(arrays)
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return model(*inputs)
+
+    return call
+
+
+def _run(model: Any, arrays: Arrays) -> Arrays:
+    outputs = _call(model, arrays)()
+    if isinstance(outputs, dict):
+        outputs = [outputs[key] for key in sorted(outputs)]
+    return [np.asarray(o) for o in (outputs if isinstance(outputs, list | tuple) else [outputs])]
+
+
+def _as_fed(model: Any, arrays: Arrays) -> Arrays:
+    """PyTorch's arrays in the layout that a converted Keras model asks for."""
+    if not hasattr(model, "predict_on_batch"):
+        return arrays
+    return [_laid_out(a, tuple(i.shape)[1:]) for a, i in zip(arrays, model.inputs, strict=True)]
+
+
+def _laid_out(array: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Channels-first as it is where that fits, otherwise channels-last."""
+    same = all(b in (None, a) for a, b in zip(array.shape[1:], shape, strict=True))
+    return array if same else np.ascontiguousarray(np.moveaxis(array, 1, -1))
+
+
+def _difference(received: Arrays, expected: Arrays) -> float:
+    """The largest difference, as a part of the largest number that is expected."""
+    pairs = [(r, _laid_out(e, r.shape[1:])) for r, e in zip(received, expected, strict=True)]
+    return max(float(np.abs(r - e).max() / np.abs(e).max()) for r, e in pairs)
+
+
+def _weight_bytes(model: Any) -> int:
+    shapes = [w.shape for w in model.weights] if hasattr(model, "weights") else [p.shape for p in model.state_dict().values()]
+    return sum(4 * int(np.prod(shape)) for shape in shapes)  # all are float32
+
+
+def _versions(used: Any) -> dict[str, str]:
+    names = [*(r.partition("==")[0] for r in used.requirements), *PACKAGES]
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+TASKS = {"export": export, "convert": convert, "onnx_latency": onnx_latency}
+
+if __name__ == "__main__":
+    work, result_path = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    try:
+        outcome = TASKS[work["task"]](work)
+    except Exception as error:  # a peer may fail in any way; that is a result too
+        outcome = {"failed": f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]}
+    result_path.write_text(json.dumps(outcome))

@@ -1,0 +1,5 @@
+"""`python -m leaky_interop` is the command line."""
+
+from .cli import main
+
+main()

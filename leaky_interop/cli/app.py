@@ -1,0 +1,204 @@
+"""The commands. Each reads its options, calls the verb of the same name and prints what that returns."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import leaky_interop as li
+
+from ..errors import Mismatch, Usage
+from ..stages import listening, stage
+from . import console, parsing
+
+app = typer.Typer(
+    help="Converts neural networks between Keras, PyTorch and ONNX, and proves that the numbers are the same.",
+    epilog="Exit codes: 0 pass, 1 mismatch, 2 usage, 3 unsupported or refused, 4 unsafe file, 5 runtime failure.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+MODEL = "A .keras, .h5, .onnx or .pt2 file, or package.module:factory for a network in code."
+
+
+class Layout(str, Enum):  # noqa: UP042  (older typers take no StrEnum)
+    """Whose layout the converted network's inputs and outputs have."""
+
+    as_source = "as_source"
+    native = "native"
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, metavar="", help="Every node; twice: tracebacks.")]
+InputShape = Annotated[
+    list[str], typer.Option(metavar="NAME:1,3,224,224", help="An input's shape; None leaves a size open. Repeatable.")
+]
+Weights = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Weights (.safetensors, .pth) for a factory's PyTorch module.")
+]
+Reports = Annotated[
+    list[Path], typer.Option(metavar="FILE", help="Write the report as .html, .json or .md. Repeatable.")
+]
+Tolerance = Annotated[
+    list[str], typer.Option(metavar="[NAME:]NUMBER", help="Tolerance of all outputs, or of one by its name. Repeatable.")
+]
+VerifyInputs = Annotated[
+    Path | None, typer.Option(metavar="FILE.npz", help="Verify on these arrays instead of seeded random ones.")
+]
+Reproducer = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write the first node that differs as a model of its own.")
+]
+Names = Annotated[list[str], typer.Option(metavar="NAME", help="Cut the network at this value or layer. Repeatable.")]
+
+
+@app.callback(invoke_without_command=True)
+def every_command(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"leaky-interop {li.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL)],
+    target: Annotated[str, typer.Argument(metavar="DST", help="The file to write: .onnx, .keras or .pt2.")],
+    input_shape: InputShape = [],  # noqa: B006  (typer reads it)
+    io: Annotated[Layout, typer.Option(help="Inputs and outputs in the source's layout or in the target's own.")] = Layout.as_source,
+    opset: Annotated[int | None, typer.Option(help="ONNX operator set to write.")] = None,
+    static_batch: Annotated[
+        bool | None,
+        typer.Option("--static-batch/--dynamic-batch", help="Fix the batch, or open it; as in the source by default."),
+    ] = None,
+    weights: Weights = None,
+    inputs: Names = [],  # noqa: B006
+    outputs: Names = [],  # noqa: B006
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Write without comparing any numbers.")] = False,
+    verify_inputs: VerifyInputs = None,
+    atol: Tolerance = [],  # noqa: B006
+    rtol: Tolerance = [],  # noqa: B006
+    report: Reports = [],  # noqa: B006
+    reproducer: Reproducer = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Convert a network, verify it node by node, and write it only if the numbers agree."""
+    console.set_verbosity(quiet, verbose)
+    path = parsing.target_path(source, target)
+    reports = parsing.report_paths(report)
+    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer)
+    try:
+        with console.Stages() as stages, listening(stages):
+            made = li.convert(
+                source,
+                path,
+                io.value,  # type: ignore[arg-type]
+                static_batch=static_batch is True,
+                dynamic_batch=static_batch is False,
+                opset=opset,
+                verify=not no_verify,
+                cut_inputs=inputs,
+                cut_outputs=outputs,
+                **options,
+            )
+    except Mismatch as error:
+        console.show_report(error.report)
+        console.write_reports(error.report, reports)
+        raise
+    console.show_report(made)
+    console.write_reports(made, reports)
+    console.say(f"{path} written")
+
+
+@app.command()
+def verify(
+    a: Annotated[str, typer.Argument(metavar="A", help=MODEL)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model that ought to compute the same.")],
+    input_shape: InputShape = [],  # noqa: B006
+    weights: Weights = None,
+    verify_inputs: VerifyInputs = None,
+    atol: Tolerance = [],  # noqa: B006
+    rtol: Tolerance = [],  # noqa: B006
+    report: Reports = [],  # noqa: B006
+    reproducer: Reproducer = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Compare two models, node by node and end to end."""
+    console.set_verbosity(quiet, verbose)
+    reports = parsing.report_paths(report)
+    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer)
+    with console.Stages() as stages, listening(stages):
+        found = li.verify(a, b, **options)
+    console.show_report(found)
+    console.write_reports(found, reports)
+    if not found.passed:
+        raise Mismatch(found)
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
+    input_shape: InputShape = [],  # noqa: B006
+    weights: Weights = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Say what a network takes, gives and is made of, and where each of its slopes comes from."""
+    console.set_verbosity(quiet, verbose)
+    with console.Stages() as stages, listening(stages):
+        found = li.inspect(model, input_shapes=parsing.input_shapes(input_shape), weights=weights)
+    console.say(found.to_json() if json else str(found))
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
+    input: Annotated[list[Path], typer.Option(metavar="FILE", help="Arrays: .npz by name, or .npy in order. Repeatable.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Write the outputs.")] = None,
+    weights: Weights = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Run a network in its own framework (ONNX by onnxruntime) and print or write its outputs."""
+    console.set_verbosity(quiet, verbose)
+    if output is not None and output.suffix != ".npz":
+        raise Usage(f"--output {output.name} is not understood", hint="Its name ends in .npz")
+    arrays = parsing.arrays(input)
+    with console.Stages() as stages, listening(stages):
+        stage("run")
+        outputs = li.run(model, arrays, weights=weights)
+    names = ["output"] if len(outputs) == 1 else [f"output_{index}" for index in range(len(outputs))]
+    console.show_arrays(dict(zip(names, outputs, strict=True)), output)
+
+
+@app.command()
+def support(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
+) -> None:
+    """List the operators, and what each framework calls them."""
+    found = li.support()
+    if markdown:
+        console.say(found.to_markdown())
+    else:
+        console.table("", found.head, found.cells())
+
+
+def _shared(
+    input_shape: list[str], weights: Path | None, verify_inputs: Path | None, atol: list[str], rtol: list[str], reproducer: Path | None
+) -> dict[str, Any]:
+    """The arguments that `convert` and `verify` have in common."""
+    arrays = None if verify_inputs is None else parsing.arrays([verify_inputs])
+    return {
+        "input_shapes": parsing.input_shapes(input_shape),
+        "weights": weights,
+        "inputs": arrays,
+        "example": tuple(arrays) if isinstance(arrays, list) else arrays,
+        "atol": parsing.tolerance("--atol", atol),
+        "rtol": parsing.tolerance("--rtol", rtol),
+        "reproducer": reproducer,
+    }

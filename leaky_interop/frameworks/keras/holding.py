@@ -1,0 +1,149 @@
+"""What a Keras model holds beside its layers' own weights: free weights, larger constants, sizes of the data.
+
+A Keras model has no place for a weight that belongs to no layer (a class token, a layer scale, a table two layers
+share). It lives in an Embedding of its name here, all of whose rows are looked up: trainable, saved, loaded in safe
+mode. The rows' numbers are an arange plus a zero that comes from an input, because a layer wants a symbolic tensor; the
+importer of Embedding reads such a lookup as the weight itself.
+
+Keras also has no number for a size that is known only at run time. `zeros` makes a vector that long out of an input.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from ... import names
+from ...graph import Graph, Parameter, Value
+from ...sizes import Dim, Size, symbol
+from ..base import Builder
+
+FRAMEWORK = "keras"
+SMALL = 1024  # bytes; larger arrays do not belong into a model's configuration, where they are text
+EXACT = 2**24  # whole numbers up to here are the same as float32
+
+
+class Holding(Builder):
+    """The part of the Keras builder that holds weights without a layer and measures inputs."""
+
+    unique: names.Unique
+
+    def __init__(self, graph: Graph):
+        super().__init__(graph, keras)
+        self.tables: dict[Any, tuple[Any, Parameter]] = {}  # by tie: the Embedding, and the view of the weight in it
+        self.rows: dict[int, Any] = {}
+        users: dict[Any, set[Any]] = {}
+        for node in graph.nodes:
+            weights = [v.const for v in node.inputs if v is not None and v.const is not None and v.const.name]
+            for weight in weights:
+                users.setdefault(weight.tie, set()).add((str(node.op), tuple(w.identity for w in weights)))
+        self.shared = {tie for tie, uses in users.items() if len(uses) > 1}
+
+    def holds(self, *operands: Any) -> bool:
+        """Whether one layer may own these weights: not where operators that are no one layer share them."""
+        ties = (o.const.tie for o in operands if isinstance(o, Value) and o.const is not None)
+        return super().holds(*operands) and not self.shared.intersection(ties)
+
+    def held(self, value: Value) -> Any:
+        """A weight, or a larger constant, out of its Embedding; a small constant as the array a keras.ops call keeps."""
+        parameter = value.const
+        assert parameter is not None
+        if not parameter.name and (value.array().nbytes <= SMALL or not _fits(value.array())):
+            return value.array()
+        layer = self.table(value)
+        first = self.tables[parameter.tie][1]
+        held = layer(self.row_numbers(layer.input_dim))
+        if value.dtype.kind not in "fV":
+            held = keras.ops.cast(held, value.dtype.name)
+        if held.shape != first.shape:
+            held = keras.ops.reshape(held, first.shape)
+        for kind, *rest in parameter.seen_from(first) or ():
+            if kind == "transpose":
+                held = keras.ops.transpose(held, rest[0])
+            elif kind == "reshape":
+                held = keras.ops.reshape(held, rest[0])
+            elif kind == "take":
+                held = keras.ops.take(held, np.asarray(rest[0], np.int32), rest[1])
+            else:
+                held = keras.ops.cast(held, np.dtype(rest[0]).name)
+        return held
+
+    def table(self, value: Value, name: str = "") -> keras.layers.Embedding:
+        """The Embedding that holds a weight as rows, made when it is first asked for."""
+        parameter = value.const
+        assert parameter is not None
+        if parameter.tie not in self.tables:
+            array = np.asarray(parameter.array())
+            columns = array.shape[-1] if array.ndim > 1 else array.size
+            array = array.reshape(-1, columns)
+            stored = value.dtype.name if value.dtype.kind in "fV" else "float32"
+            layer = keras.layers.Embedding(
+                *array.shape,
+                embeddings_initializer="zeros",
+                dtype=stored,
+                name=self.unique(names.encode(FRAMEWORK, name or parameter.name or "constant")),
+            )
+            layer.build()
+            layer.embeddings.assign(array.astype(stored) if stored != value.dtype.name else array)
+            layer.trainable = parameter.trainable
+            self.tables[parameter.tie] = layer, parameter
+        return self.tables[parameter.tie][0]
+
+    def row_numbers(self, rows: int) -> Any:
+        """0, 1, ... rows - 1 as a symbolic tensor."""
+        if rows not in self.rows:
+            if 0 not in self.rows:
+                first = self.made[id(self.graph.inputs[0])]
+                self.rows[0] = keras.ops.sum(keras.ops.zeros_like(first, dtype="int32"))
+            self.rows[rows] = keras.ops.add(np.arange(rows, dtype=np.int32), self.rows[0])
+        return self.rows[rows]
+
+    # sizes
+
+    def zeros(self, size: Dim) -> Any:
+        """A vector of `size` zeros (int32), as long as an input says where the size is not known before the run."""
+        if isinstance(size, int):
+            return np.zeros(size, np.int32)
+        parts, less = [], 0
+        for monomial, count in size.terms:
+            if not monomial and count < 0:
+                less = -count
+                continue
+            part = np.zeros(1, np.int32)
+            for atom in monomial:
+                part = keras.ops.reshape(keras.ops.add(keras.ops.expand_dims(part, 1), self._atom(atom, size)), (-1,))
+            if count < 0:
+                raise self._unknown(size)
+            parts.append(part if count == 1 else keras.ops.tile(part, [count]))
+        whole = parts[0] if len(parts) == 1 else keras.ops.concatenate(parts)
+        return whole[less:] if less else whole
+
+    def _atom(self, atom: Any, size: Size) -> Any:
+        if not isinstance(atom, str):
+            if atom.name != "//" or not isinstance(atom.right, int):
+                raise self._unknown(size)
+            return self.zeros(atom.left)[atom.right - 1 :: atom.right]
+        for value in self.graph.inputs:
+            for axis, dim in enumerate(value.shape):
+                if dim == symbol(atom):
+                    vector = self.made[id(value)][tuple(slice(None) if a == axis else 0 for a in range(value.rank))]
+                    return keras.ops.zeros_like(vector, dtype="int32")
+        raise AssertionError(f"no input has the size {atom!r}")
+
+    def _unknown(self, size: Size) -> Exception:
+        return self.refuse(
+            f"the size {size}", why="Keras has no numbers for sizes of the data", instead="Fix the sizes with input_shapes"
+        )
+
+    def size_tensor(self, value: Value) -> Any:
+        """The integer tensor of a value known as sizes: each is the sum of as many ones."""
+        assert value.sizes is not None
+        entries = [keras.ops.sum(keras.ops.ones_like(self.zeros(size), dtype="int32")) for size in value.sizes.reshape(-1)]
+        return keras.ops.cast(keras.ops.reshape(keras.ops.stack(entries), value.shape), value.dtype.name)
+
+
+def _fits(array: np.ndarray) -> bool:
+    """Whether an Embedding can hold a constant exactly: floats, and integers that float32 holds."""
+    return array.dtype.kind in "fV" or array.dtype.kind == "b" or not array.size or int(np.abs(array).max()) <= EXACT

@@ -1,0 +1,89 @@
+"""What onnxruntime's CPU provider cannot run although ONNX allows it, and in which dtype it can.
+
+A file counts as written only if onnxruntime loads it. Half-width floats are computed in float32 and rounded once, which
+is what every framework's own half-width kernels do; small integers are computed in wider ones, which changes nothing.
+float64 has no wider dtype to go to: an exporter writes a composition that float64 has kernels for, or refuses.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+BFLOAT16 = {  # the few operators that have a bfloat16 kernel
+    "Cast", "CastLike", "Concat", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "IsInf", "IsNaN",
+    "LayerNormalization", "Reshape", "ScatterND", "Shape", "Sign", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+}  # fmt: skip
+LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does not define for it
+    "float16": {"Celu"},
+    "float64": {
+        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh", "Elu",
+        "Erf", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Hardmax",
+        "InstanceNormalization", "LRN", "LeakyRelu", "LpPool", "Mean", "Mish", "NonZero", "PRelu", "Resize", "Selu",
+        "Sinh", "Softplus", "Softsign", "Tan", "ThresholdedRelu",
+    },
+    "bool": {"Less", "Greater", "Max", "Min", "Where"},
+    "int8": {"CumSum", "Pow", "ReduceMean", "ReduceProd", "ReduceSum", "Trilu"},
+    "uint8": {"CumSum", "Pow", "ReduceMean", "ReduceProd", "ReduceSum", "Trilu"},
+    "int16": {"ArgMax", "ArgMin", "Clip", "CumSum", "Max", "Min", "Pad", "Pow", "Relu", "Trilu", "Where"},
+    "uint16": {"ArgMax", "ArgMin", "Clip", "CumSum", "Max", "Min", "Pad", "Pow", "Trilu", "Where"},
+    "uint32": {"CumSum", "Pow"},
+    "uint64": {"Where", "CumSum", "Pow"},
+}  # fmt: skip
+CARRIERS = {"float16": "float32", "bfloat16": "float32", "uint32": "int64", "uint64": "int64"}
+CARRIERS |= dict.fromkeys(("bool", "int8", "uint8", "int16", "uint16"), "int32")
+
+
+def runs(kind: str, dtype: np.dtype) -> bool:
+    """Whether onnxruntime's CPU provider computes this operator in this dtype."""
+    return kind in BFLOAT16 if dtype.name == "bfloat16" else kind not in LACKING.get(dtype.name, ())
+
+
+class Types:
+    """The type variables of an operator's operands and results, "T" or a fixed "tensor(int64)"."""
+
+    def __init__(self, kind: str, opset: int, domain: str):
+        self.inputs, self.outputs = _variables(kind, opset, domain)
+        self.main = "T" if "T" in self.inputs else self.inputs[0]  # the one that decides which kernel runs
+
+    def input(self, index: int) -> str:
+        """The type variable of an operand; a variadic operator's last one stands for all that follow."""
+        return self.inputs[min(index, len(self.inputs) - 1)]
+
+    def output(self, index: int) -> str:
+        """The type variable of a result."""
+        return self.outputs[min(index, len(self.outputs) - 1)]
+
+    def turns(self, index: int, dtype: np.dtype) -> bool:
+        """Whether an operand of a dtype without a kernel is cast: all floats are, a Where's booleans decide as they are."""
+        return self.input(index) == self.main or dtype.kind in "fV"
+
+    def read(self, operands: Iterable[np.dtype | None]) -> dict[str, np.dtype]:
+        """The dtype that the operands give to each type variable."""
+        found: dict[str, np.dtype] = {}
+        for index, dtype in enumerate(operands):
+            if dtype is not None:
+                found.setdefault(self.input(index), dtype)
+        return found
+
+    def result(self, index: int, dtypes: Mapping[str, np.dtype], attributes: Mapping[str, Any]) -> np.dtype | None:
+        """The dtype of a result, where operands, schema or attributes tell."""
+        name = self.output(index)
+        if name in dtypes:
+            return dtypes[name]
+        if (kind := attributes.get("to", attributes.get("dtype"))) is None and name.startswith("tensor("):
+            kind = getattr(onnx.TensorProto, name[7:-1].upper())
+        return None if kind is None else np.dtype(helper.tensor_dtype_to_np_dtype(kind))
+
+
+@functools.cache
+def _variables(kind: str, opset: int, domain: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if domain:
+        return ("",), ("",)  # not ONNX's own: nothing is known
+    schema = onnx.defs.get_schema(kind, opset)
+    return tuple(i.type_str for i in schema.inputs) or ("",), tuple(o.type_str for o in schema.outputs)

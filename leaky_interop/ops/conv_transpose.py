@@ -1,0 +1,336 @@
+"""Transposed convolutions of any rank. Data is (N, C, *spatial), the kernel (in, out / groups, *spatial).
+
+Every input element adds its multiple of the kernel; neighbours lie `strides` apart. Of the whole result, of length
+(in - 1) * stride + span, `crops` are cut off: (before, after). A negative crop after appends places that only the bias reaches.
+
+| what is said by   | keras                                | torch                   | onnx                        |
+|-------------------|--------------------------------------|-------------------------|-----------------------------|
+| kernel            | (*spatial, out, in)                  | canonical               | canonical                   |
+| crop before       | "same": half of span - stride        | padding                 | pads                        |
+| crop after        | "same": the rest; - output_padding   | padding - output_padding | pads - output_padding      |
+| groups            | no                                   | groups                  | group                       |
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from ..op import Dim, Link, Op, Shape, Value, agree, case, exports, imports, op, weight
+from .conv import Conv, as_value, conv_from_torch, conv_to_keras
+from .window import Pads, batched, fixed, flat_pads, no_pads, reach, spread
+
+
+@op
+class ConvTranspose(Op):
+    """The transpose of a convolution: spreads every element by the kernel, then adds a bias per output channel."""
+
+    strides: tuple[int, ...]
+    crops: Pads
+    dilations: tuple[int, ...]
+    groups: int
+    tolerance = "sum"
+    weights = (1, 2)
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        x, kernel, _ = inputs
+        if not agree(x.shape[1], kernel.shape[0]):
+            raise ValueError(f"{self} with kernel {kernel.shape} takes {kernel.shape[0]} channels, not {x!r}")
+        spans = zip(x.shape[2:], self.strides, reach(kernel.shape[2:], self.dilations), self.crops, strict=True)
+        sizes = ((n - 1) * s + w - before - after for n, s, w, (before, after) in spans)
+        return [((x.shape[0], kernel.shape[1] * self.groups, *sizes), x.dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        """A convolution of the data, zeros put between its elements, with the kernel turned round."""
+        x, kernel, bias = arrays
+        spatial = x.ndim - 2
+        spread_out = np.zeros((*x.shape[:2], *((n - 1) * s + 1 for n, s in zip(x.shape[2:], self.strides, strict=True))), x.dtype)
+        spread_out[(slice(None), slice(None), *(slice(None, None, s) for s in self.strides))] = x
+        borders = [
+            (w - 1 - before, w - 1 - after)
+            for w, (before, after) in zip(reach(kernel.shape[2:], self.dilations), self.crops, strict=True)
+        ]
+        padded = np.pad(spread_out, ((0, 0), (0, 0), *((max(b, 0), max(a, 0)) for b, a in borders)))
+        inside = (slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(borders, padded.shape[2:], strict=True))
+        plain = (1,) * spatial
+        conv = Conv(strides=plain, pads=no_pads(spatial), dilations=self.dilations, groups=self.groups)
+        return conv.reference(padded[(slice(None), slice(None), *inside)], turned(kernel, self.groups), bias)
+
+    def length(self, *arrays: np.ndarray) -> int:
+        x, kernel, bias = arrays
+        taps = zip(kernel.shape[2:], self.strides, self.dilations, strict=True)
+        met = (-(-k * math.gcd(s, d) // s) for k, s, d in taps)  # how many kernel elements meet in one place
+        return kernel.shape[0] // self.groups * math.prod(met) + (bias is not None)
+
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        if self.groups > 1:
+            return []
+        made = {1: 1} if inputs[2] is None else {1: 1, 2: 0}
+        return [Link({0: 1, 1: 0}, None), Link(made, 1)]
+
+
+def turned(kernel: np.ndarray, groups: int) -> np.ndarray:
+    """The kernel of the convolution that does the same: (in, out / groups, ...) -> (out, in / groups, ...), mirrored."""
+    inputs, outputs, *spatial = kernel.shape
+    swapped = kernel.reshape(groups, inputs // groups, outputs, *spatial).swapaxes(1, 2)
+    mirrored = swapped.reshape(groups * outputs, inputs // groups, *spatial)
+    return mirrored[(slice(None), slice(None), *(slice(None, None, -1) for _ in spatial))]
+
+
+# --- torch ------------------------------------------------------------------------------------------------------------
+
+
+@imports("torch", "aten.conv_transpose1d.default", "aten.conv_transpose2d.input", "aten.conv_transpose3d.input")
+@batched
+def conv_transpose_from_torch(call, x, kernel, bias, stride, padding, output_padding, groups, dilation):
+    spatial = kernel.rank - 2
+    crops = tuple((p, p - q) for p, q in zip(spread(padding, spatial), spread(output_padding, spatial), strict=True))
+    op = ConvTranspose(strides=spread(stride, spatial), crops=crops, dilations=spread(dilation, spatial), groups=groups)
+    return op(x, kernel, bias)
+
+
+@imports("torch", "aten.convolution.default")
+def convolution_from_torch(call, x, kernel, bias, stride, padding, dilation, transposed, output_padding, groups):
+    if transposed:
+        return conv_transpose_from_torch(call, x, kernel, bias, stride, padding, output_padding, groups, dilation)
+    return conv_from_torch(call, x, kernel, bias, stride, padding, dilation, groups)
+
+
+@exports("torch", ConvTranspose)
+def conv_transpose_to_torch(op, torch, x, kernel, bias):
+    spatial = len(op.strides)
+    open_crops(op, torch)
+    padding, extra, cut = [], [], []
+    for (before, after), s, d in zip(op.crops, op.strides, op.dilations, strict=True):
+        own = min(before, after + max(s, d) - 1)  # torch appends fewer places than that
+        if own < 0:
+            raise too_long(op, torch)
+        padding.append(own)
+        extra.append(max(own - after, 0))
+        cut.append(slice(before - own or None, min(own - after, 0) or None))
+    if torch.holds(kernel, bias):
+        conv = getattr(torch.nn, f"ConvTranspose{spatial}d")(
+            kernel.shape[0], kernel.shape[1] * op.groups, kernel.shape[2:], op.strides, tuple(padding), tuple(extra), op.groups,
+            bias=bias is not None, dilation=op.dilations,
+        )  # fmt: skip
+        y = torch.place(conv, weight=kernel, bias=bias)(x)
+    else:
+        function = getattr(torch.nn.functional, f"conv_transpose{spatial}d")
+        y = function(x, torch.tensor(kernel), torch.tensor(bias), op.strides, padding, extra, op.groups, op.dilations)
+    return y if all(c == slice(None) for c in cut) else y[(slice(None), slice(None), *cut)]
+
+
+def open_crops(op: ConvTranspose, fw: Any) -> None:
+    """Refuse crops that depend on the input's size."""
+    if not fixed(op.crops):
+        raise fw.refuse(
+            f"a transposed convolution cropped by {op.crops}",
+            why="what is cropped depends on the input's size",
+            instead="Fix the size with input_shapes",
+        )
+
+
+def too_long(op: ConvTranspose, fw: Any) -> Exception:
+    """The refusal of more appended places than a framework appends."""
+    return fw.refuse(
+        f"a transposed convolution cropped by {op.crops}",
+        why="output padding must be smaller than the stride here",
+        instead="Pad the result in an operator of its own",
+    )
+
+
+# --- keras ------------------------------------------------------------------------------------------------------------
+
+
+def keras_crops(padding: str, output_padding: Any, kernel: Any, strides: Any, dilations: Any) -> Pads:
+    """What Keras crops: with 'same', the length is stride times the input's, or a base length plus output_padding."""
+    spatial = len(strides)
+    extra = (None,) * spatial if output_padding is None else spread(output_padding, spatial)
+    crops = []
+    for w, s, q in zip(reach(kernel, dilations), strides, extra, strict=True):
+        if padding == "valid":
+            crops.append((0, -(max(w, s) - w if q is None else q)))
+        else:
+            total = w - s if q is None else w - w % 2 - q
+            crops.append((max(total // 2, 0), total - max(total // 2, 0)))
+    return tuple(crops)
+
+
+def conv_transpose_of_keras(call: Any, x: Value, kernel: Value, bias: Value | None) -> Value:
+    """A layer's or an operation's transposed convolution; its kernel is (*spatial, out, in)."""
+    spatial = x.rank - 2
+    kernel = kernel.transpose(spatial + 1, spatial, *range(spatial))
+    strides, dilations = spread(call.strides, spatial), spread(call.dilation_rate, spatial)
+    crops = keras_crops(call.padding, call.output_padding, kernel.shape[2:], strides, dilations)
+    return ConvTranspose(strides=strides, crops=crops, dilations=dilations, groups=1)(x, kernel, bias)
+
+
+@imports("keras", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", channels_last=True)
+def conv_transpose_from_keras(layer, x):
+    return layer.activate(conv_transpose_of_keras(layer, x, layer.weight("kernel"), layer.weight("bias")))
+
+
+@imports("keras", "ops.ConvTranspose", channels_last=True)
+def conv_transpose_operation_from_keras(call, x, kernel):
+    return conv_transpose_of_keras(call, x, as_value(call, kernel), None)
+
+
+@exports("keras", ConvTranspose, channels_last=True)
+def conv_transpose_to_keras(op, keras, x, kernel, bias):
+    open_crops(op, keras)
+    strided = max(op.strides) > 1
+    native = keras.holds(kernel, bias) and not (strided and max(op.dilations) > 1)  # the layer refuses both
+    if not native or op.groups > 1:
+        if all(isinstance(n, int) for n in keras.inputs[0].shape[2:]) or not strided:
+            return turned_round_for_keras(op, keras, x, kernel, bias)
+        if not native:
+            raise keras.refuse(
+                "a transposed convolution with a computed kernel, or strides and dilation, on an open size",
+                why="keras.ops.conv_transpose does not run inside a model, and zeros between elements need a known size",
+                instead="Fix the size with input_shapes",
+            )
+        return grouped_for_keras(op, keras, x, kernel, bias)
+    spatial, span = len(op.strides), kernel.shape[2:]
+    padding, extra, left = "valid", tuple(max(-after, 0) for _, after in op.crops), op.crops
+    for name in ("valid", "same"):
+        if keras_crops(name, None, span, op.strides, op.dilations) == op.crops:
+            padding, extra, left = name, None, no_pads(spatial)
+            break
+    if extra is not None:
+        left = tuple((before, max(after, 0)) for before, after in op.crops)
+        if any(q >= s for q, s in zip(extra, op.strides, strict=True)):
+            raise too_long(op, keras)
+    kernel = kernel.transpose(*range(2, spatial + 2), 1, 0)
+    layer = getattr(keras.layers, f"Conv{spatial}DTranspose")(
+        kernel.shape[-2], span, op.strides, padding, output_padding=extra, dilation_rate=op.dilations,
+        use_bias=bias is not None,
+    )  # fmt: skip
+    y = keras.place(layer, kernel=kernel, bias=bias)(x)
+    if any(pair != (0, 0) for pair in left):
+        y = keras.place(getattr(keras.layers, f"Cropping{spatial}D")(left if spatial > 1 else left[0]), part="crop")(y)
+    return y
+
+
+def turned_round_for_keras(op: ConvTranspose, keras: Any, x: Any, kernel: Any, bias: Any) -> Any:
+    """The convolution that does the same: of the data with zeros between its elements, by the kernel turned round."""
+    spatial, port = len(op.strides), keras.inputs[0]
+    if max(op.strides) > 1:
+        split = [m for n in port.shape[2:] for m in (n, 1)]
+        x = keras.ops.reshape(x, (-1, *split, port.shape[1]))
+        x = keras.ops.pad(x, ((0, 0), *(pair for s in op.strides for pair in ((0, 0), (0, s - 1))), (0, 0)))
+        x = keras.ops.reshape(x, (-1, *(n * s for n, s in zip(port.shape[2:], op.strides, strict=True)), port.shape[1]))
+    borders = tuple(
+        (w - 1 - before, w - s - after)  # s - 1 zeros already stand behind the last element
+        for w, s, (before, after) in zip(reach(kernel.shape[2:], op.dilations), op.strides, op.crops, strict=True)
+    )
+    if any(p < 0 for pair in borders for p in pair):
+        x = x[(slice(None), *(slice(max(-b, 0), min(a, 0) or None) for b, a in borders), slice(None))]
+    pads = tuple((max(b, 0), max(a, 0)) for b, a in borders)
+    conv = Conv(strides=(1,) * spatial, pads=pads, dilations=op.dilations, groups=op.groups)
+    return conv_to_keras(conv, keras, x, turned_weight(keras, kernel, op.groups), bias)
+
+
+def turned_weight(keras: Any, kernel: Any, groups: int) -> Any:
+    """`turned`, of a weight (as a view) or of a computed kernel."""
+    inputs, outputs, *spatial = kernel.shape
+    grouped, order = (groups, inputs // groups, outputs, *spatial), (0, 2, 1, *range(3, len(spatial) + 3))
+    final = (groups * outputs, inputs // groups, *spatial)
+    if isinstance(kernel, Value):
+        view = kernel.reshape(*grouped).transpose(*order).reshape(*final).const
+        for axis, size in enumerate(spatial, start=2):
+            view = view.take(tuple(reversed(range(size))), axis)
+        return keras.graph.parameter(view)
+    swapped = keras.ops.transpose(keras.ops.reshape(kernel, grouped), order)
+    return keras.ops.flip(keras.ops.reshape(swapped, final), tuple(range(2, len(final))))
+
+
+def grouped_for_keras(op: ConvTranspose, keras: Any, x: Any, kernel: Value, bias: Value | None) -> Any:
+    """One transposed convolution per group of channels: Keras has no groups here."""
+    alone = dataclasses.replace(op, groups=1)
+    inputs, outputs = kernel.shape[0] // op.groups, kernel.shape[1]
+
+    def part(weight: Value, size: int, group: int) -> Value:
+        return keras.graph.parameter(weight.const.take(tuple(range(group * size, (group + 1) * size)), 0))
+
+    parts = [
+        conv_transpose_to_keras(alone, keras, own, part(kernel, inputs, g), None if bias is None else part(bias, outputs, g))
+        for g, own in enumerate(keras.ops.split(x, op.groups, axis=-1))
+    ]
+    return keras.ops.concatenate(parts, axis=-1)
+
+
+# --- onnx -------------------------------------------------------------------------------------------------------------
+
+
+@imports("onnx", "ConvTranspose")
+def conv_transpose_from_onnx(node, x, kernel, bias=None):
+    spatial = kernel.rank - 2
+    plain = (1,) * spatial
+    strides, dilations = tuple(node.strides or plain), tuple(node.dilations or plain)
+    extra, span = tuple(node.output_padding or (0,) * spatial), reach(kernel.shape[2:], dilations)
+    flat = tuple(node.pads or (0,) * (2 * spatial)) if node.auto_pad in ("NOTSET", "VALID") else ()
+    totals: list[Dim] = []
+    if node.output_shape:
+        lengths = node.output_shape[-spatial:]
+        totals = [(n - 1) * s + w + q - m for n, s, w, q, m in zip(x.shape[2:], strides, span, extra, lengths, strict=True)]
+    elif not flat:
+        totals = [max(w - s + q, 0) for w, s, q in zip(span, strides, extra, strict=True)]  # as long as input times stride
+    halves = [halved(t, node.auto_pad == "SAME_UPPER") for t in totals] or list(zip(flat[:spatial], flat[spatial:], strict=True))
+    crops = tuple((before, after - q) for (before, after), q in zip(halves, extra, strict=True))
+    return ConvTranspose(strides=strides, crops=crops, dilations=dilations, groups=node.group)(x, kernel, bias)
+
+
+def halved(total: Dim, more_after: bool) -> tuple[Dim, Dim]:
+    """What is cropped on either side when both together are known; what is appended goes to the end."""
+    if isinstance(total, int) and total < 0:
+        return 0, total
+    less, more = total // 2, total - total // 2
+    return (less, more) if more_after else (more, less)
+
+
+@exports("onnx", ConvTranspose)
+def conv_transpose_to_onnx(op, onnx, x, kernel, bias):
+    open_crops(op, onnx)
+    extra = [max(-after, 0) for _, after in op.crops]
+    if any(q >= s for q, s in zip(extra, op.strides, strict=True)):  # onnxruntime's limit
+        raise too_long(op, onnx)
+    return onnx.ConvTranspose(
+        x, kernel, bias, kernel_shape=list(kernel.shape[2:]) if onnx.holds(kernel) else None, strides=list(op.strides),
+        dilations=list(op.dilations), group=op.groups, output_padding=extra if any(extra) else None,
+        pads=flat_pads(tuple((before, max(after, 0)) for before, after in op.crops)),
+    )  # fmt: skip
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+def _case(name: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: bool = True, groups: int = 1, **fields: Any) -> None:
+    spatial = len(kernel) - 2
+    differences = {k: fields.pop(k) for k in ("composed", "refused") if k in fields}
+    plain = {"strides": (1,) * spatial, "crops": no_pads(spatial), "dilations": (1,) * spatial, "groups": groups}
+    operands = (x, weight(*kernel), weight(kernel[1] * groups) if bias else None)
+    case(f"conv_transpose/{name}", ConvTranspose(**plain | fields), *operands, **differences)
+
+
+TURNED = {"keras": "comes back as zeros put between elements and a Conv: Keras has no groups, nor strides with dilation, here"}
+LONGER = dict.fromkeys(("keras", "onnx"), "appended places must be fewer than the stride")
+
+_case("valid", (2, 3, 5, 6), (3, 4, 3, 3))
+_case("no_bias", (2, 3, 5, 6), (3, 4, 3, 3), bias=False)
+_case("strides_differ", (2, 3, 5, 4), (3, 4, 3, 2), strides=(2, 3), crops=((0, 0), (0, -1)))
+_case("same_uneven", (2, 3, 5, 7), (3, 4, 3, 5), strides=(2, 2), crops=((0, 1), (1, 2)))
+_case("same_even", (2, 3, 4, 4), (3, 4, 4, 4), strides=(2, 2), crops=((1, 1), (1, 1)))
+_case("output_padding", (2, 3, 5, 4), (3, 4, 3, 3), strides=(2, 3), crops=((1, 0), (1, -1)))
+_case("kernel_smaller_than_stride", (2, 3, 4, 5), (3, 2, 2, 1), strides=(3, 2), crops=((0, -1), (0, -1)))
+_case("gaps_without_padding", (2, 3, 4, 5), (3, 2, 2, 1), strides=(3, 2))
+_case("dilated", (2, 3, 6, 5), (3, 4, 3, 2), dilations=(2, 3), crops=((1, 2), (2, 0)))
+_case("strides_with_dilation", (2, 3, 6, 5), (3, 4, 3, 2), strides=(2, 3), dilations=(2, 1), crops=((1, 1), (0, 0)), composed=TURNED)
+_case("appended_beyond_the_stride", (2, 3, 4, 4), (3, 2, 2, 2), dilations=(3, 3), crops=((1, -1), (1, 0)), refused=LONGER)
+_case("groups", (2, 4, 5, 6), (4, 3, 3, 3), groups=2, strides=(2, 2), crops=((1, 1), (1, 0)), composed=TURNED)
+_case("depthwise", (2, 3, 5, 4), (3, 1, 4, 4), groups=3, strides=(2, 2), crops=((1, 1), (1, 1)), bias=False, composed=TURNED)
+_case("groups_stride_one", (2, 4, 5, 6), (4, 3, 3, 2), groups=2, crops=((0, 2), (1, 1)), composed=TURNED)
+_case("crops_beyond_the_kernel", (2, 3, 5, 6), (3, 4, 2, 3), strides=(2, 2), crops=((3, 0), (0, 4)))
+_case("1d", (2, 3, 7), (3, 4, 3), strides=(2,), crops=((0, 1),))
+_case("1d_output_padding", (2, 3, 7), (3, 4, 5), strides=(3,), crops=((2, 1),))
+_case("3d", (2, 3, 3, 4, 2), (3, 2, 2, 3, 3), strides=(2, 1, 2), crops=((0, 0), (1, 1), (0, 1)))

@@ -1,0 +1,91 @@
+"""Embeddings: rows of a table, looked up by whole numbers.
+
+| setting        | keras Embedding                     | torch.nn.Embedding                      | onnx Gather |
+|----------------|-------------------------------------|-----------------------------------------|-------------|
+| table          | embeddings (rows, columns)          | weight (rows, columns)                  | data, axis 0 |
+| row left alone | mask_zero: a mask, its own operator | padding_idx: no gradient, same numbers  | none        |
+| clipping       | none                                | max_norm: rewrites the table, refused   | none        |
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, weight
+
+
+@op
+class Embedding(Op):
+    """Row ids[...] of a table, for every entry of ids; operands: ids, table (rows, columns)."""
+
+    tolerance = "exact"
+    weights = (1,)
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        ids, table = inputs
+        return [((*ids.shape, table.shape[1]), table.dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return arrays[1].take(arrays[0], axis=0)
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        return Moved(self, (perm, None), ((*perm, len(perm)),)) if len(perm) == inputs[0].rank else None
+
+
+@imports("torch", "aten.embedding.default")
+def embedding_from_torch(call, table, ids, padding_index, *_):
+    if padding_index >= 0:
+        call.graph.notes.append(f"{call.graph.source}: padding_idx={padding_index} keeps a row from training in PyTorch alone")
+    return Embedding()(ids, table)
+
+
+@imports("torch", "aten.embedding_renorm.default")
+def renorm_from_torch(call, table, *_):
+    raise Refused("Embedding with max_norm", why="it rewrites its table whenever it is called", hint="Clip the table once")
+
+
+@imports("keras", "Embedding")
+def embedding_from_keras(layer, ids):
+    table = layer.weight("embeddings")
+    if ids.is_constant:  # how Keras holds a weight that no layer of its own does: see frameworks/keras/holding.py
+        return held_weight(layer, ids.array(), table)
+    return Embedding()(ids.cast(np.int32) if ids.dtype.kind == "f" else ids, table)
+
+
+def held_weight(layer: Any, ids: np.ndarray, table: Value) -> Value:
+    """The table of an Embedding all of whose rows are looked up in order: a weight of the layer's name, or a constant."""
+    if not np.array_equal(ids, np.arange(table.shape[0])):
+        return Embedding()(layer.graph.constant(ids), table)
+    kept = layer.name != "constant" and not layer.name.startswith("constant_")
+    name = layer.name if kept or table.const.trainable else ""
+    return layer.graph.parameter(dataclasses.replace(table.const, name=name))
+
+
+@exports("torch", Embedding)
+def embedding_to_torch(op, torch, ids, table):
+    if not torch.holds(table):
+        return torch.nn.functional.embedding(ids, torch.tensor(table))
+    return torch.place(torch.nn.Embedding(*table.shape), weight=table)(ids)
+
+
+@exports("keras", Embedding)
+def embedding_to_keras(op, keras, ids, table):
+    if not isinstance(table, Value):
+        return keras.ops.take(table, ids, axis=0)
+    return keras.table(table, keras.node.name)(ids)
+
+
+@exports("onnx", Embedding)
+def embedding_to_onnx(op, onnx, ids, table):
+    return onnx.Gather(table, ids, axis=0)
+
+
+def _ids(*shape: int, dtype: str = "int64") -> Operand:
+    return Operand(shape, dtype=dtype, low=0, high=7)
+
+
+case("embedding/tokens", Embedding(), _ids(2, 5), weight(7, 4), composed={})
+case("embedding/int32", Embedding(), _ids(2, 3, 4, dtype="int32"), weight(7, 3))
+case("embedding/float16", Embedding(), _ids(6), weight(7, 4, dtype="float16"))

@@ -1,0 +1,297 @@
+"""Operators that pick entries at given positions, constant or computed.
+
+| meaning        | keras                | torch                        | onnx                |
+|----------------|----------------------|------------------------------|---------------------|
+| Gather         | ops.take             | x[:, index], index_select    | Gather              |
+| GatherElements | ops.take_along_axis  | gather, take_along_dim       | GatherElements      |
+| GatherND       | composed             | x[i, j]                      | GatherND            |
+
+A negative index counts from the end in Gather and GatherND. In GatherElements it may not be negative: torch refuses
+those, the others count from the end; constant ones are resolved while importing.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import Moved, Op, Operand, Parameter, Perm, Shape, Value, agree, broadcast, case, constant, exports, imports, op
+from ..op import product
+from .embed import Embedding
+from .expand import expanded, uniform
+from .index import selected, sliced
+from .promotion import as_value
+
+
+@op
+class Gather(Op):
+    """The entries of x along one axis that `index` names; the axes of the index take that axis's place."""
+
+    axis: int
+    tolerance = "exact"
+    symbolic = True
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        x, index = inputs
+        return [((*x.shape[: self.axis], *index.shape, *x.shape[self.axis + 1 :]), x.dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.take(arrays[0], arrays[1].astype(np.int64), self.axis)
+
+    def view(self, *inputs: Value | None) -> Parameter | None:
+        x, index = inputs
+        if x.const is None or not index.is_constant or index.rank != 1:
+            return None
+        return x.const.take(tuple((index.array() % x.shape[self.axis]).tolist()), self.axis)
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        if len(perm) != inputs[0].rank:
+            return None
+        extra, axis = inputs[1].rank - 1, perm[self.axis]
+        place = {p: p + extra * (p > axis) for p in perm}
+        before, after = perm[: self.axis], perm[self.axis + 1 :]
+        out = (*(place[p] for p in before), *range(axis, axis + extra + 1), *(place[p] for p in after))
+        return Moved(Gather(axis=axis), (perm, None), (out,))
+
+
+@op
+class GatherElements(Op):
+    """y[i, j, k] = x[i, index[i, j, k], k] for axis 1; the index may be shorter than x along the other axes."""
+
+    axis: int
+    tolerance = "exact"
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        return [(inputs[1].shape, inputs[0].dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, index = arrays
+        cut = tuple(slice(None) if a == self.axis else slice(n) for a, n in enumerate(index.shape))
+        return np.take_along_axis(x[cut], index.astype(np.int64), self.axis)
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        return Moved(GatherElements(axis=perm[self.axis]), (perm, perm), (perm,))
+
+
+@op
+class GatherND(Op):
+    """x[b, index[b, m, 0], index[b, m, 1], ...]: the last axis of the index holds coordinates, behind batch_axes axes."""
+
+    batch_axes: int
+    tolerance = "exact"
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        x, index = inputs
+        return [((*index.shape[:-1], *x.shape[self.batch_axes + index.shape[-1] :]), x.dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, index = arrays
+        batch = [np.arange(n).reshape(-1, *(1,) * (index.ndim - 2 - a)) for a, n in enumerate(index.shape[: self.batch_axes])]
+        return x[(*batch, *np.moveaxis(index.astype(np.int64), -1, 0))]
+
+
+def picked(call: Any, x: Any, index: Any, axis: int) -> Value:
+    """Gather, or the operator that says it more plainly: Select, Expand, Embedding."""
+    x, index = as_value(call, x), as_value(call, index)
+    axis %= x.rank
+    if index.rank == 0 and isinstance(place := index.content(), int):
+        return selected(x, axis, place)
+    if x.shape[axis] == 1 and uniform(index) == 0:
+        return expanded(x.reshape(*x.shape[:axis], *(1,) * index.rank, *x.shape[axis + 1 :]), _gathered(x, index, axis))
+    if axis == 0 and x.rank == 2 and x.const is not None and x.const.name and index.const is None:
+        return Embedding()(index, x)
+    return Gather(axis=axis)(x, index)
+
+
+def _gathered(x: Value, index: Value, axis: int) -> Shape:
+    return (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+
+
+def picked_along(call: Any, x: Value, index: Any, axis: int) -> Value:
+    """GatherElements with constant negative indices counted from the start."""
+    index = as_value(call, index)
+    axis %= x.rank
+    if index.is_constant and isinstance(x.shape[axis], int):
+        index = call.graph.constant(index.array() % x.shape[axis])
+    return GatherElements(axis=axis)(x, index)
+
+
+# --- torch ------------------------------------------------------------------------------------------------------------
+
+
+@imports("torch", "aten.index_select.default")
+def index_select_from_torch(call, x, axis, index):
+    return picked(call, x, index, axis)
+
+
+@imports("torch", "aten.index.Tensor")
+def index_from_torch(call, x, indices):
+    axes = [a for a, i in enumerate(indices) if i is not None]
+    if any(indices[a].dtype == bool for a in axes):
+        raise Refused("indexing with a mask", why="the result's size would depend on the data", hint="Use torch.where")
+    if len(axes) == 1:
+        return Gather(axis=axes[0])(x, indices[axes[0]])
+    shape = broadcast(*(indices[a].shape for a in axes))
+    coordinates = [expanded(indices[a].cast(np.int64), shape) for a in axes]
+    from .join import stacked
+
+    others = [a for a in range(x.rank) if a not in axes]
+    y = GatherND(batch_axes=0)(x.transpose(*axes, *others), stacked(call, coordinates, -1))
+    if axes != list(range(axes[0], axes[0] + len(axes))):
+        return y  # indices apart from each other: their axes come first
+    count, first = len(shape), axes[0]
+    return y.transpose(*range(count, count + first), *range(count), *range(count + first, y.rank))
+
+
+@imports("torch", "aten.take.default")
+@imports("keras", "ops.Take")
+def take_entries(call, x, index):
+    axis = getattr(call.native, "axis", None)
+    x = as_value(call, x)
+    return picked(call, x.reshape(product(x.shape)) if axis is None else x, index, axis or 0)
+
+
+@imports("torch", "aten.gather.default")
+def gather_elements_from_torch(call, x, axis, index, sparse_gradient):
+    return picked_along(call, x, index, axis)
+
+
+@exports("torch", Gather)
+def gather_to_torch(op, torch, x, index):
+    whole = (slice(None),) * op.axis
+    if torch.inputs[1].rank == 0:
+        return x[(*whole, index.reshape(1))].squeeze(op.axis)
+    return x[(*whole, index)]
+
+
+@exports("torch", GatherElements)
+def gather_elements_to_torch(op, torch, x, index):
+    return x.gather(op.axis, index if torch.inputs[1].dtype == np.int64 else index.long())
+
+
+@exports("torch", GatherND)
+def gather_nd_to_torch(op, torch, x, index):
+    shape, count = torch.inputs[1].shape, torch.inputs[1].shape[-1]
+    batch = []
+    for axis, size in enumerate(shape[: op.batch_axes]):
+        place = torch.call(torch.arange, size) if isinstance(size, int) else torch.call(torch.arange, torch.size(size))
+        batch.append(place.reshape([-1] + [1] * (len(shape) - 2 - axis)))
+    return x[(*batch, *torch.unpack(index.unbind(-1), count))]
+
+
+# --- keras ------------------------------------------------------------------------------------------------------------
+
+
+@imports("keras", "ops.TakeAlongAxis")
+def take_along_axis_from_keras(call, x, index):
+    x, index = as_value(call, x), as_value(call, index)
+    if call.axis is None:
+        return picked_along(call, x.reshape(product(x.shape)), index.reshape(product(index.shape)), 0)
+    axis = call.axis % x.rank
+    shape = list(broadcast(*(v.shape[:axis] + (1,) + v.shape[axis + 1 :] for v in (x, index))))
+    x, index = (expanded(v, (*shape[:axis], v.shape[axis], *shape[axis + 1 :])) for v in (x, index))
+    return picked_along(call, x, index, axis)
+
+
+@exports("keras", Gather)
+def gather_to_keras(op, keras, x, index):
+    return keras.ops.take(x, index, op.axis)
+
+
+@exports("keras", GatherElements)
+def gather_elements_to_keras(op, keras, x, index):
+    before, after = keras.inputs[0].shape, keras.inputs[1].shape
+    for axis, (old, new) in enumerate(zip(before, after, strict=True)):
+        if axis != op.axis and not agree(old, new):
+            x = x[(slice(None),) * axis + (slice(new),)]
+    return keras.ops.take_along_axis(x, index, op.axis)
+
+
+@exports("keras", GatherND)
+def gather_nd_to_keras(op, keras, x, index):
+    """One coordinate of several axes merged into one, then take."""
+    shape, places = keras.inputs[0].shape, keras.inputs[1].shape
+    axes = range(op.batch_axes, op.batch_axes + places[-1])
+    sizes, rest = [shape[a] for a in axes], shape[axes.stop :]
+    if op.batch_axes or not all(isinstance(d, int) for d in sizes):
+        raise keras.refuse(str(op), why="Keras takes along one axis of known size", instead="Fix the sizes with input_shapes")
+    flat: Any = None
+    for place, size in enumerate(sizes):
+        entry = keras.ops.mod(index[..., place], size)
+        flat = entry if flat is None else keras.ops.add(keras.ops.multiply(flat, size), entry)
+    return keras.ops.take(keras.ops.reshape(x, keras.static_shape((int(np.prod(sizes)), *rest))), flat, axis=0)
+
+
+# --- onnx -------------------------------------------------------------------------------------------------------------
+
+
+@imports("onnx", "Gather")
+def gather_from_onnx(node, x, index):
+    return picked(node, x, index, node.axis)
+
+
+@imports("onnx", "GatherElements")
+def gather_elements_from_onnx(node, x, index):
+    return picked_along(node, x, index, node.axis)
+
+
+@imports("onnx", "GatherND")
+def gather_nd_from_onnx(node, x, index):
+    return GatherND(batch_axes=node.batch_dims if node.has("batch_dims") else 0)(x, index)
+
+
+@exports("onnx", Gather)
+def gather_to_onnx(op, onnx, x, index):
+    return onnx.Gather(x, index, axis=op.axis)
+
+
+@exports("onnx", GatherElements)
+def gather_elements_to_onnx(op, onnx, x, index):
+    return onnx.GatherElements(x, index, axis=op.axis)
+
+
+@exports("onnx", GatherND)
+def gather_nd_to_onnx(op, onnx, x, index):
+    index = index if onnx.inputs[1].dtype == np.int64 else onnx.Cast(index, to=onnx.element_type(np.int64))
+    return onnx.GatherND(x, index, batch_dims=op.batch_axes or None)
+
+
+# --- diagonals --------------------------------------------------------------------------------------------------------
+
+
+def diagonal(x: Value, offset: int, first: int, second: int) -> Value:
+    """The diagonal of two axes, as a new last axis: entries of the two axes merged into one."""
+    first, second = first % x.rank, second % x.rank
+    others = [a for a in range(x.rank) if a not in (first, second)]
+    rows, columns = x.shape[first], x.shape[second]
+    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    start = offset if offset >= 0 else -offset * columns
+    flat = x.transpose(*others, first, second).reshape(*(x.shape[a] for a in others), rows * columns)
+    return sliced(flat, {len(others): slice(start, start + (count - 1) * (columns + 1) + 1 if count else start, columns + 1)})
+
+
+@imports("torch", "aten.diagonal.default")
+def diagonal_from_torch(call, x, offset, first, second):
+    return diagonal(x, offset, first, second)
+
+
+@imports("keras", "ops.Diagonal")
+def diagonal_from_keras(call, x):
+    return diagonal(x, call.offset, call.axis1, call.axis2)
+
+
+def _index(*shape: int, high: int, dtype: str = "int64") -> Operand:
+    return Operand(shape, dtype=dtype, low=0, high=high)
+
+
+case("gather/computed", Gather(axis=1), (2, 5, 3), _index(4, high=5))
+case("gather/rank_2_index", Gather(axis=2), (2, 3, 6), _index(2, 4, high=6))
+case("gather/rank_0_index", Gather(axis=1), (2, 5, 3), _index(high=5))
+case("gather/constant_from_the_end", Gather(axis=1), (2, 5, 3), constant([-1, 0, 2], "int64"))
+case("gather_elements/last", GatherElements(axis=2), (2, 3, 6), _index(2, 3, 2, high=6))
+case("gather_elements/shorter", GatherElements(axis=1), (3, 5, 4), _index(2, 5, 3, high=5))
+case("gather_nd/pairs", GatherND(batch_axes=0), (3, 4, 5), Operand((6, 2), dtype="int64", low=0, high=3))
+case(
+    "gather_nd/batch", GatherND(batch_axes=1), (3, 4, 5), Operand((3, 6, 2), dtype="int64", low=0, high=4),
+    refused={"keras": "take has no batch axes"},
+)  # fmt: skip

@@ -1,0 +1,339 @@
+"""Layer and RMS normalisation: the statistics of some axes of one sample.
+
+| field   | keras LayerNormalization, RMSNormalization | torch LayerNorm, RMSNorm      | onnx LayerNormalization, RMSNormalization |
+|---------|--------------------------------------------|-------------------------------|-------------------------------------------|
+| axes    | axis, any, the last by default             | the last: normalized_shape    | from axis on, the last by default         |
+| epsilon | 0.001; 1e-6                                | eps, 1e-5; that of the dtype  | 1e-5, in 32 bits                          |
+| scale   | gamma, scale, absent if scale=False        | weight                        | always there                              |
+| bias    | beta, absent if center=False               | bias                          | may be absent                             |
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op, weight
+from .math import Mul
+from .moments import (
+    ROUNDINGS, exact_in_keras, filling, in_one_dtype, mean_in_onnx, reshaped_in_onnx, rounds, standardized,
+    standardized_in_keras, standardized_in_onnx, standardized_terms, stored, unfilled, widened,
+)  # fmt: skip
+from .norm import reads_further_outputs
+
+
+class OverAxes(Op):
+    """An operator with statistics over `axes`, whose weights have the sizes of these axes, in their order."""
+
+    axes: tuple[int, ...]
+    tolerance = "sum"
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        x, *weights = inputs
+        sizes = tuple(x.shape[a] for a in self.axes)
+        for value in weights:
+            if value is not None and not agree(value.shape, sizes):
+                raise ValueError(f"{self} takes weights of shape {sizes}, not {value!r}")
+        return [(x.shape, x.dtype)]
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        """Any axes will do, but last axes stay last: most frameworks compute on no others."""
+        moved = tuple(sorted(perm[a] for a in self.axes))
+        if is_last(self.axes, len(perm)) and not is_last(moved, len(perm)):
+            return None
+        order = tuple(moved.index(perm[a]) for a in self.axes)
+        return Moved(dataclasses.replace(self, axes=moved), (perm, *(order,) * (len(inputs) - 1)), (perm,))  # type: ignore[type-var]
+
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        found = []
+        for axis in range(inputs[0].rank):
+            place = {i: self.axes.index(axis) for i, v in enumerate(inputs) if i and v is not None} if axis in self.axes else {}
+            found.append(Link({0: axis} | place, axis))
+        return found
+
+    def shaped(self, arrays: tuple[np.ndarray, ...]) -> list[Any]:
+        """Everything in the dtype of computation, weights ready to broadcast."""
+        x, *weights = widened(*arrays)
+        shape = tuple(s if a in self.axes else 1 for a, s in enumerate(x.shape))
+        return [x, *(None if w is None else w.reshape(shape) for w in weights)]
+
+
+@op
+class LayerNorm(OverAxes):
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, statistics over `axes`; scale and bias may be absent."""
+
+    axes: tuple[int, ...]
+    epsilon: float
+    weights = (1, 2)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, scale, bias = self.shaped(arrays)
+        return standardized(x, self.axes, self.epsilon, scale, bias).astype(arrays[0].dtype)
+
+    def terms(self, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
+        x, scale, bias = self.shaped(arrays)
+        return standardized_terms(x, self.axes, self.epsilon, scale, bias)
+
+
+@op
+class RMSNorm(OverAxes):
+    """x / sqrt(mean(x**2) + epsilon) * scale, the mean over `axes`; scale may be absent."""
+
+    axes: tuple[int, ...]
+    epsilon: float
+    weights = (1,)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, scale = self.shaped(arrays)
+        y = x / np.sqrt((x * x).mean(self.axes, keepdims=True) + self.epsilon)
+        return (y if scale is None else y * scale).astype(arrays[0].dtype)
+
+    def terms(self, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
+        """All terms of the sum are positive, so its relative error is that of its length."""
+        count = int(np.prod([arrays[0].shape[a] for a in self.axes]))
+        return count + ROUNDINGS, np.abs(self.reference(*arrays))
+
+
+def is_last(axes: tuple[int, ...], rank: int) -> bool:
+    """Whether axes are the last ones of so many."""
+    return axes == tuple(range(rank - len(axes), rank))
+
+
+# --- importers --------------------------------------------------------------------------------------------------------
+
+
+def last_axes(x: Value, count: int) -> tuple[int, ...]:
+    """The last axes of x."""
+    return tuple(range(x.rank - count, x.rank))
+
+
+@imports("torch", "aten.layer_norm.default")
+def layer_norm_from_torch(call, x, sizes, scale, bias, epsilon, *_):
+    return in_one_dtype(LayerNorm(axes=last_axes(x, len(sizes)), epsilon=epsilon), x, unfilled(scale, 1), bias)
+
+
+@imports("torch", "aten.native_layer_norm.default")
+def decomposed_layer_norm_from_torch(call, x, sizes, scale, bias, epsilon):
+    return layer_norm_from_torch(call, x, sizes, scale, bias, epsilon), None, None
+
+
+@imports("torch", "aten.rms_norm.default")
+def rms_norm_from_torch(call, x, sizes, scale, epsilon):
+    """An epsilon that was left out is the spacing of the dtype at 1 (of float32 for narrower ones)."""
+    if epsilon is None:
+        epsilon = float(np.finfo(np.float64 if x.dtype == np.float64 else np.float32).eps)
+    return in_one_dtype(RMSNorm(axes=last_axes(x, len(sizes)), epsilon=epsilon), x, scale)
+
+
+@imports("torch", "aten._fused_rms_norm.default")
+def decomposed_rms_norm_from_torch(call, x, sizes, scale, epsilon):
+    return rms_norm_from_torch(call, x, sizes, scale, epsilon), None
+
+
+def axes_from_keras(axis: Any, rank: int) -> tuple[int, ...]:
+    """Keras' axis, a number or several, as sorted axes."""
+    return tuple(sorted(a % rank for a in ((axis,) if isinstance(axis, int) else axis)))
+
+
+@imports("keras", "LayerNormalization")
+def layer_norm_from_keras(layer, x, mask=None):
+    if getattr(layer, "rms_scaling", False):
+        raise Refused("rms_scaling=True", why="Keras calls it deprecated and wrong", hint="Use keras.layers.RMSNormalization")
+    y = layer_norm_function_from_keras(layer, x, *(layer.weight(n, cast=False) for n in ("gamma", "beta")))
+    return y.cast(layer.compute_dtype)
+
+
+@imports("keras", "ops.LayerNorm")
+def layer_norm_function_from_keras(call, x, gamma=None, beta=None):
+    """Weights are reshaped, not transposed: so does Keras where positive and negative axes are mixed."""
+    axes = axes_from_keras(call.axis, x.rank)
+    return in_one_dtype(LayerNorm(axes=axes, epsilon=epsilon_of(call)), x, *(over(x, axes, w) for w in (gamma, beta)))
+
+
+@imports("keras", "RMSNormalization")
+def rms_norm_from_keras(layer, x):
+    return rms_norm_function_from_keras(layer, x, layer.weight("scale"))
+
+
+@imports("keras", "ops.RMSNorm")
+def rms_norm_function_from_keras(call, x, scale=None):
+    """Keras broadcasts the scale along the last axes whatever the others are."""
+    axes = axes_from_keras(call.axis, x.rank)
+    norm = RMSNorm(axes=axes, epsilon=epsilon_of(call))
+    if scale is None or is_last(axes, x.rank):
+        return in_one_dtype(norm, x, over(x, axes, scale))
+    return Mul()(norm(x, None), scale)
+
+
+def epsilon_of(call: Any) -> float:
+    """Keras' functions take its own setting, 1e-7, where none is given."""
+    return 1e-7 if call.epsilon is None else call.epsilon
+
+
+def over(x: Value, axes: tuple[int, ...], value: Any) -> Value | None:
+    """A weight in the shape of these axes."""
+    if value is None:
+        return None
+    return (value if isinstance(value, Value) else x.graph.constant(value)).reshape(*(x.shape[a] for a in axes))
+
+
+@imports("onnx", "LayerNormalization", since=17)
+def layer_norm_from_onnx(node, x, scale, bias=None):
+    if reads_further_outputs(node):
+        raise Refused("the statistics of LayerNormalization are read", why="only its result converts")
+    axes = last_axes(x, x.rank - node.axis % x.rank)
+    return in_one_dtype(LayerNorm(axes=axes, epsilon=stored(node.epsilon, x)), x, unfilled(scale, 1), bias)
+
+
+@imports("onnx", "RMSNormalization", since=23)
+def rms_norm_from_onnx(node, x, scale):
+    axes = last_axes(x, x.rank - node.axis % x.rank)
+    return in_one_dtype(RMSNorm(axes=axes, epsilon=stored(node.epsilon, x)), x, unfilled(scale, 1))
+
+
+# --- exporters --------------------------------------------------------------------------------------------------------
+
+
+def fixed_sizes(fw: Any, axes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The sizes of axes; None where one is known only at run time."""
+    sizes = tuple(fw.inputs[0].shape[a] for a in axes)
+    return sizes if all(isinstance(s, int) for s in sizes) else None
+
+
+def on_last_axes(axes: tuple[int, ...], rank: int, x: Any, turn: Callable[[Any, Perm], Any], compute: Callable[[Any], Any]) -> Any:
+    """`compute` on data whose axes are brought to the end, the result turned back."""
+    if is_last(axes, rank):
+        return compute(x)
+    perm = (*(a for a in range(rank) if a not in axes), *axes)
+    return turn(compute(turn(x, perm)), tuple(int(i) for i in np.argsort(perm)))
+
+
+@exports("torch", LayerNorm)
+def layer_norm_to_torch(op, torch, x, scale, bias):
+    sizes, plain = fixed_sizes(torch, op.axes), scale is None and bias is None
+    if sizes is not None and torch.holds(scale, bias):
+        norm = torch.nn.LayerNorm(sizes, eps=op.epsilon, elementwise_affine=not plain, bias=bias is not None)
+        norm = torch.place(norm, weight=filling(torch, 1, *sizes) if scale is None and not plain else scale, bias=bias)
+    else:
+        norm = functional(torch, "layer_norm", op, torch.tensor(scale), torch.tensor(bias))
+    return on_last_axes(op.axes, torch.inputs[0].rank, x, permute, norm)
+
+
+@exports("torch", RMSNorm)
+def rms_norm_to_torch(op, torch, x, scale):
+    sizes = fixed_sizes(torch, op.axes)
+    if sizes is not None and torch.holds(scale):
+        norm = torch.nn.RMSNorm(sizes, eps=op.epsilon, elementwise_affine=scale is not None)
+        norm = torch.place(norm, weight=scale)
+    else:
+        norm = functional(torch, "rms_norm", op, torch.tensor(scale))
+    return on_last_axes(op.axes, torch.inputs[0].rank, x, permute, norm)
+
+
+def functional(torch: Any, name: str, op: Any, *weights: Any) -> Callable[[Any], Any]:
+    """A function of torch.nn.functional over the sizes of the axes, whatever they are at run time."""
+    sizes = tuple(torch.size(torch.inputs[0].shape[a]) for a in op.axes)
+    return lambda x: getattr(torch.nn.functional, name)(x, sizes, *weights, op.epsilon)
+
+
+def permute(x: Any, perm: Perm) -> Any:
+    """A torch tensor with its axes in another order."""
+    return x.permute(perm)
+
+
+@exports("keras", LayerNorm)
+def layer_norm_to_keras(op, keras, x, scale, bias):
+    exact_in_keras(keras)
+    if fixed_sizes(keras, op.axes) is None:
+        return standardized_in_keras(keras, x, op.axes, op.epsilon)
+    axis = axis_in_keras(op.axes)
+    if keras.holds(scale, bias):
+        norm = keras.layers.LayerNormalization(axis, op.epsilon, center=bias is not None, scale=scale is not None)
+        return on_last_axes(op.axes, keras.inputs[0].rank, x, keras.ops.transpose, keras.place(norm, gamma=scale, beta=bias))
+    scale, bias = keras.tensor(scale), keras.tensor(bias)
+    return on_last_axes(
+        op.axes, keras.inputs[0].rank, x, keras.ops.transpose,
+        lambda data: keras.ops.layer_normalization(data, scale, bias, axis, op.epsilon),
+    )  # fmt: skip
+
+
+@exports("keras", RMSNorm)
+def rms_norm_to_keras(op, keras, x, scale):
+    exact_in_keras(keras)
+    axis = axis_in_keras(op.axes)
+    if scale is not None and keras.holds(scale):
+        norm = keras.place(keras.layers.RMSNormalization(axis, op.epsilon), scale=scale)
+    else:
+        scale = keras.tensor(scale)
+
+        def norm(data: Any) -> Any:
+            return keras.ops.rms_normalization(data, scale, axis, op.epsilon)
+
+    return on_last_axes(op.axes, keras.inputs[0].rank, x, keras.ops.transpose, norm)
+
+
+def axis_in_keras(axes: tuple[int, ...]) -> Any:
+    """The last axes as users write them. Keras takes others too, but normalises wrong ones on the torch backend."""
+    return -1 if len(axes) == 1 else list(range(-len(axes), 0))
+
+
+@exports("onnx", LayerNorm)
+def layer_norm_to_onnx(op, onnx, x, scale, bias):
+    port, sizes = onnx.inputs[0], fixed_sizes(onnx, op.axes)
+    if onnx.opset < 17 or rounds(op.epsilon, port.dtype) or (scale is None and sizes is None):
+        scale, bias = (broadcast_in_onnx(onnx, op.axes, w) for w in (scale, bias))
+        return standardized_in_onnx(onnx, x, op.axes, op.epsilon, scale, bias)
+    scale = filling(onnx, 1, *sizes) if scale is None else scale
+    first = port.rank - len(op.axes)
+
+    def norm(data: Any) -> Any:
+        return onnx.LayerNormalization(data, scale, bias, axis=first, epsilon=op.epsilon)
+
+    return on_last_axes(op.axes, port.rank, x, lambda data, perm: onnx.Transpose(data, perm=list(perm)), norm)
+
+
+@exports("onnx", RMSNorm)
+def rms_norm_to_onnx(op, onnx, x, scale):
+    port = onnx.inputs[0]
+    if onnx.opset >= 23 and scale is not None and is_last(op.axes, port.rank) and not rounds(op.epsilon, port.dtype):
+        return onnx.RMSNormalization(x, scale, axis=op.axes[0], epsilon=op.epsilon)
+    square = mean_in_onnx(onnx, onnx.Mul(x, x), op.axes)
+    y = onnx.Div(x, onnx.Sqrt(onnx.Add(square, np.asarray(op.epsilon, port.dtype))))
+    return y if scale is None else onnx.Mul(y, broadcast_in_onnx(onnx, op.axes, scale))
+
+
+def broadcast_in_onnx(onnx: Any, axes: tuple[int, ...], value: Any) -> Any:
+    """A weight with axes of size 1 where it has none."""
+    if value is None or is_last(axes, onnx.inputs[0].rank):
+        return value
+    return reshaped_in_onnx(onnx, value, *(size if a in axes else 1 for a, size in enumerate(onnx.inputs[0].shape)))
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+def _over(name: str, shape: tuple[int, ...], axes: tuple[int, ...], *, scale: bool = True, bias: bool = True,
+          dtype: str = "float32", epsilon: float = 0.03, **reasons: Any) -> None:  # fmt: skip
+    """The same case for both operators; data away from zero, so that a mean left in shows."""
+    sizes = [shape[a] for a in axes]
+    weights = [weight(*sizes, dtype=dtype, low=-1.5, high=2.5) if given else None for given in (scale, bias)]
+    x = Operand(shape, dtype=dtype, low=-1.0, high=3.0)
+    case(f"layer_norm/{name}", LayerNorm(axes=axes, epsilon=epsilon), x, *weights, **reasons)
+    if bias:
+        pieces = {"onnx": "Mul, ReduceMean, Add, Sqrt, Div, Mul"}
+        case(f"rms_norm/{name}", RMSNorm(axes=axes, epsilon=epsilon), x, weights[0], composed=pieces | reasons.get("composed", {}))
+
+
+_turned = {"torch": "between permutes", "onnx": "between transposes", "keras": "between transposes"}
+_over("last", (2, 3, 5), (2,))
+_over("last_two", (2, 3, 4, 5), (2, 3))
+_over("channels", (2, 3, 4, 5), (1,), composed=_turned)
+_over("two_apart", (2, 3, 4, 5), (1, 3), composed=_turned)
+_over("all_but_batch", (2, 3, 4, 5), (1, 2, 3))
+_over("rank_2", (3, 4), (1,))
+_over("no_scale", (2, 3, 5), (2,), scale=False)
+_over("no_bias", (2, 3, 5), (2,), bias=False)
+_over("neither", (2, 3, 5), (2,), scale=False, bias=False)
+_over("float16", (2, 3, 5), (2,), dtype="float16")

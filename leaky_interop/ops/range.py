@@ -1,0 +1,237 @@
+"""Numbers made from nothing but sizes: ranges, identity matrices, triangles, grids.
+
+| meaning  | keras                     | torch                    | onnx    |
+|----------|---------------------------|--------------------------|---------|
+| Range    | composed                  | arange                   | Range   |
+| Triangle | ops.tril, triu            | tril, triu               | Trilu   |
+| constant | (Keras makes it at once)  | linspace, eye            | EyeLike |
+| grid     | ops.meshgrid              | meshgrid                 | composed |
+
+All of it is constant where the sizes are known. A range that depends on the data itself is refused.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import Dim, Moved, Op, Operand, Perm, Shape, Size, Value, case, ceil_divide, exports, imports, op
+from .expand import expanded
+from .promotion import as_value
+from .shape import ravel_to_one_axis
+
+
+@op
+class Range(Op):
+    """start, start + step, ...: count numbers. It has no operands."""
+
+    start: Dim
+    step: int
+    count: Dim
+    dtype: str
+    tolerance = "exact"
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        return [((self.count,), np.dtype(self.dtype))]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return (self.start + self.step * np.arange(self.count)).astype(self.dtype)
+
+
+@op
+class Triangle(Op):
+    """The last two axes' lower (or upper) triangle, zero elsewhere; `diagonal` is the last (first) diagonal kept."""
+
+    upper: bool
+    diagonal: int
+    tolerance = "exact"
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return (np.triu if self.upper else np.tril)(arrays[0], self.diagonal)
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        last = tuple(range(len(perm)))[-2:]
+        return Moved(self, (perm,), (perm,)) if perm[-2:] == last else None
+
+
+def ranged(graph: Any, start: Any, stop: Any, step: Any, dtype: Any) -> Value:
+    """start, start + step, ... before stop; a constant where all is known."""
+    if not any(isinstance(n, Size) for n in (start, stop, step)):
+        count = max(math.ceil((stop - start) / step), 0)
+        whole = all(isinstance(n, int) for n in (start, step))
+        return graph.constant((start + step * np.arange(count, dtype=np.int64 if whole else np.float64)).astype(dtype))
+    if not (isinstance(start, int | Size) and isinstance(stop, int | Size) and isinstance(step, int)):
+        raise Refused("a range over sizes of the data with fractions", why="sizes are whole numbers", hint="Scale it after")
+    return graph.emit(Range(start=start, step=step, count=ceil_divide(stop - start, step), dtype=np.dtype(dtype).name), ())[0]
+
+
+def grid(vectors: Any, *, swapped: bool) -> list[Value]:
+    """Each vector along an axis of its own, repeated along the others'; swapped: the first two axes trade places."""
+    axes = [1, 0, *range(2, len(vectors))] if swapped and len(vectors) > 1 else list(range(len(vectors)))
+    shape: list[Dim] = [1] * len(vectors)
+    for vector, axis in zip(vectors, axes, strict=True):
+        shape[axis] = vector.shape[0] if vector.rank else 1
+    standing = (
+        v.reshape(*(shape[axis] if a == axis else 1 for a in range(len(shape)))) for v, axis in zip(vectors, axes, strict=True)
+    )
+    return [expanded(v, tuple(shape)) for v in standing]
+
+
+# --- ranges -----------------------------------------------------------------------------------------------------------
+
+
+@imports("torch", "aten.arange.default")
+def range_to_from_torch(call, stop, dtype, *_):
+    return range_from_torch(call, 0, stop, 1, dtype)
+
+
+@imports("torch", "aten.arange.start")
+def range_between_from_torch(call, start, stop, dtype, *_):
+    return range_from_torch(call, start, stop, 1, dtype)
+
+
+@imports("torch", "aten.arange.start_step")
+def range_from_torch(call, start, stop, step, dtype, *_):
+    if dtype is None:
+        dtype = np.float32 if any(isinstance(n, float) for n in (start, stop, step)) else np.int64
+    return ranged(call.graph, start, stop, step, dtype)
+
+
+@imports("onnx", "Range")
+def range_from_onnx(node, start, stop, step):
+    bounds = [v.content() for v in (start, stop, step)]
+    if None in bounds:
+        raise Refused("Range over numbers that the network computes", why="the result's size would depend on the data")
+    return ranged(node.graph, *bounds, start.dtype)
+
+
+@exports("torch", Range)
+def range_to_torch(op, torch):
+    bounds = [torch.size(d) for d in (op.start, op.start + op.count * op.step)]
+    return torch.call(torch.arange, *bounds, op.step, dtype=torch.torch_dtype(op.dtype))
+
+
+@exports("onnx", Range)
+def range_to_onnx(op, onnx):
+    bounds = (onnx.size(d) for d in (op.start, op.start + op.count * op.step, op.step))
+    made = onnx.Range(*(onnx.Reshape(b, np.zeros(0, np.int64)) for b in bounds))
+    return made if op.dtype == "int64" else onnx.Cast(made, to=onnx.element_type(op.dtype))
+
+
+@exports("keras", Range)
+def range_to_keras(op, keras):
+    if isinstance(op.start, Size):
+        raise keras.refuse(str(op), why="Keras starts a range at a known number", instead="Fix the sizes with input_shapes")
+    steps = keras.ops.cumsum(keras.ops.add(keras.zeros(op.count), op.step))
+    made = steps if op.start == op.step else keras.ops.add(steps, op.start - op.step)
+    return keras.ops.cast(made, op.dtype)
+
+
+# --- constants --------------------------------------------------------------------------------------------------------
+
+
+@imports("torch", "aten.linspace.default")
+def linspace_from_torch(call, start, stop, count, dtype, *_):
+    """torch's own rounding: the first half counts from the start, the second from the end."""
+    kind = np.dtype(dtype or np.float32)
+    if kind.kind not in "f":
+        raise Refused(f"linspace in {kind}", why="its rounding is torch's own", hint="Compute it in floats and cast")
+    wide = np.float32 if kind.itemsize < 4 else kind.type
+    step = wide((wide(stop) - wide(start)) / (count - 1)) if count > 1 else wide(0)
+    places = np.arange(count)
+    rising = wide(start) + step * places.astype(wide)
+    falling = wide(stop) - step * (count - 1 - places).astype(wide)
+    return call.graph.constant(np.where(places < count // 2, rising, falling if count > 1 else rising).astype(kind))
+
+
+@imports("torch", "aten.eye.default")
+def eye_from_torch(call, rows, dtype, *_):
+    return call.graph.constant(np.eye(rows, dtype=dtype or np.float32))
+
+
+@imports("torch", "aten.eye.m")
+def wide_eye_from_torch(call, rows, columns, dtype, *_):
+    return call.graph.constant(np.eye(rows, columns, dtype=dtype or np.float32))
+
+
+@imports("torch", "aten.tril_indices.default")
+def tril_indices_from_torch(call, rows, columns, offset, dtype, *_):
+    return call.graph.constant(np.stack(np.tril_indices(rows, offset, columns)).astype(dtype or np.int64))
+
+
+@imports("torch", "aten.triu_indices.default")
+def triu_indices_from_torch(call, rows, columns, offset, dtype, *_):
+    return call.graph.constant(np.stack(np.triu_indices(rows, offset, columns)).astype(dtype or np.int64))
+
+
+@imports("onnx", "EyeLike")
+def eye_from_onnx(node, x):
+    element_type = node.attributes["dtype"]
+    dtype = x.dtype if element_type is None else node.dtype(element_type)
+    if not all(isinstance(d, int) for d in x.shape):
+        raise Refused("EyeLike of a size that is known only at run time", why="no framework makes one", hint="Fix the sizes")
+    return node.graph.constant(np.eye(*x.shape, k=node.k, dtype=dtype))
+
+
+# --- triangles and grids ----------------------------------------------------------------------------------------------
+
+
+@imports("torch", "aten.tril.default")
+def lower_triangle_from_torch(call, x, diagonal):
+    return Triangle(upper=False, diagonal=diagonal)(x)
+
+
+@imports("torch", "aten.triu.default")
+def upper_triangle_from_torch(call, x, diagonal):
+    return Triangle(upper=True, diagonal=diagonal)(x)
+
+
+@imports("keras", "ops.Tril")
+def lower_triangle_from_keras(call, x):
+    return Triangle(upper=False, diagonal=call.k)(x)
+
+
+@imports("keras", "ops.Triu")
+def upper_triangle_from_keras(call, x):
+    return Triangle(upper=True, diagonal=call.k)(x)
+
+
+@imports("onnx", "Trilu")
+def triangle_from_onnx(node, x, diagonal=None):
+    return Triangle(upper=bool(node.upper), diagonal=0 if diagonal is None else node.sizes(diagonal)[0])(x)
+
+
+@exports("torch", Triangle)
+def triangle_to_torch(op, torch, x):
+    return (x.triu if op.upper else x.tril)(op.diagonal)
+
+
+@exports("keras", Triangle)
+def triangle_to_keras(op, keras, x):
+    return (keras.ops.triu if op.upper else keras.ops.tril)(x, op.diagonal)
+
+
+@exports("onnx", Triangle)
+def triangle_to_onnx(op, onnx, x):
+    return onnx.Trilu(x, np.array(op.diagonal, np.int64), upper=int(op.upper))
+
+
+@imports("torch", "aten.meshgrid.default")
+def old_grid_from_torch(call, vectors):
+    return grid(vectors, swapped=False)
+
+
+@imports("torch", "aten.meshgrid.indexing")
+def grid_from_torch(call, vectors, indexing):
+    return grid(vectors, swapped=indexing == "xy")
+
+
+@imports("keras", "ops.Meshgrid")
+def grid_from_keras(call, *arrays):
+    return grid([ravel_to_one_axis(call, as_value(call, a)) for a in arrays], swapped=call.indexing == "xy")
+
+
+case("triangle/lower", Triangle(upper=False, diagonal=-1), (2, 4, 5))
+case("triangle/upper", Triangle(upper=True, diagonal=2), (2, 3, 4, 5))
+case("triangle/int64", Triangle(upper=True, diagonal=0), Operand((3, 3), dtype="int64"))

@@ -1,0 +1,354 @@
+"""Reductions: one number for all entries along some axes.
+
+| meaning         | keras                                  | torch                        | onnx                            |
+|-----------------|----------------------------------------|------------------------------|---------------------------------|
+| ReduceMean      | ops.mean, GlobalAveragePooling         | mean, AdaptiveAvgPool to 1   | ReduceMean, GlobalAveragePool   |
+| ReduceMax       | ops.max, GlobalMaxPooling              | amax, AdaptiveMaxPool to 1   | ReduceMax, GlobalMaxPool        |
+| ReduceSum ...   | ops.sum, min, prod, logsumexp          | sum, amin, prod, logsumexp   | ReduceSum, Min, Prod, LogSumExp |
+| ReduceL1 ...    | ops.norm, composed                     | vector_norm, composed        | ReduceL1, L2, SumSquare, LogSum |
+| ReduceAll, Any  | ops.all, any                           | all, any                     | ReduceMin, ReduceMax of booleans |
+
+Axes are written out, in increasing order. Plain ones are rows of a table; global pooling is a reduction over the
+spatial axes. Variance stands in variance.py.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op, product
+from .index import dropped
+from .math import Mul
+from .promotion import as_value, floating
+from .table import widened
+
+POOLS = {3: "1D", 4: "2D", 5: "3D"}  # by rank
+
+
+@op
+class Reduction(Op):
+    """Base of the reductions: `function(x, axis=axes, keepdims=keepdims)` in numpy."""
+
+    axes: tuple[int, ...]
+    keepdims: bool
+
+    def function(self, x: np.ndarray, **how: Any) -> np.ndarray:
+        """The reduction in numpy."""
+        raise NotImplementedError
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        kept = (1 if a in self.axes else d for a, d in enumerate(inputs[0].shape) if self.keepdims or a not in self.axes)
+        return [(tuple(kept), inputs[0].dtype)]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return widened(lambda x: self.function(x, axis=self.axes, keepdims=self.keepdims), arrays[0])
+
+    def length(self, *arrays: np.ndarray) -> int:
+        return math.prod(arrays[0].shape[a] for a in self.axes)
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        moved = type(self)(**{**vars(self), "axes": tuple(sorted(perm[a] for a in self.axes))})
+        return Moved(moved, (perm,), (perm if self.keepdims else dropped(perm, self.axes),))
+
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        found, place = [], 0
+        for axis in range(inputs[0].rank):
+            found.append(Link({0: axis}, None if axis in self.axes else place))
+            place += self.keepdims or axis not in self.axes
+        return found
+
+
+def axes_of(x: Value, axes: Any) -> tuple[int, ...]:
+    """Axes as frameworks state them (None or none: all; one number; negative ones), in canonical form."""
+    stated = () if axes is None else axes if isinstance(axes, tuple | list) else (axes,)
+    return tuple(sorted(a % x.rank for a in stated)) or tuple(range(x.rank))
+
+
+def reduced(kind: type[Reduction], x: Value, axes: Any, keepdims: Any, **fields: Any) -> Value:
+    """One reduction; a value without axes counts as one entry."""
+    if x.rank == 0:
+        return kind(axes=(0,), keepdims=False, **fields)(x.reshape(1))
+    return kind(axes=axes_of(x, axes), keepdims=bool(keepdims), **fields)(x)
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def _row(name: str, meaning: str, function: Callable[..., Any], *, aten: Sequence[str] = (), keras: str = "", onnx: str,
+         prepared: Callable[[Any, Value], Value] = as_value, **fields: Any) -> type[Reduction]:  # fmt: skip
+    """A reduction with its importers: torch operators `aten`, the operation `keras`, the operator `onnx`.
+
+    prepared: what torch and Keras do to the dtype first. Further fields of the class: tolerance, symbolic.
+    """
+    kind = op(type(name, (Reduction,), {"__doc__": meaning, "function": staticmethod(function), **fields}))
+
+    def from_torch(call: Any, x: Value, *how: Any) -> Value:
+        axes, keepdims = how[:2] if len(how) > 1 else (None, False)
+        dtype = how[0] if len(how) == 1 else how[2] if len(how) > 2 else None
+        return reduced(kind, x.cast(dtype) if dtype is not None else prepared(call, x), axes, keepdims)
+
+    def from_keras(call: Any, x: Any) -> Value:
+        if getattr(call.native, "initial", None) is not None:
+            raise Refused(f"keras.ops.{keras.lower()} with an initial value", why="no reduction takes one", hint="Use maximum")
+        x, dtype = as_value(call, x), getattr(call.native, "dtype", None)
+        return reduced(kind, x.cast(dtype) if dtype is not None else prepared(call, x), call.axis, call.keepdims)
+
+    def from_onnx(node: Any, x: Value, axes: Value | None = None) -> Value:
+        return read_onnx(kind, node, x, axes)
+
+    for framework, adapter, natives in (
+        ("torch", from_torch, aten), ("keras", from_keras, [keras] if keras else []), ("onnx", from_onnx, [onnx] if onnx else []),
+    ):  # fmt: skip
+        adapter.__name__ = f"{name}_from_{framework}"
+        imports(framework, *natives)(adapter)
+    return kind
+
+
+def read_onnx(kind: type[Reduction], node: Any, x: Value, axes: Value | None) -> Value:
+    """A node of any opset: axes are an attribute, later an operand; none of them means all, or by a flag no reduction."""
+    stated = node.axes if node.has("axes") else None if axes is None else node.sizes(axes)
+    if not stated and node.has("noop_with_empty_axes") and node.noop_with_empty_axes:
+        if kind.__name__ not in ("ReduceSum", "ReduceMean", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceAll", "ReduceAny"):
+            raise Refused(f"{kind.__name__} over no axes", why="runtimes disagree about what is left of it", hint="State axes")
+        return x
+    return reduced(kind, x, stated, node.keepdims)
+
+
+def _summed(call: Any, x: Value) -> Value:
+    """The dtype that sums and products are taken in: whole numbers get room."""
+    if x.dtype.kind in "fV":
+        return x
+    if call.graph.framework == "torch":
+        return x.cast(np.int64)
+    return x if x.dtype.itemsize >= 4 else x.cast(np.uint32 if x.dtype.kind == "u" else np.int32)
+
+
+def _boolean(call: Any, x: Value) -> Value:
+    return x.cast(bool)
+
+
+def _log_sum_exp(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+    top = x.max(axis, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0)
+    result = np.log(np.exp(x - top).sum(axis, keepdims=True)) + top
+    return result if keepdims else result.squeeze(axis)
+
+
+def _sum_of_logs_terms(self: Reduction, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
+    """The logarithm turns the sum's relative error into an absolute one."""
+    how = {"axis": self.axes, "keepdims": self.keepdims}
+    total = arrays[0].astype(float).sum(**how)
+    with np.errstate(all="ignore"):
+        return self.length(*arrays), np.abs(arrays[0]).astype(float).sum(**how) / np.abs(total) + np.abs(np.log(np.abs(total)))
+
+
+def _log_sum_exp_terms(self: Reduction, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
+    """One relative rounding of the sum, which is an absolute one of its logarithm, and those of the shift."""
+    return self.length(*arrays), 1 + np.abs(arrays[0]).astype(float).max(self.axes, keepdims=self.keepdims)
+
+
+ReduceSum = _row("ReduceSum", "The sum.", np.sum, aten=["aten.sum.default", "aten.sum.dim_IntList"], keras="ops.Sum",
+                 onnx="ReduceSum", prepared=_summed, tolerance="sum", symbolic=True)  # fmt: skip
+ReduceMean = _row("ReduceMean", "The arithmetic mean.", np.mean, aten=["aten.mean.default", "aten.mean.dim"],
+                  keras="ops.Mean", onnx="ReduceMean", prepared=floating, tolerance="sum")  # fmt: skip
+ReduceProd = _row("ReduceProd", "The product.", np.prod, aten=["aten.prod.default", "aten.prod.dim_int"], keras="ops.Prod",
+                  onnx="ReduceProd", prepared=_summed, tolerance="sum", symbolic=True)  # fmt: skip
+ReduceMax = _row("ReduceMax", "The largest entry; NaN wins.", np.max, aten=["aten.amax.default", "aten.max.default"],
+                 keras="ops.Max", onnx="", tolerance="exact")  # fmt: skip
+ReduceMin = _row("ReduceMin", "The smallest entry; NaN wins.", np.min, aten=["aten.amin.default", "aten.min.default"],
+                 keras="ops.Min", onnx="", tolerance="exact")  # fmt: skip
+ReduceAll = _row("ReduceAll", "Whether all entries are true.", np.all,
+                 aten=["aten.all.default", "aten.all.dim", "aten.all.dims"], keras="ops.All", onnx="", prepared=_boolean,
+                 tolerance="exact")  # fmt: skip
+ReduceAny = _row("ReduceAny", "Whether any entry is true.", np.any,
+                 aten=["aten.any.default", "aten.any.dim", "aten.any.dims"], keras="ops.Any", onnx="", prepared=_boolean,
+                 tolerance="exact")  # fmt: skip
+ReduceLogSumExp = _row("ReduceLogSumExp", "The logarithm of the sum of e to the power of the entries.", _log_sum_exp,
+                       aten=["aten.logsumexp.default"], keras="ops.Logsumexp", onnx="ReduceLogSumExp", prepared=floating,
+                       tolerance="sum", terms=_log_sum_exp_terms)  # fmt: skip
+ReduceL1 = _row("ReduceL1", "The sum of absolute values.", lambda x, **how: np.abs(x).sum(**how), onnx="ReduceL1",
+                tolerance="sum")  # fmt: skip
+ReduceL2 = _row("ReduceL2", "The square root of the sum of squares.", lambda x, **how: np.sqrt(np.square(x).sum(**how)),
+                onnx="ReduceL2", tolerance="sum")  # fmt: skip
+ReduceSumSquare = _row("ReduceSumSquare", "The sum of squares.", lambda x, **how: np.square(x).sum(**how),
+                       onnx="ReduceSumSquare", tolerance="sum")  # fmt: skip
+ReduceLogSum = _row("ReduceLogSum", "The logarithm of the sum.", lambda x, **how: np.log(x.sum(**how)),
+                    onnx="ReduceLogSum", tolerance="sum", terms=_sum_of_logs_terms)  # fmt: skip
+
+
+@imports("onnx", "ReduceMax")
+def largest_from_onnx(node, x, axes=None):
+    return read_onnx(ReduceAny if x.dtype == bool else ReduceMax, node, x, axes)
+
+
+@imports("onnx", "ReduceMin")
+def smallest_from_onnx(node, x, axes=None):
+    return read_onnx(ReduceAll if x.dtype == bool else ReduceMin, node, x, axes)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def _torch(name: str) -> Callable[..., Any]:
+    def write(op, torch, x):
+        return getattr(x, name)(op.axes, keepdim=op.keepdims)
+
+    return write
+
+
+def _keras(name: str) -> Callable[..., Any]:
+    def write(op, keras, x):
+        return getattr(keras.ops, name)(x, axis=op.axes, keepdims=op.keepdims)
+
+    return write
+
+
+def _onnx(name: str) -> Callable[..., Any]:
+    def write(op, onnx, x):
+        return reduce_in_onnx(onnx, name, x, op.axes, op.keepdims)
+
+    return write
+
+
+def reduce_in_onnx(onnx: Any, name: str, x: Any, axes: Sequence[int], keepdims: bool) -> Any:
+    """A reduction node of any opset: axes became an operand in opset 13 (sums) and 18 (the others)."""
+    if onnx.opset >= (13 if name == "ReduceSum" else 18):
+        return getattr(onnx, name)(x, np.array(axes, np.int64), keepdims=int(keepdims))
+    return getattr(onnx, name)(x, axes=list(axes), keepdims=int(keepdims))
+
+
+def _norm_to_torch(op, torch, x):
+    order = 1 if isinstance(op, ReduceL1) else 2
+    return torch.linalg.vector_norm(x, order, op.axes, keepdim=op.keepdims)
+
+
+def _prod_to_torch(op, torch, x):
+    for axis in reversed(op.axes):
+        x = x.prod(axis, keepdim=op.keepdims)
+    return x
+
+
+def _square_to_torch(op, torch, x):
+    return x.square().sum(op.axes, keepdim=op.keepdims)
+
+
+def _log_sum_to_torch(op, torch, x):
+    return x.sum(op.axes, keepdim=op.keepdims).log()
+
+
+def _absolute_to_keras(op, keras, x):
+    return keras.ops.sum(keras.ops.abs(x), axis=op.axes, keepdims=op.keepdims)
+
+
+def _norm_to_keras(op, keras, x):
+    if len(op.axes) == 1:
+        return keras.ops.norm(x, ord=2, axis=op.axes[0], keepdims=op.keepdims)
+    return keras.ops.sqrt(_square_to_keras(op, keras, x))
+
+
+def _square_to_keras(op, keras, x):
+    return keras.ops.sum(keras.ops.square(x), axis=op.axes, keepdims=op.keepdims)
+
+
+def _log_sum_to_keras(op, keras, x):
+    return keras.ops.log(keras.ops.sum(x, axis=op.axes, keepdims=op.keepdims))
+
+
+def _boolean_to_onnx(name: str) -> Callable[..., Any]:
+    def write(op, onnx, x):
+        if onnx.opset >= 20:
+            return reduce_in_onnx(onnx, name, x, op.axes, op.keepdims)
+        whole = onnx.Cast(x, to=onnx.element_type(np.int32))
+        return onnx.Cast(reduce_in_onnx(onnx, name, whole, op.axes, op.keepdims), to=onnx.element_type(bool))
+
+    return write
+
+
+def _pool_to_torch(name: str, kind: str) -> Callable[..., Any]:
+    """A pooling module where the reduction is one of images or volumes, the plain method elsewhere."""
+
+    def write(op, torch, x):
+        rank = torch.inputs[0].rank
+        if rank > 3 and op.keepdims and op.axes == tuple(range(2, rank)) and torch.inputs[0].dtype.kind in "fV":
+            return torch.place(getattr(torch.nn, f"Adaptive{kind}Pool{rank - 2}d")(1))(x)
+        return getattr(x, name)(op.axes, keepdim=op.keepdims)
+
+    return write
+
+
+def _pool_to_keras(name: str, kind: str) -> Callable[..., Any]:
+    """A pooling layer where all axes between the first and the last go, which in Keras are the spatial ones."""
+
+    def write(op, keras, x):
+        rank = keras.inputs[0].rank
+        if rank in POOLS and op.axes == tuple(range(1, rank - 1)) and keras.inputs[0].dtype.kind in "fV":
+            layer = getattr(keras.layers, f"Global{kind}Pooling{POOLS[rank]}")
+            return keras.place(layer(keepdims=op.keepdims, data_format="channels_last"))(x)
+        return getattr(keras.ops, name)(x, axis=op.axes, keepdims=op.keepdims)
+
+    return write
+
+
+def _pool_to_onnx(name: str, kind: str) -> Callable[..., Any]:
+    def write(op, onnx, x):
+        rank, global_pool = onnx.inputs[0].rank, f"Global{kind}Pool"
+        spatial = rank > 2 and op.keepdims and op.axes == tuple(range(2, rank))
+        if spatial and onnx.inputs[0].dtype.kind in "fV" and onnx.runs(global_pool):
+            return getattr(onnx, global_pool)(x)
+        return reduce_in_onnx(onnx, name, x, op.axes, op.keepdims)
+
+    return write
+
+
+for _kind, _to_torch, _to_keras, _to_onnx in (
+    (ReduceSum, _torch("sum"), _keras("sum"), _onnx("ReduceSum")),
+    (ReduceMean, _pool_to_torch("mean", "Avg"), _pool_to_keras("mean", "Average"), _pool_to_onnx("ReduceMean", "Average")),
+    (ReduceProd, _prod_to_torch, _keras("prod"), _onnx("ReduceProd")),
+    (ReduceMax, _pool_to_torch("amax", "Max"), _pool_to_keras("max", "Max"), _pool_to_onnx("ReduceMax", "Max")),
+    (ReduceMin, _torch("amin"), _keras("min"), _onnx("ReduceMin")),
+    (ReduceAll, _torch("all"), _keras("all"), _boolean_to_onnx("ReduceMin")),
+    (ReduceAny, _torch("any"), _keras("any"), _boolean_to_onnx("ReduceMax")),
+    (ReduceLogSumExp, _torch("logsumexp"), _keras("logsumexp"), _onnx("ReduceLogSumExp")),
+    (ReduceL1, _norm_to_torch, _absolute_to_keras, _onnx("ReduceL1")),
+    (ReduceL2, _norm_to_torch, _norm_to_keras, _onnx("ReduceL2")),
+    (ReduceSumSquare, _square_to_torch, _square_to_keras, _onnx("ReduceSumSquare")),
+    (ReduceLogSum, _log_sum_to_torch, _log_sum_to_keras, _onnx("ReduceLogSum")),
+):  # fmt: skip
+    exports("torch", _kind)(_to_torch)
+    exports("keras", _kind)(_to_keras)
+    exports("onnx", _kind)(_to_onnx)
+
+
+case("reduce_mean/global_2d", ReduceMean(axes=(2, 3), keepdims=True), (2, 3, 4, 5))
+case("reduce_mean/global_1d", ReduceMean(axes=(2,), keepdims=False), (2, 3, 7))
+case("reduce_mean/global_3d", ReduceMean(axes=(2, 3, 4), keepdims=False), (2, 3, 4, 5, 2))
+case("reduce_mean/channels", ReduceMean(axes=(1,), keepdims=True), (2, 3, 4, 5))
+case("reduce_mean/sequence", ReduceMean(axes=(1,), keepdims=False), (2, 5, 3))
+case("reduce_mean/float16", ReduceMean(axes=(2, 3), keepdims=True), Operand((2, 3, 4, 5), dtype="float16"))
+case("reduce_mean/float64", ReduceMean(axes=(2, 3), keepdims=True), Operand((2, 3, 4, 5), dtype="float64"))
+case("reduce_max/global_2d", ReduceMax(axes=(2, 3), keepdims=True), (2, 3, 4, 5))
+case("reduce_max/global_1d", ReduceMax(axes=(2,), keepdims=True), (2, 3, 7))
+case("reduce_max/int64", ReduceMax(axes=(1,), keepdims=False), Operand((2, 3, 4), dtype="int64"))
+case("reduce_all/all_axes", ReduceAll(axes=(0, 1), keepdims=False), Operand((2, 1), dtype="bool"))
+case("reduce_any/some", ReduceAny(axes=(1, 2), keepdims=True), Operand((2, 2, 1, 3), dtype="bool"))
+case("reduce_sum/int64", ReduceSum(axes=(1,), keepdims=True), Operand((2, 3), dtype="int64"))
+case(
+    "reduce_prod/two_axes", ReduceProd(axes=(1, 3), keepdims=False), (2, 3, 4, 2),
+    composed={"torch": "comes back as one reduction an axis"},
+)  # fmt: skip
+case("reduce_prod/one_axis", ReduceProd(axes=(2,), keepdims=True), (2, 3, 4))
+for _kind in (ReduceSum, ReduceMin, ReduceLogSumExp):
+    case(f"{_kind.__name__}/inner", _kind(axes=(1, 3), keepdims=True), (2, 3, 4, 5))
+    case(f"{_kind.__name__}/dropped", _kind(axes=(0, 2), keepdims=False), (2, 3, 4))
+_BY_PIECES = {"keras": "comes back as a sum and what is done to it", "torch": "comes back as a sum and what is done to it"}
+case("reduce_l1/inner", ReduceL1(axes=(1, 3), keepdims=True), (2, 3, 4, 5), composed={"keras": _BY_PIECES["keras"]})
+case("reduce_l2/one_axis", ReduceL2(axes=(1,), keepdims=True), (2, 3, 4))
+case("reduce_l2/inner", ReduceL2(axes=(1, 2), keepdims=False), (2, 3, 4), composed={"keras": _BY_PIECES["keras"]})
+case("reduce_sum_square/inner", ReduceSumSquare(axes=(1, 3), keepdims=True), (2, 3, 4, 5), composed=_BY_PIECES)
+case(
+    "reduce_log_sum/inner", ReduceLogSum(axes=(1, 3), keepdims=False), Operand((2, 3, 4, 5), low=0.1, high=2.0),
+    composed=_BY_PIECES,
+)  # fmt: skip

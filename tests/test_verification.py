@@ -1,0 +1,144 @@
+"""A planted fault turns the report red and is named; an honest conversion passes."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import leaky_interop as li
+from leaky_interop.converting import transfer_graph
+from leaky_interop.verification import verify_conversion
+
+LAYERS = ("conv_a", "leaky_a", "norm", "conv_b", "leaky_b", "head")
+
+
+def network(slopes=(0.3, 0.12)):
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((9, 8, 3), name="image"),
+            layers.Conv2D(4, 3, strides=2, padding="same", name="conv_a"),
+            layers.LeakyReLU(negative_slope=slopes[0], name="leaky_a"),
+            layers.BatchNormalization(name="norm"),
+            layers.Conv2D(5, 2, name="conv_b"),
+            layers.LeakyReLU(negative_slope=slopes[1], name="leaky_b"),
+            layers.Flatten(name="flatten"),
+            layers.Dense(6, name="head"),
+        ],
+        name="small",
+    )
+    rng = np.random.default_rng(0)
+    model.set_weights([np.abs(rng.standard_normal(w.shape)) + 0.5 if w.ndim == 1 else rng.standard_normal(w.shape) * 0.3 for w in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("io", ("as_source", "native"))
+@pytest.mark.parametrize("to", ("keras", "torch", "onnx"))
+def test_an_honest_conversion_passes_by_node_and_end_to_end(to, io):
+    model = network()
+    conversion = transfer_graph(li.load(model), to, io=io)
+    report = verify_conversion(conversion)
+    assert report.passed, str(report)
+    assert {n.name for n in report.nodes} >= set(LAYERS)
+    assert all(n.own is not None and n.accumulated is not None for n in report.nodes)
+    assert li.verify(model, conversion.model).passed
+
+
+def change_slope(model):
+    model.leaky_b.negative_slope = 0.1
+
+
+def swap_statistics(model):
+    mean, variance = model.norm.running_mean.clone(), model.norm.running_var.clone()
+    model.norm.running_mean.copy_(variance)
+    model.norm.running_var.copy_(mean)
+
+
+def change_epsilon(model):
+    model.norm.eps = 1e-5
+
+
+def drop_bias(model):
+    model.conv_b.bias.data.zero_()
+
+
+def flip_kernel(model):
+    model.conv_a.weight.data = model.conv_a.weight.data.flip(-1)
+
+
+def nudge_one_weight(model):
+    model.head.weight.data[0, 0] += 1e-3
+
+
+FAULTS = {
+    change_slope: "leaky_b",
+    swap_statistics: "norm",
+    change_epsilon: "norm",
+    drop_bias: "conv_b",
+    flip_kernel: "conv_a",
+    nudge_one_weight: "head",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)
+def test_the_first_node_that_differs_is_named(fault):
+    model = network()
+    module = li.convert(model, to="torch")
+    with torch.no_grad():
+        fault(module)
+    report = li.verify(model, module)
+    assert not report.passed
+    assert report.first_difference.name == FAULTS[fault]
+    assert [n.name for n in report.nodes if not n.passed] == [FAULTS[fault]]  # only its own error is wrong
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)
+def test_the_builders_own_verification_names_it_too(fault):
+    conversion = transfer_graph(li.load(network()), "torch")
+    with torch.no_grad():
+        fault(conversion.model)
+    report = verify_conversion(conversion)
+    assert report.first_difference.name == FAULTS[fault]
+    assert report.first_difference.adapter.startswith("leaky_interop/ops/")
+
+
+def test_a_wrong_slope_in_an_onnx_file_is_named():
+    model = network()
+    proto = li.convert(model, to="onnx")
+    node = next(n for n in proto.graph.node if n.name == "leaky_a")
+    node.attribute[0].f = 0.01
+    report = li.verify(model, proto)
+    assert report.first_difference.name == "leaky_a"
+    assert report.first_difference.own.absolute > 0.01
+
+
+def test_the_users_arrays_and_tolerances_are_used():
+    model = network()
+    module = li.convert(model, to="torch")
+    with torch.no_grad():
+        module.head.bias.data += 1e-3
+    x = np.random.default_rng(1).standard_normal((2, 9, 8, 3)).astype("f")
+    report = li.verify(model, module, inputs=[x], atol=1e-2)
+    assert [o.passed for o in report.outputs] == [True]
+    assert report.draws == ("the given arrays",)
+    assert not report.passed  # the node itself is still held to its class
+    with pytest.raises(li.Usage, match="2 arrays are given"):
+        li.verify(model, module, inputs=[x, x])
+
+
+def test_models_that_cannot_be_compared_say_why():
+    with pytest.raises(li.Usage, match="no layout makes them the same|cannot trace"):
+        li.verify(network(), torch.nn.Conv2d(5, 5, 1), example=(np.zeros((1, 9, 8, 3), "f"),))
+
+
+def test_slopes_are_in_the_report_with_their_origin():
+    report = verify_conversion(transfer_graph(li.load(network()), "onnx"))
+    found = {s.node: (s.value, s.stated) for s in report.slopes}
+    assert found == {"leaky_a": (0.3, False), "leaky_b": (0.12, True)}
+    assert report.transposes == ("Transpose(perm=(0, 3, 1, 2)) of image, at an input",)
+
+
+def test_dynamic_batch_is_proved_by_several_batches():
+    report = verify_conversion(transfer_graph(li.load(network()), "onnx"))
+    assert {o.batch for o in report.outputs} == {1, 2, 3}
+    assert {o.runtime for o in report.outputs} == {"onnxruntime", "onnxruntime, optimisations off"}
