@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import networks, startup, tables
+from benchmarks import measuring, networks, startup, tables
 from benchmarks.converters import DIRECTIONS, OURS, Converter, Direction, converters
 from benchmarks.environments import Absent, python_with
 
@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--direction", metavar="TEXT", help="only directions whose name holds this text")
     parser.add_argument("--no-peers", action="store_true", help="measure this project alone")
     parser.add_argument("--runs", type=int, help="runs of each latency (30)")
-    parser.add_argument("--output", type=Path, help="folder for the results (benchmarks/, or out/ where not all is run)")
+    parser.add_argument("--output", type=Path, help="folder for the results (benchmarks/; out/ where not all is run)")
     return parser.parse_args()
 
 
@@ -46,7 +46,7 @@ def main() -> None:
             if options.direction and options.direction.lower() not in way.name.lower():
                 continue
             for name in names:
-                rows += measure(way, name, runs, Path(folder), peers=not options.no_peers, again=1 if options.quick else 3)
+                rows += measure(way, name, runs, Path(folder), peers=not options.no_peers)
     results = {"about": about(runs), "startup": startup.measure(runs), "rows": rows}
     output.mkdir(exist_ok=True)
     (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -54,22 +54,22 @@ def main() -> None:
     print(f"Written: {output / 'results.md'}", file=sys.stderr)
 
 
-def measure(way: Direction, name: str, runs: int, folder: Path, *, peers: bool, again: int) -> list[dict[str, Any]]:
+def measure(way: Direction, name: str, runs: int, folder: Path, *, peers: bool) -> list[dict[str, Any]]:
     """One row for each converter that goes this way."""
     subject = networks.get(name)
     frameworks = {way.source, way.target, "torch" if "onnx" == way.source else way.source}
     if any(framework != "onnx" and getattr(subject, f"{framework}_model") is None for framework in frameworks):
         return []
     stem = folder / f"{DIRECTIONS.index(way)}_{name}"
-    task = {"direction": way.name, "network": name, "runs": runs, "again": again}
+    task = {"direction": way.name, "network": name, "runs": runs, "again": min(runs, 3)}
     task |= {"source": f"{stem}.onnx", "expected": f"{stem}.npz"}
     if way.source == "onnx":
         run("export", task, Path(sys.executable), folder, way)
     rows = []
     for index, used in enumerate(converters(way.name)):
         if peers or used.name == OURS:
-            target = f"{stem}_{index}.onnx"
-            rows.append({**convert(used, {**task, "path": target}, folder, way), "network": name, "direction": way.name})
+            row = convert(used, {**task, "path": f"{stem}_{index}.onnx"}, folder, way)
+            rows.append({"direction": way.name, "network": name, **row})
     written = [row for row in rows if "onnx" in row]
     if written:
         task |= {"onnx": [row.pop("onnx") for row in written]}
@@ -118,6 +118,7 @@ def about(runs: int) -> dict[str, Any]:
         "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         "machine": machine(),
         "python": platform.python_version(),
+        "versions": measuring.versions(),
         "runs": runs,
     }
 

@@ -143,13 +143,15 @@ def _onnx2tf(model: Any, arrays: Arrays, path: Path) -> Any:
 
 
 def without_torchvision() -> None:
-    """Stand in for torchvision, which two peers import for operators that no network here has.
+    """Stand in for torchvision, which some peers import for operators that no network here has.
 
     Its package fits only one build of torch, and that seldom is the one installed.
     """
     for name in ("torchvision", "torchvision.ops", "torchvision.io"):
         sys.modules[name] = MagicMock()
 
+
+WITHOUT_TORCHVISION = ("onnx2torch", "onnx2pytorch")
 
 KERAS_TENSORFLOW = "Keras (tensorflow) to ONNX"
 KERAS_TORCH = "Keras (torch) to ONNX"
@@ -197,9 +199,7 @@ CONVERTERS = (
     Converter("onnx2torch", ONNX_TORCH, _onnx2torch, ("onnx2torch",), ("onnx2torch==1.5.15",)),
     Converter("onnx2pytorch", ONNX_TORCH, _onnx2pytorch, ("onnx", "onnx2pytorch"), ("onnx2pytorch==0.6.0",)),
     Converter("onnx2keras", TORCH_KERAS, _onnx2keras, ("onnx", "onnx2keras"), ("onnx2keras==0.0.25",)),
-    Converter(
-        "onnx2tf", TORCH_KERAS, _onnx2tf, ("onnx2tf",), ("onnx2tf==1.29.24",), dependencies=True
-    ),
+    Converter("onnx2tf", TORCH_KERAS, _onnx2tf, ("onnx2tf",), ("onnx2tf==1.29.24",), dependencies=True),
 )
 
 

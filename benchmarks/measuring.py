@@ -8,11 +8,13 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 SHORTEST_RUN = 0.005  # seconds; shorter calls are repeated within one run, or the clock and the loop would be measured
+PACKAGES = ("keras", "torch", "tensorflow", "onnx", "onnx_ir", "onnxruntime", "numpy")
 MOVING = ("transpose", "permute", "moveaxis", "movedim", "swapaxes")
 MEMORY = Path("/proc/self/status")
 RESET = Path("/proc/self/clear_refs")
@@ -109,3 +111,14 @@ def _keras_kinds(model: Any) -> list[str]:
     operations = getattr(model, "operations", None) or model.layers  # Keras 2 has layers only, functions in TFOpLambda
     kinds = [(o.name if type(o).__name__ == "TFOpLambda" else type(o).__name__).lower() for o in operations]
     return [kind for kind in kinds if kind != "inputlayer"]
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """The installed ones of these packages."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

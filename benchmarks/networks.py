@@ -43,6 +43,20 @@ def _torch_resnet50() -> Any:
     return randomise(ResNet50(), seed=0, gain=1.0).eval()
 
 
+def _one_layer_keras() -> Any:
+    import keras
+
+    image = keras.Input((8, 8, 3))
+    return keras.Model(image, keras.layers.Conv2D(4, 3)(image))
+
+
+def _one_layer_torch() -> Any:
+    from torch import nn
+
+    return nn.Sequential(nn.Conv2d(3, 4, 3)).eval()
+
+
+ONE_LAYER = Subject("one_layer", {"image": (3, 8, 8)}, _one_layer_keras, _one_layer_torch)  # only to warm up with
 SMALL = ("dcgan_discriminator", "dcgan_generator", "resnet", "mobilenet_v2", "tiny_yolov3", "pix2pix_generator")
 IMAGE = {"image": (3, 224, 224)}
 BIG = (
@@ -57,6 +71,11 @@ QUICK = ("dcgan_discriminator", "resnet")
 def get(name: str) -> Any:
     """The network called `name`: a `Subject`, or a module of `models/`, which offers the same."""
     return next((subject for subject in BIG if name == subject.NAME), None) or models.get(name)
+
+
+def form(subject: Any, framework: str) -> Any:
+    """A new model of the network in a framework."""
+    return getattr(subject, f"{framework}_model")()
 
 
 def arrays(subject: Any, framework: str, batch: int = 1) -> list[np.ndarray]:

@@ -20,19 +20,23 @@ from benchmarks.startup import NUMPY
 
 Row = dict[str, Any]
 BIG = 10e6  # bytes of weights
-COLUMNS = "network|weights MB|converter|first s|again s|first, times ours|peak MB|over weights|nodes|transposes|latency ms"
+COLUMNS = [
+    *"network|weights MB|converter|warm-up s|seconds|times ours|again s|peak MB|times weights".split("|"),
+    *"nodes|executed|transposes|latency ms".split("|"),
+]
 REFERENCE = {"onnx": "times ours", "torch": "times hand-written", "keras": "times hand-written"}
 
 INTRODUCTION = """\
 # Conversions, measured
 
-Written by `{command}` on {date}: {machine}, Python {python}. One process a row, its frameworks and the converter's own
-libraries already imported, nothing verified.
+Written by `{command}` on {date}: {machine}, Python {python}. Each row is a process of its own that first imported its
+frameworks and converted a network of one layer (*warm-up*, not counted). Nothing is verified.
 
-* *first*: seconds of the process' first conversion, *again*: of the fastest of the next few. ONNX is written to a file.
+* *seconds*: the first conversion of this network, *again*: the fastest of the next few. ONNX is written to a file.
 * *peak*: the most memory that the first conversion held, above what the process held before the source model was built;
   the source's weights are part of it.
-* *nodes* of the result, constants, inputs and outputs not counted; *transposes* are those among them that move data.
+* *nodes* of the result, constants, inputs and outputs not counted; *executed*: those that onnxruntime makes of them;
+  *transposes*: the nodes among them that move data.
 * *latency*: median of {runs} interleaved runs at batch 1 in one process: all ONNX files of a network in onnxruntime, or
   a converted model and the same network written by hand in that framework.
 * *difference*: the largest from the source model's outputs, as a part of the largest output.
@@ -63,7 +67,7 @@ def _is_small(row: Row) -> bool:
 
 
 def _speed(ours: Row, peer: Row | None) -> float | None:
-    return peer["first_seconds"] / ours["first_seconds"] if peer else None
+    return peer["seconds"] / ours["seconds"] if peer else None
 
 
 def _over_weights(ours: Row, peer: Row | None) -> float:
@@ -103,9 +107,8 @@ def page(results: dict[str, Any]) -> str:
     for way in DIRECTIONS:
         measured = [row for row in rows if row["direction"] == way.name]
         if measured:
-            heading = [*COLUMNS.split("|"), REFERENCE[way.target], "difference"]
-            parts += ["", f"## {way.name}\n", *table([heading, *_direction(measured, way.target)]), "", *_reasons(measured)]
-    parts += ["", "## Start\n", *table(_startup(results["startup"])), "", "## Versions\n", *_versions(rows), ""]
+            parts += ["", f"## {way.name}\n", *table(_direction(measured, way.target)), "", *_reasons(measured)]
+    parts += ["", "## Start\n", *table(_startup(results["startup"])), "", "## Versions\n", *_versions(results), ""]
     return "\n".join(parts)
 
 
@@ -140,23 +143,26 @@ def _values(target: Target, direction: str, rows: list[Row]) -> Iterator[tuple[f
 
 
 def _direction(rows: list[Row], to: str) -> Iterator[list[str]]:
+    yield [*COLUMNS, REFERENCE[to], "difference"]
     ours = {row["network"]: row for row in rows if row["converter"] == OURS}
     for row in rows:
         own, name = ours.get(row["network"], {}), row["converter"]
         if "nodes" not in row:
-            yield [row["network"], "", name, "absent" if "absent" in row else "failed", *[""] * 9]
+            yield [row["network"], "", name, "absent" if "absent" in row else "failed", *[""] * (len(COLUMNS) - 2)]
             continue
         latency, reference = row.get("latency_seconds"), row.get("reference_seconds", own.get("latency_seconds"))
         yield [
             row["network"],
             f"{row['weight_bytes'] / 1e6:.1f}",
             name,
-            f"{row['first_seconds']:.2f}",
+            f"{row['warm_up_seconds']:.1f}",
+            f"{row['seconds']:.2f}",
+            _number(_ratio(row["seconds"], own.get("seconds")), ".1f"),
             _number(row["again_seconds"], ".2f"),
-            _number(_ratio(row["first_seconds"], own.get("first_seconds")), ".1f"),
             f"{row['peak_bytes'] / 1e6:.0f}",
             f"{row['peak_bytes'] / row['weight_bytes']:.1f}",
             str(row["nodes"]),
+            _number(row.get("executed_nodes"), "d"),
             str(row["transposes"]),
             _number(latency and latency * 1e3, ".2f"),
             _number(_ratio(latency, reference), ".2f"),
@@ -189,10 +195,19 @@ def _startup(startup: dict[str, float | str]) -> Iterator[list[str]]:
         yield [f"`{name}`", shown, _number(ratios.get(name), ".2f")]
 
 
-def _versions(rows: list[Row]) -> list[str]:
-    """Of each converter, once."""
-    found = {row["converter"]: row["versions"] for row in rows if "versions" in row}
-    return [f"* {name}: {', '.join(f'{k} {v}' for k, v in versions.items())}" for name, versions in found.items()]
+def _versions(results: dict[str, Any]) -> list[str]:
+    """What all were measured with, and what a converter brought or had otherwise."""
+    common = results["about"]["versions"]
+    lines = {f"* all: {_listed(common)}": None}
+    for row in results["rows"]:
+        own = dict(row.get("versions", {}).items() - common.items())
+        if own:
+            lines[f"* {row['converter']}: {_listed(own)}"] = None
+    return list(lines)
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
 
 
 def _ratio(value: float | None, base: float | None) -> float | None:

@@ -6,23 +6,31 @@ import importlib
 import json
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import measuring, networks
-from benchmarks.converters import Arrays, converter, direction, export_onnx, tensors, without_torchvision
+from benchmarks.converters import (
+    WITHOUT_TORCHVISION,
+    Arrays,
+    Converter,
+    Direction,
+    converter,
+    direction,
+    export_onnx,
+    tensors,
+    without_torchvision,
+)
 
 AGAIN_FOR = 15.0  # seconds that are spent on converting again, at most
-PACKAGES = ("keras", "torch", "tensorflow", "onnx", "onnx_ir", "onnxruntime", "numpy")
 
 
 def export(task: dict[str, Any]) -> dict[str, Any]:
     """Write the PyTorch form of a network as ONNX, the source of others' conversions."""
     subject = networks.get(task["network"])
-    export_onnx(subject.torch_model(), networks.arrays(subject, "torch"), Path(task["source"]))
+    export_onnx(networks.form(subject, "torch"), networks.arrays(subject, "torch"), Path(task["source"]))
     return {}
 
 
@@ -30,28 +38,24 @@ def convert(task: dict[str, Any]) -> dict[str, Any]:
     """Convert once with memory measured, then again a few times; then check, and time a living result."""
     way, subject = direction(task["direction"]), networks.get(task["network"])
     used = converter(task["converter"], way.name)
-    for module in dict.fromkeys((way.source, way.target)):
-        importlib.import_module(module)
-    if any("onnx2" in library for library in used.libraries):
-        without_torchvision()
-    for library in used.libraries:
-        importlib.import_module(library)
     arrays, path = networks.arrays(subject, way.source), Path(task["path"])
+    warm_up_seconds, _ = measuring.seconds(lambda: warm_up(used, way, path))
 
     alone = measuring.resident()
-    source = Path(task["source"]) if way.source == "onnx" else getattr(subject, f"{way.source}_model")()
+    source = Path(task["source"]) if way.source == "onnx" else networks.form(subject, way.source)
     used.prepare(source, arrays)
     loaded = measuring.resident()
     measuring.reset_peak()
-    first, result = measuring.seconds(lambda: used.convert(source, arrays, path))
+    first_seconds, result = measuring.seconds(lambda: used.convert(source, arrays, path))
     highest = measuring.peak()
 
     again, end = [], time.monotonic() + AGAIN_FOR
     while len(again) < task["again"] and time.monotonic() < end:
         again.append(measuring.seconds(lambda: used.convert(source, arrays, path))[0])
-    original = subject.torch_model() if way.source == "onnx" else source
+    original = networks.form(subject, "torch") if way.source == "onnx" else source
     found: dict[str, Any] = {
-        "first_seconds": first,
+        "warm_up_seconds": warm_up_seconds,
+        "seconds": first_seconds,
         "again_seconds": min(again, default=None),
         "peak_bytes": highest - alone,
         "peak_over_source_bytes": highest - loaded,
@@ -64,29 +68,50 @@ def convert(task: dict[str, Any]) -> dict[str, Any]:
         np.savez(task["expected"], *arrays, *expected)
         return {**found, "onnx": str(result)}
     fed = _as_fed(result, arrays)
-    hand_written = getattr(subject, f"{way.target}_model")()
-    calls = [_call(result, fed), _call(hand_written, networks.arrays(subject, way.target))]
+    calls = [_call(result, fed), _call(networks.form(subject, way.target), networks.arrays(subject, way.target))]
     latency, reference = measuring.interleaved(calls, task["runs"])
     found |= {"latency_seconds": latency, "reference_seconds": reference}
     return found | {"difference": _difference(_run(result, fed), expected)}
 
 
+def warm_up(used: Converter, way: Direction, path: Path) -> None:
+    """Import what a conversion needs, and convert a network of one layer: parts of frameworks load when first used."""
+    for framework in dict.fromkeys((way.source, way.target)):
+        importlib.import_module(framework)
+    if used.name in WITHOUT_TORCHVISION:
+        without_torchvision()
+    for library in used.libraries:
+        importlib.import_module(library)
+    arrays, origin = networks.arrays(networks.ONE_LAYER, way.source), "torch" if way.source == "onnx" else way.source
+    source = networks.form(networks.ONE_LAYER, origin)
+    if way.source == "onnx":
+        source = export_onnx(source, arrays, path.with_suffix(".one_layer.onnx"))
+    used.prepare(source, arrays)
+    used.convert(source, arrays, path)
+
+
 def onnx_latency(task: dict[str, Any]) -> dict[str, Any]:
-    """Latency of ONNX files that all were one network, and how far their results lie from the source's."""
+    """ONNX files that all were one network: latency, nodes that are executed, distance from the source."""
     import onnxruntime
 
     with np.load(task["expected"]) as saved:
         given = [saved[name] for name in saved.files]
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # sessions would take each other's cores
-    calls, differences = [], []
-    for path in task["onnx"]:
+    calls, differences, executed = [], [], []
+    for path in map(Path, task["onnx"]):
+        optimised = path.with_suffix(".optimised.onnx")
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(optimised)
+        options.log_severity_level = 3  # a warning that this file fits this machine only
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or sessions take each other's cores
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        executed.append(measuring.size(optimised)["nodes"])
+        optimised.unlink()
         names = [i.name for i in session.get_inputs()]
         feeds = dict(zip(names, given[: len(names)], strict=True))
         differences.append(_difference(session.run(None, feeds), given[len(names) :]))
         calls.append(lambda session=session, feeds=feeds: session.run(None, feeds))
-    return {"latency_seconds": measuring.interleaved(calls, task["runs"]), "difference": differences}
+    latencies = measuring.interleaved(calls, task["runs"])
+    return {"latency_seconds": latencies, "difference": differences, "executed_nodes": executed}
 
 
 def _call(model: Any, arrays: Arrays) -> Any:
@@ -132,19 +157,14 @@ def _difference(received: Arrays, expected: Arrays) -> float:
 
 
 def _weight_bytes(model: Any) -> int:
-    shapes = [w.shape for w in model.weights] if hasattr(model, "weights") else [p.shape for p in model.state_dict().values()]
-    return sum(4 * int(np.prod(shape)) for shape in shapes)  # all are float32
+    weights = model.weights if hasattr(model, "weights") else model.state_dict().values()
+    return sum(4 * int(np.prod(weight.shape)) for weight in weights)  # all are float32
 
 
-def _versions(used: Any) -> dict[str, str]:
-    names = [*(r.partition("==")[0] for r in used.requirements), *PACKAGES]
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def _versions(used: Converter) -> dict[str, str]:
+    """Of the peer itself, and of all that it was measured with."""
+    names = [*(requirement.partition("==")[0] for requirement in used.requirements), *measuring.PACKAGES]
+    return measuring.versions(names)
 
 
 TASKS = {"export": export, "convert": convert, "onnx_latency": onnx_latency}
@@ -154,5 +174,5 @@ if __name__ == "__main__":
     try:
         outcome = TASKS[work["task"]](work)
     except Exception as error:  # a peer may fail in any way; that is a result too
-        outcome = {"failed": f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]}
+        outcome = {"failed": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
     result_path.write_text(json.dumps(outcome))

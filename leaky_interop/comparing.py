@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from . import frameworks
+from .alignment import Pairs, align
 from .draws import example_arrays
 from .errors import Usage
-from .graph import Graph, Node, Value, consumers
+from .graph import Graph, Value, consumers
 from .layout import identity, to_first, to_last
 from .loading import load, open_model
 from .ops.shape import Transpose
@@ -52,13 +51,13 @@ def verify(
     like = example if example is not None else inputs
     stage("load")
     first = load(a, like, input_shapes, weights=weights)
-    second = _second(first, open_model(b, weights), like, input_shapes)
+    second = load_second(first, open_model(b, weights), like, input_shapes)
     stage("verify")
     with reproducing(reproducer) as evidence:
         return Verification(compare_graphs(first, second), inputs, atol=atol, rtol=rtol, evidence=evidence).report()
 
 
-def _second(first: Graph, model: Any, example: Any, input_shapes: Any) -> Graph:
+def load_second(first: Graph, model: Any, example: Any, input_shapes: Any) -> Graph:
     """The second model's graph; one that needs an example gets the first one's inputs, in either layout if need be."""
     if frameworks.get(frameworks.of(model) or "").knows_inputs(model):
         return load(model)
@@ -84,8 +83,8 @@ def _turned_example(example: Any, perm: Any) -> Any:
     return np.ascontiguousarray(array.transpose(perm(array.ndim))) if array.ndim > 2 else array
 
 
-def compare_graphs(first: Graph, second: Graph) -> Comparison:
-    """Two loaded graphs as one comparison on the first's nodes."""
+def compare_graphs(first: Graph, second: Graph, aligned: Pairs | None = None) -> Comparison:
+    """Two loaded graphs as one comparison on the first's nodes; `aligned` are nodes that do the same work."""
     for what, ours, theirs in (("input", first.inputs, second.inputs), ("output", first.outputs, second.outputs)):
         if len(ours) != len(theirs):
             raise Usage(f"one model has {len(ours)} {what}s, the other {len(theirs)}", why="they cannot be compared")
@@ -93,7 +92,7 @@ def compare_graphs(first: Graph, second: Graph) -> Comparison:
     back = [_turn(v, w, *_layouts(first, v, second, w, inputs=False)) for v, w in zip(first.outputs, second.outputs, strict=True)]
     pairs = [
         Pair(mine, value, received.anchor, other)
-        for mine, other in align(first, second)
+        for mine, other in (align(first, second) if aligned is None else aligned)
         for value, received in zip(mine.outputs, other.outputs, strict=False)
         if value.anchor is not None and received.anchor is not None and value.dtype == received.dtype
     ]
@@ -102,21 +101,6 @@ def compare_graphs(first: Graph, second: Graph) -> Comparison:
         first, first.program, second.program, second.framework, first.description, second.description, pairs,
         to_target=turns, to_graph=none, from_source=back, from_graph=back,
     )  # fmt: skip
-
-
-def align(first: Graph, second: Graph) -> list[tuple[Node, Node]]:
-    """Nodes of two graphs that do the same work, in order: the same operator on the same shape."""
-    ours, theirs = ([n for n in g.nodes if not isinstance(n.op, Transpose)] for g in (first, second))
-    matcher = difflib.SequenceMatcher(a=_signatures(ours), b=_signatures(theirs), autojunk=False)
-    return [
-        (ours[i + k], theirs[j + k]) for i, j, size in matcher.get_matching_blocks() for k in range(size)
-    ]  # what differs in a field (a slope) still aligns, and is then found to differ
-
-
-def _signatures(nodes: Sequence[Node]) -> list[tuple[str, tuple[int | None, ...]]]:
-    return [
-        (type(n.op).__name__, tuple(None if isinstance(d, Size) else d for d in n.outputs[0].shape)) for n in nodes
-    ]
 
 
 def _layouts(first: Graph, v: Value, second: Graph, w: Value, *, inputs: bool) -> tuple[bool, bool]:

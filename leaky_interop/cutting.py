@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def cut(graph: Graph, inputs: Iterable[str] | None = None, outputs: Iterable[str
     inputs, outputs : names of values or layers, as the source or a listing of the graph has them; by default the
         network's own inputs, where the part needs them, and its own outputs
 
-    Raises Usage for names that are not there and for inputs that do not suffice, Unsupported for what could not be read.
+    Raises Usage for names that are not there and inputs that do not suffice, Unsupported for what could not be read.
     """
     raw = graph.raw or graph
     known = _Named(raw)
@@ -40,9 +41,11 @@ def cut(graph: Graph, inputs: Iterable[str] | None = None, outputs: Iterable[str
     nodes, own = _between(raw, list(starts.values()), list(ends.values()))
     if starts and own:
         lacking = ", ".join(repr(v.name) for v in own)
-        raise Usage(f"the cut network also needs {lacking}", why=f"its outputs do not follow from {', '.join(starts)} alone")
+        why = f"its outputs do not follow from {', '.join(starts)} alone"
+        raise Usage(f"the cut network also needs {lacking}", why=why)
     _check(raw, starts, nodes, ends)
     starts = starts or {value.name: value for value in own}
+    _check_sizes(starts.values(), nodes)
     part = _copied(raw, starts, ends, nodes)
     for one in raw.passes:
         part = one(part)
@@ -78,15 +81,17 @@ class _Named:
         return []
 
     def __getitem__(self, name: str) -> Value:
-        spelled = names.decode(self.graph.framework, name)
-        found = self.values.get(name) or self.values.get(spelled) or self.container(name)
+        decode = functools.partial(names.decode, self.graph.framework)
+        spellings = (name, decode(name), ".".join(map(decode, name.split("."))))
+        found = next(filter(None, map(self.values.get, spellings)), None) or self.container(name)
         if len(found) == 1:
             return found[0]
         if found:
             raise Usage(f"{name!r} has several results", hint=f"Name one: {', '.join(v.name for v in found)}")
         there = [known for known, values in self.values.items() if values]
         close = difflib.get_close_matches(name, there, n=5, cutoff=0.5) or there[:5]
-        raise Usage(f"there is no value or layer {name!r} in {self.graph.description}", hint=f"Near it: {', '.join(close)}")
+        what = f"there is no value or layer {name!r} in {self.graph.description}"
+        raise Usage(what, hint=f"Near it: {', '.join(close)}")
 
     def container(self, name: str) -> list[Value]:
         """What a module or nested model that holds layers gives to the rest of the network."""
@@ -135,7 +140,6 @@ def _copied(graph: Graph, starts: Mapping[str, Value], ends: Mapping[str, Value]
     part.description = f"{graph.description}, cut to {', '.join(ends)}"
     part.passes = graph.passes
     part.program = CutProgram(graph, list(starts.values()), list(ends.values()))
-    _check_sizes(part)
     return part
 
 
@@ -146,10 +150,10 @@ def _free(size: Dim, renamed: dict[Size, Size], name: str) -> Dim:
     return renamed.setdefault(size, symbol(name))
 
 
-def _check_sizes(part: Graph) -> None:
+def _check_sizes(starts: Iterable[Value], nodes: Sequence[Node]) -> None:
     """Raise Usage where something depends on a size of an input that is cut off."""
-    known = {str(d) for v in part.inputs for d in v.shape if isinstance(d, Size)}
-    for node in part.nodes:
+    known = {str(d) for v in starts for d in v.shape if isinstance(d, Size) and d == symbol(str(d))}
+    for node in nodes:
         fields = tuple(getattr(node.op, f.name) for f in dataclasses.fields(node.op))  # type: ignore[arg-type]
         sizes = tuple(tuple(v.sizes.reshape(-1)) for v in node.inputs if v is not None and v.sizes is not None)
         unknown = (symbols(fields) | symbols(sizes)) - known
@@ -176,7 +180,7 @@ class CutProgram:
         keys: Collection[Any] | None = None,
         given: Mapping[Any, np.ndarray] | None = None,
     ) -> list[np.ndarray]:
-        """Flat outputs. `watch(key, array)` sees each value in `keys` (all, if None); consumers read the `given` values."""
+        """Flat outputs. `watch(key, array)` sees each value in `keys` (all, if None); consumers read `given` values."""
         arrays = [np.asarray(a) for a in arrays]
         fed = {v.anchor.key: a for v, a in zip(self.starts, arrays, strict=True)}  # type: ignore[union-attr]
         ends = [v.anchor.key for v in self.ends]  # type: ignore[union-attr]

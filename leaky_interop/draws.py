@@ -30,10 +30,11 @@ def example_arrays(
     result = []
     for value in graph.inputs:
         shape = concrete(rename(value.shape, sizes or {}), batches, batch, size)
+        rows = _rows(graph, value)
         if value.dtype == bool:
             array = rng.random(shape) < 0.5
-        elif value.dtype.kind in "iu":
-            array = rng.integers(0, _bound(graph, value), shape)
+        elif value.dtype.kind in "iu" or rows is not None:
+            array = rng.integers(0, 5 if rows is None else rows, shape)
         else:
             array = rng.standard_normal(shape) * scale
         result.append(array.astype(value.dtype))
@@ -51,11 +52,14 @@ def concrete(shape: Shape, batches: set[str], batch: int, size: int) -> tuple[in
     return evaluate(tuple(shape), {name: batch if name in batches else size for name in names})
 
 
-def _bound(graph: Graph, value: Value) -> int:
-    """How large an integer input may grow: within every table that it looks things up in."""
-    bounds = [
-        node.inputs[0].shape[0]  # an embedding's rows
-        for node in graph.nodes
-        if type(node.op).__name__ == "Embedding" and any(v is value for v in node.inputs) and node.inputs[0] is not None
-    ]
-    return max(1, min([b for b in bounds if isinstance(b, int)], default=5))
+def _rows(graph: Graph, value: Value) -> int | None:
+    """How many rows the smallest table has that an input looks things up in; None where it does not."""
+    ids, rows = {id(value)}, []
+    for node in graph.nodes:
+        if not node.inputs or id(node.inputs[0]) not in ids:
+            continue
+        if type(node.op).__name__ in ("Cast", "Reshape", "Transpose"):
+            ids |= {id(v) for v in node.outputs}
+        elif type(node.op).__name__ == "Embedding" and isinstance(count := node.inputs[1].shape[0], int):  # type: ignore[union-attr]
+            rows.append(count)
+    return min(rows, default=None)

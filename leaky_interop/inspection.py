@@ -134,7 +134,8 @@ def inspect(model: Any, example: Any = None, input_shapes: Any = None, *, weight
 
 
 def _port(name: str, value: Value) -> Port:
-    return Port(name=name, shape=tuple(d if isinstance(d, int) else str(d) for d in value.shape), dtype=value.dtype.name)
+    shape = tuple(d if isinstance(d, int) else str(d) for d in value.shape)
+    return Port(name=name, shape=shape, dtype=value.dtype.name)
 
 
 def _count(parameter: Parameter) -> tuple[int, int]:

@@ -6,13 +6,13 @@ network by perturbing a float64 run with every node's limit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from .graph import Graph, Node, Value, apply_steps, interpret
-from .numeric import NETWORK_FACTOR, exact_limit, network_limit, rounding_limit, sum_limit
+from .numeric import exact_limit, network_limit, rounding_limit, sum_limit
 from .report.record import Rule
 
 Limits = list[np.ndarray]
@@ -44,17 +44,25 @@ class Blocks:
     """The source's values, completed by references where the source computes no such value; and their limits.
 
     `seen` holds what was watched in the source, by its key. A node whose inputs were all seen is judged by its class;
-    what lies between seen values is judged as one block, whose limit also grows with the block's own rounding.
+    what lies between seen values is judged as one block, whose limit grows by what class-sized errors inside it carry.
     """
 
-    def __init__(self, graph: Graph, arrays: list[np.ndarray], seen: Mapping[Any, np.ndarray], sizes: Mapping[str, int]):
+    def __init__(
+        self,
+        graph: Graph,
+        arrays: list[np.ndarray],
+        seen: Mapping[Any, np.ndarray],
+        sizes: Mapping[str, int],
+        shown: Collection[int],
+    ):
         self.graph, self.seen, self.sizes = graph, seen, sizes
+        self.shown = shown  # ids of the values that both sides compute, and can be fed
         self.narrow: dict[int, Any] = {id(v): a for v, a in zip(graph.inputs, arrays, strict=True)}
         self.wide: dict[int, Any] = {}
 
     def seen_value(self, value: Value) -> np.ndarray | None:
         """A value as the source computed it, in the canonical layout."""
-        if value.anchor is None or value.anchor.key not in self.seen:
+        if id(value) not in self.shown or value.anchor is None or value.anchor.key not in self.seen:
             return None
         return apply_steps(self.seen[value.anchor.key], value.anchor.steps, self.sizes)
 
@@ -85,6 +93,21 @@ class Blocks:
         results = node.op.bound(self.sizes).reference(*(self.array(v, wide) for v in node.inputs))
         return list(results) if isinstance(results, tuple) else [results]
 
+    def carried(self, node: Node, covered: list[Node]) -> list[float]:
+        """How far class-sized errors of the covered nodes carry to this one, tried in float64."""
+        exact = self.reference(node, wide=True)
+        draw = np.random.default_rng(0)
+        moved = Blocks(self.graph, [self.narrow[id(v)] for v in self.graph.inputs], self.seen, self.sizes, self.shown)
+        order = {id(n): i for i, n in enumerate(self.graph.nodes)}
+        for other in sorted(covered, key=lambda n: order[id(n)]):
+            inputs = [moved.array(v, wide=True) for v in other.inputs]
+            results = moved.reference(other, wide=True)
+            for value, result, limit in zip(other.outputs, results, class_limits(other, self.sizes, inputs, results), strict=True):
+                noise = draw.uniform(-1, 1, np.shape(result)) * np.where(np.isfinite(limit), limit, 0)
+                moved.wide[id(value)] = result + noise if value.dtype.kind in "fV" else result
+        results = moved.reference(node, wide=True)
+        return [2 * _largest(np.abs(np.asarray(a, float) - np.asarray(b, float))) for a, b in zip(results, exact, strict=True)]
+
     def covered(self, node: Node) -> list[Node]:
         """The nodes before this one whose values the source does not show."""
         found: list[Node] = []
@@ -104,10 +127,8 @@ class Blocks:
             results = self.reference(node)
             limits = class_limits(node, self.sizes, [self.array(v) for v in node.inputs], results)
             if any(n.op.tolerance != "exact" for n in covered):
-                wide = self.reference(node, wide=True)
-                for i, (narrow, exact) in enumerate(zip(results, wide, strict=True)):
-                    drift = np.abs(np.asarray(narrow, np.float64) - np.asarray(exact, np.float64))
-                    limits[i] = limits[i] + NETWORK_FACTOR * _largest(drift)
+                carried = self.carried(node, covered)
+                limits = [limit + c for limit, c in zip(limits, carried, strict=True)]
         return limits, covered
 
 

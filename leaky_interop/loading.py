@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import frameworks
+from . import frameworks, names
 from .errors import Usage, require
 from .graph import Graph
 
@@ -68,9 +69,14 @@ def load(
     """
     native = open_model(model, weights)
     engine = frameworks.get(frameworks.of(native) or "")
-    return engine.load(
+    graph = engine.load(
         native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch
     )
+    known = [v.name for v in graph.inputs]
+    spelled = {*known, *(names.encode(graph.framework, name) for name in known)}
+    if isinstance(input_shapes, Mapping) and (unknown := set(input_shapes) - spelled):
+        raise Usage(f"there is no input {', '.join(map(repr, sorted(unknown)))}", why=f"there is {', '.join(known)}")
+    return graph
 
 
 def _made(source: str) -> Any:

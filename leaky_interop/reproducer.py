@@ -17,7 +17,7 @@ import numpy as np
 
 from . import files, frameworks
 from .errors import LeakyInteropError, Usage
-from .graph import Graph, Node, Parameter, Value, label
+from .graph import Graph, Parameter, Value, label
 from .layout import ChannelsLast, native_ports, to_first, to_last
 from .ops.shape import Transpose
 from .report.phrases import measured, worst

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from . import frameworks
+from .errors import LeakyInteropError, Usage
 from .loading import open_model
+
+STYLE = re.compile("\x1b\\[[0-9;]*m")  # Keras writes errors in bold
 
 
 def run(model: Any, arrays: Any, *, example: Any = None, weights: Any = None) -> list[np.ndarray]:
@@ -25,10 +29,29 @@ def run(model: Any, arrays: Any, *, example: Any = None, weights: Any = None) ->
     """
     native = open_model(model, weights)
     engine = frameworks.get(frameworks.of(native) or "")
+    feeds: Any
     if isinstance(arrays, Mapping):
-        return engine.run(native, {name: to_array(a) for name, a in arrays.items()})
-    single = not isinstance(arrays, tuple | list)
-    return engine.run(native, [to_array(a) for a in ([arrays] if single else arrays)])
+        feeds = {name: to_array(a) for name, a in arrays.items()}
+    else:
+        feeds = [to_array(a) for a in (arrays if isinstance(arrays, tuple | list) else [arrays])]
+    try:
+        return engine.run(native, feeds)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, LeakyInteropError):
+            raise
+        given = ", ".join(f"{a.dtype}{list(a.shape)}" for a in (feeds.values() if isinstance(feeds, dict) else feeds))
+        text = f"it lacks an array for {error}" if isinstance(error, KeyError) else STYLE.sub("", str(error))
+        why = " ".join(text.partition("Arguments received")[0].split())
+        raise Usage(f"the model does not take {given}", why=why, hint="Its inspection says what it takes") from error
+
+
+def output_names_of(model: Any, count: int) -> list[str]:
+    """A name for each flat output of a native model: an ONNX file's own, otherwise output, or output_0, output_1 ..."""
+    if frameworks.of(model) == "onnx":
+        from .frameworks.onnx.run import as_proto
+
+        return [o.name for o in as_proto(model).graph.output]
+    return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
 
 
 def to_array(given: Any) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -65,7 +66,7 @@ class Support:
 
 def support() -> Support:
     """Every operator, by family, and what each framework calls it."""
-    from . import ops  # noqa: F401  (registers every adapter)
+    from . import ops
 
     kinds = {kind.__name__: kind for kind in _all(Op) if kind.__module__.startswith(f"{ops.__name__}.")}
     reads: dict[str, dict[str, list[str]]] = {}
@@ -99,7 +100,7 @@ def _made_by(native: str, importer: Callable[..., Any], kinds: dict[str, type[Op
     """The operator that an importer belongs to."""
     from .graph import snake
 
-    stem = getattr(importer, "__name__", "").partition("_from_")[0]
+    stem = re.split("[_ ]from[_ ]", getattr(importer, "__name__", ""))[0].replace(" ", "_")
     by_name = next((name for name in kinds if snake(name) == stem), None)
     if by_name or native in kinds:
         return by_name or native

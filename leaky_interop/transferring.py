@@ -1,28 +1,26 @@
 """Puts the weights of one network into another that the user already has, of the same framework or of another.
 
-Both are read as graphs. The nodes that hold weights are aligned by structure: the operator, the shapes of its weights,
-and what lies before and behind it, without regard to nodes that hold none. Names decide only between nodes that the
-structure cannot tell apart; then the order does. Nothing is written until everything is known to fit.
+Both are read as graphs, whose nodes with weights are aligned by structure (`alignment`). A weight is a view of an array
+that its framework holds; its numbers are put in place through that view, so that kernels arrive in the target's own
+layout. Nothing is written until everything is known to fit.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from . import frameworks
+from .alignment import align, align_weights, weights_of
 from .comparing import compare_graphs, load_second
 from .errors import Refused, Usage
-from .graph import Graph, Node, Parameter, Value, apply_steps
+from .graph import Graph, Node, Parameter, apply_steps
 from .loading import load, open_model
 from .report.record import Report
 from .verification import Verification
-
-Signature = tuple[str, tuple[tuple[int, tuple[int, ...]], ...]]  # the operator; operand and shape of each weight
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,79 +75,75 @@ def transfer(
 
     Raises Refused where the structures differ, Usage where `dst` is no living model.
     """
-    framework = frameworks.of(dst)
-    if framework is None:
+    if frameworks.of(dst) is None:
         hint = "Load it first; a file is written by convert"
         raise Usage("the target of a transfer is no model", why="weights are copied into a living one", hint=hint)
     first = load(open_model(src, weights), example, input_shapes)
     second = load_second(first, dst, example, input_shapes)
-    pairs = _aligned(first, second)
+    pairs = align_weights(first, second, numbers=False)
     unused, missing = _left(first, (a for a, _ in pairs)), _left(second, (b for _, b in pairs))
     if strict and (unused or missing):
-        parts = [f"{what} {', '.join(layers)}" for what, layers in (("without a place:", unused), ("without weights:", missing)) if layers]
+        sides = (("without a place:", unused), ("without weights:", missing))
+        parts = [f"{what} {', '.join(layers)}" for what, layers in sides if layers]
         hint = "Pass strict=False to transfer what does fit"
         raise Refused("the two networks differ in structure", why="; ".join(parts), hint=hint)
     filled = _Filled()
     matched = [filled.copy(a, b) for a, b in pairs]
     try:
-        comparison, problem = compare_graphs(first, second), ""
+        comparison, problem = compare_graphs(first, second, align(first, second, pairs)), ""
     except Usage as error:
         if strict:
             raise
         comparison, problem = None, str(error)
-    filled.assign(framework)
+    filled.assign(dst)
     report = None if comparison is None else Verification(comparison).report()
     return Transfer(
         matched=tuple(matched), unused=tuple(unused), missing=tuple(missing), report=report, problem=problem
     )
 
 
-# --- alignment ----------------------------------------------------------------------------------------------------------
+def _left(graph: Graph, taken: Iterable[Node]) -> list[str]:
+    """Where the nodes with weights stand that were not aligned."""
+    found = {id(n) for n in taken}
+    return [n.source or n.name for n in graph.nodes if weights_of(n) and id(n) not in found]
 
 
-def _aligned(first: Graph, second: Graph) -> list[tuple[Node, Node]]:
-    """Nodes with weights that do the same job in both networks, in the order of the first."""
-    ours, theirs = _Structure(first), _Structure(second)
-    pairs = _by_color(ours, theirs)
-    if len(pairs) < max(len(ours.nodes), len(theirs.nodes)):
-        pairs = _by_sequence(ours.nodes, theirs.nodes)  # parts of the networks differ
-    order = {id(n): i for i, n in enumerate(ours.nodes)}
-    return sorted(pairs, key=lambda pair: order[id(pair[0])])
+class _Filled:
+    """New numbers for the target's own arrays, gathered first and assigned at once."""
 
+    def __init__(self) -> None:
+        self.roots: dict[int, Any] = {}
+        self.numbers: dict[int, np.ndarray] = {}
+        self.written: dict[int, np.ndarray] = {}
 
-class _Structure:
-    """The nodes of a graph that hold weights, and a color of each that tells what it is and what surrounds it."""
+    def copy(self, ours: Node, theirs: Node) -> Match:
+        """Take over the weights of one node."""
+        names = []
+        for operand, given in weights_of(ours).items():
+            wanted = weights_of(theirs)[operand]
+            if given.dtype != wanted.dtype:
+                why = f"{given.name} is {given.dtype}, {wanted.name} is {wanted.dtype}"
+                raise Refused("the numbers would be rounded", theirs.source, why, "Give both networks one dtype")
+            self.put(wanted, given.array(), theirs)
+            names.append((given.name, wanted.name))
+        return Match(source=ours.source, target=theirs.source, weights=tuple(names))
 
-    def __init__(self, graph: Graph):
-        self.nodes = [n for n in graph.nodes if _weights(n)]
-        before = _reached(graph)
-        behind: dict[int, list[Any]] = {id(n): [] for n in self.nodes}
-        for node in self.nodes:
-            for place in before[id(node)]:
-                if isinstance(place, Node):
-                    behind[id(place)].append(node)
-        for index, places in enumerate(_origins(graph.outputs, graph)):
-            for place in places:
-                if isinstance(place, Node):
-                    behind[id(place)].append(("output", index))
-        self.colors: dict[int, Any] = {id(n): hash(_signature(n)) for n in self.nodes}
-        for _ in range(len(set(self.colors.values())) + len(self.nodes)):
-            colors = {
-                id(n): hash((self.colors[id(n)], self.seen(before[id(n)]), self.seen(behind[id(n)]))) for n in self.nodes
-            }
-            done = len(set(colors.values())) == len(set(self.colors.values()))
-            self.colors = colors
-            if done:
-                break
+    def put(self, wanted: Parameter, numbers: np.ndarray, node: Node) -> None:
+        """Place numbers in the array that a weight is a view of."""
+        key = id(wanted.root)
+        if key not in self.numbers:
+            native = np.array(wanted.read())
+            self.roots[key], self.numbers[key], self.written[key] = wanted.root, native, np.zeros(native.size, bool)
+        native, written = self.numbers[key], self.written[key]
+        moves = [step for step in wanted.steps if step[0] != "cast"]
+        places = apply_steps(np.arange(native.size).reshape(native.shape), moves).reshape(-1)
+        flat, new = native.reshape(-1), numbers.reshape(-1).astype(native.dtype)
+        if np.any(written[places] & (flat[places] != new)):
+            why = "the target uses one weight in several places, where the source has different ones"
+            raise Refused(f"{wanted.name} cannot hold two weights", node.source, why)
+        flat[places], written[places] = new, True
 
-    def seen(self, places: Iterable[Any]) -> tuple[Any, ...]:
-        return tuple(sorted(self.colors[id(p)] if isinstance(p, Node) else hash(p) for p in places))
-
-
-def _reached(graph: Graph) -> dict[int, list[Any]]:
-    """For each node with weights, what it is computed from: other such nodes, and inputs of the network."""
-    return {id(n): _origins([v for v in n.inputs if v is not None], graph)[0:] and _flat(_origins(list(n.inputs), graph)) for n in graph.nodes if _weights(n)}
-
-
-def _flat(lists: Iterable[Iterable[Any]]) -> list[Any]:
-    return [item for items in lists for item in items]
+    def assign(self, model: Any) -> None:
+        """Write everything into the model."""
+        engine = frameworks.get(frameworks.of(model) or "")
+        engine.assign(model, [(self.roots[key], numbers) for key, numbers in self.numbers.items()])

@@ -19,12 +19,13 @@ from . import frameworks
 from .converting import Conversion
 from .draws import batch_symbols, concrete, example_arrays
 from .errors import Usage
-from .graph import Anchor, Graph, Node, Value, apply_steps, bind, invert_steps
+from .graph import Anchor, Graph, Node, Value, apply_steps, bind, check_fits, invert_steps
 from .judging import Blocks, network_limits, output_limit, rule_of
 from .layout import ChannelsLast, transposes
 from .numeric import compare, exact_limit
 from .op import EXPORTERS
 from .report.record import Error, NodeResult, OutputResult, Report, Slope
+from .running import to_array
 
 if TYPE_CHECKING:
     from .op import Op
@@ -173,7 +174,7 @@ class Verification:
         inside = {v.anchor.key for p in pairs for v in (p.value, *_sources(p.node)) if v is not None and v.anchor is not None}
         seen: dict[Any, np.ndarray] = {}
         c.source.run(draw.arrays, seen.__setitem__, keys=inside)
-        blocks = Blocks(self.graph, to_graph, seen, sizes)
+        blocks = Blocks(self.graph, to_graph, seen, sizes, {id(p.value) for p in c.pairs})
         expected = {}
         given = {}
         for pair in c.pairs:
@@ -288,12 +289,8 @@ def compare_readings(op: Op, blocks: Blocks, node: Node, expected: np.ndarray, r
 
 def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None) -> list[Draw]:
     """The user's arrays, or seeded ones at batch 1 and others, large and negative values among them."""
-    names = [v.name for v in graph.inputs]
     if inputs is not None:
-        arrays = [inputs[n] for n in names] if isinstance(inputs, Mapping) else list(inputs)
-        if len(arrays) != len(names):
-            raise Usage(f"{len(arrays)} arrays are given", why=f"the network takes {', '.join(names)}")
-        return [Draw("the given arrays", [np.asarray(a) for a in arrays])]
+        return [Draw("the given arrays", given_arrays(graph, perms, inputs))]
     found = []
     fixed = not batch_symbols(graph)
     for seed, batch, scale, by_node in ((0, 1, 1.0, True), (1, 2, 10.0, True), (2, 3, 1.0, False)):
@@ -302,6 +299,28 @@ def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None) -> list[Draw]:
         back = [_turned(a, None if p is None else tuple(int(i) for i in np.argsort(p))) for a, p in zip(arrays, perms, strict=False)]
         found.append(Draw(label, back, by_node))
     return found
+
+
+def given_arrays(graph: Graph, perms: Sequence[Any], inputs: Any) -> list[np.ndarray]:
+    """The user's arrays in the order of the inputs. Raises Usage where they do not fit."""
+    names = [v.name for v in graph.inputs]
+    if isinstance(inputs, Mapping):
+        fits, arrays = set(inputs) == set(names), [inputs.get(n) for n in names]
+    else:
+        arrays = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        fits = len(arrays) == len(names)
+    if not fits:
+        given = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else f"{len(arrays)} arrays"
+        raise Usage(f"the given inputs are {given}", why=f"the network takes {', '.join(names)}")
+    arrays = [to_array(a) for a in arrays]
+    for value, array, perm in zip(graph.inputs, arrays, perms, strict=False):
+        if array.dtype != value.dtype:
+            raise Usage(f"input {value.name!r} takes {value.dtype}, received {array.dtype}")
+        try:
+            check_fits(value, _turned(array, perm) if array.ndim == value.rank else array)
+        except ValueError as error:
+            raise Usage(str(error)) from None
+    return arrays
 
 
 def _turned(array: np.ndarray, perm: tuple[int, ...] | None) -> np.ndarray:

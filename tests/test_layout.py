@@ -25,6 +25,7 @@ from leaky_interop.ops.dense import Dense
 from leaky_interop.ops.math import Add, Mul
 from leaky_interop.ops.shape import Reshape, Transpose
 from leaky_interop.passes.feature_order import absorb_feature_order
+from leaky_interop.passes.hoist import hoist_to_inputs
 from leaky_interop.sizes import symbol
 
 RNG = np.random.default_rng(0)
@@ -132,6 +133,28 @@ def test_feature_order_is_absorbed_both_ways():
     same(graph, absorbed, RNG.standard_normal((3, 7)).astype("f"))
 
 
+def test_a_transpose_behind_a_pad_moves_to_the_input():
+    graph = Graph()
+    x = graph.input("x", (symbol("batch"), 5, 6, 3), "float32")
+    y = LeakyRelu(negative_slope=0.2)(Mul()(x, weight(graph, "scale", 3)))
+    finish(graph, conv(y, 4, "a", True))
+    settled = absorb_feature_order(settle(graph))
+    hoisted = hoist_to_inputs(settled)
+    assert [type(n.op).__name__ for n in hoisted.nodes] == ["Transpose", "Mul", "LeakyRelu", "Conv", "Transpose"]
+    same(graph, hoisted, RNG.standard_normal((2, 5, 6, 3)).astype("f"))
+
+
+def test_moving_axes_of_size_one_is_a_reshape():
+    graph = Graph()
+    x, z = graph.input("x", (symbol("batch"), 5, 6, 4), "float32"), graph.input("z", (symbol("batch"), 4), "float32")
+    scale = Reshape(shape=(symbol("batch"), 4, 1, 1))(Dense()(z, weight(graph, "d.kernel", 4, 4), None))
+    y = Mul()(x.transpose(*to_first(4)), scale).transpose(*to_last(4))
+    finish(graph, Add()(conv(y, 3, "a", True), conv(x, 3, "b", True)))
+    after = absorb_feature_order(settle(graph))
+    assert all(n.inputs[0] in after.inputs or n.outputs[0] in after.outputs for n in transposes(after)), str(after)
+    same(graph, after, RNG.standard_normal((2, 5, 6, 4)).astype("f"), RNG.standard_normal((2, 4)).astype("f"))
+
+
 def test_feature_order_stays_where_nothing_absorbs_it():
     graph = Graph()
     x = graph.input("x", (symbol("batch"), 3, 4, 2), "float32")
@@ -170,6 +193,7 @@ def test_random_graphs_settle_to_the_same_numbers(data):
     settled = settle(graph)
     same(graph, settled, *arrays)
     same(graph, absorb_feature_order(settled), *arrays)
+    same(graph, hoist_to_inputs(absorb_feature_order(settled)), *arrays)
     if graph.nodes:
         same(graph, settle(wrap(graph, lambda n: isinstance(n.op, Conv))), *arrays)
 

@@ -17,7 +17,6 @@ from . import console, parsing
 app = typer.Typer(
     help="Converts neural networks between Keras, PyTorch and ONNX, and proves that the numbers are the same.",
     epilog="Exit codes: 0 pass, 1 mismatch, 2 usage, 3 unsupported or refused, 4 unsafe file, 5 runtime failure.",
-    no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -44,7 +43,7 @@ Reports = Annotated[
     list[Path], typer.Option(metavar="FILE", help="Write the report as .html, .json or .md. Repeatable.")
 ]
 Tolerance = Annotated[
-    list[str], typer.Option(metavar="[NAME:]NUMBER", help="Tolerance of all outputs, or of one by its name. Repeatable.")
+    list[str], typer.Option(metavar="[NAME:]NUMBER", help="Tolerance of all outputs, or of one by name. Repeatable.")
 ]
 VerifyInputs = Annotated[
     Path | None, typer.Option(metavar="FILE.npz", help="Verify on these arrays instead of seeded random ones.")
@@ -56,10 +55,15 @@ Names = Annotated[list[str], typer.Option(metavar="NAME", help="Cut the network 
 
 
 @app.callback(invoke_without_command=True)
-def every_command(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def every_command(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     if version:
         typer.echo(f"leaky-interop {li.__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -67,7 +71,9 @@ def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL)],
     target: Annotated[str, typer.Argument(metavar="DST", help="The file to write: .onnx, .keras or .pt2.")],
     input_shape: InputShape = [],  # noqa: B006  (typer reads it)
-    io: Annotated[Layout, typer.Option(help="Inputs and outputs in the source's layout or in the target's own.")] = Layout.as_source,
+    io: Annotated[Layout, typer.Option(help="Inputs and outputs as the source has them, or as the target does.")] = (
+        Layout.as_source
+    ),
     opset: Annotated[int | None, typer.Option(help="ONNX operator set to write.")] = None,
     static_batch: Annotated[
         bool | None,
@@ -88,6 +94,7 @@ def convert(
     """Convert a network, verify it node by node, and write it only if the numbers agree."""
     console.set_verbosity(quiet, verbose)
     path = parsing.target_path(source, target)
+    source = parsing.source(source)
     reports = parsing.report_paths(report)
     options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer)
     try:
@@ -108,9 +115,10 @@ def convert(
         console.show_report(error.report)
         console.write_reports(error.report, reports)
         raise
-    console.show_report(made)
+    if not no_verify:
+        console.show_report(made)
     console.write_reports(made, reports)
-    console.say(f"{path} written")
+    console.say(f"{path} written{', not verified' if no_verify else ''}")
 
 
 @app.command()
@@ -132,7 +140,7 @@ def verify(
     reports = parsing.report_paths(report)
     options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer)
     with console.Stages() as stages, listening(stages):
-        found = li.verify(a, b, **options)
+        found = li.verify(parsing.source(a), parsing.source(b), **options)
     console.show_report(found)
     console.write_reports(found, reports)
     if not found.passed:
@@ -151,15 +159,19 @@ def inspect(
     """Say what a network takes, gives and is made of, and where each of its slopes comes from."""
     console.set_verbosity(quiet, verbose)
     with console.Stages() as stages, listening(stages):
-        found = li.inspect(model, input_shapes=parsing.input_shapes(input_shape), weights=weights)
+        stage("read")
+        shapes = parsing.input_shapes(input_shape)
+        found = li.inspect(parsing.source(model), input_shapes=shapes, weights=weights)
     console.say(found.to_json() if json else str(found))
 
 
 @app.command()
 def run(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
-    input: Annotated[list[Path], typer.Option(metavar="FILE", help="Arrays: .npz by name, or .npy in order. Repeatable.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Write the outputs.")] = None,
+    input: Annotated[list[Path], typer.Option(metavar="FILE", help="A .npz by name, or .npy in order. Repeatable.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Write the outputs.")
+    ] = None,
     weights: Weights = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -169,11 +181,15 @@ def run(
     if output is not None and output.suffix != ".npz":
         raise Usage(f"--output {output.name} is not understood", hint="Its name ends in .npz")
     arrays = parsing.arrays(input)
+    from ..loading import open_model
+    from ..running import output_names_of
+
     with console.Stages() as stages, listening(stages):
+        stage("load")
+        native = open_model(parsing.source(model), weights)
         stage("run")
-        outputs = li.run(model, arrays, weights=weights)
-    names = ["output"] if len(outputs) == 1 else [f"output_{index}" for index in range(len(outputs))]
-    console.show_arrays(dict(zip(names, outputs, strict=True)), output)
+        outputs = li.run(native, arrays)
+    console.show_arrays(dict(zip(output_names_of(native, len(outputs)), outputs, strict=True)), output)
 
 
 @app.command()
@@ -189,7 +205,12 @@ def support(
 
 
 def _shared(
-    input_shape: list[str], weights: Path | None, verify_inputs: Path | None, atol: list[str], rtol: list[str], reproducer: Path | None
+    input_shape: list[str],
+    weights: Path | None,
+    verify_inputs: Path | None,
+    atol: list[str],
+    rtol: list[str],
+    reproducer: Path | None,
 ) -> dict[str, Any]:
     """The arguments that `convert` and `verify` have in common."""
     arrays = None if verify_inputs is None else parsing.arrays([verify_inputs])

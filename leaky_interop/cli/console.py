@@ -52,14 +52,16 @@ def failed(error: Exception) -> int:
         traceback.print_exception(error)
     if isinstance(error, LeakyInteropError):
         message, code = str(error), error.exit_code
+        if "input_shapes" in error.hint:
+            message += " On the command line that is --input-shape NAME:1,3,224,224."
     elif hasattr(error, "format_message"):  # the parser's own errors; click and typer have no base class in common
         message, code = f"{error.format_message().rstrip('.')}. See leaky-interop --help.", 2
     elif isinstance(error, MemoryError):
         message, code = "There is not enough memory.", 5
     else:
         text = str(error).strip().partition("\n")[0].rstrip(".")
-        message = f"Unexpected {type(error).__name__}{f': {text}' if text else ''}. Run it again with -v -v to see where."
-        code = 5
+        what = f"Unexpected {type(error).__name__}" + (f": {text}" if text else "")
+        message, code = f"{what}. Run it again with -v -v to see where.", 5
     print("\n".join(printable(line) for line in f"Error: {message}".splitlines()), file=sys.stderr)
     return code
 
@@ -92,7 +94,7 @@ class Stages:
             if self.shown is not None:
                 self.shown.add_task(name, total=1)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.timer.cancel()
         with self.lock:
             if kind is None:

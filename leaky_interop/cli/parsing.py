@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,15 @@ def report_paths(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+def source(text: str) -> str:
+    """A model's path, or package.module:factory, whose package may stand in the current folder."""
+    from ..loading import FACTORY
+
+    if FACTORY.fullmatch(text) and not Path(text).exists() and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last, so that nothing there takes the place of what is installed
+    return text
+
+
 def target_path(source: str, target: str) -> str:
     """A file to write, which is not the source."""
     from .. import frameworks
@@ -98,5 +108,6 @@ def arrays(paths: Sequence[Path]) -> list[np.ndarray] | dict[str, np.ndarray] | 
         return dict(found[0])
     for path, content in zip(paths, found, strict=True):
         if len(content) != 1:
-            raise Usage(f"{path.name} holds {len(content)} arrays", why="of several files each holds the array of one input")
+            why = "of several files each holds the array of one input"
+            raise Usage(f"{path.name} holds {len(content)} arrays", why=why)
     return [array for content in found for array in content.values()] or None

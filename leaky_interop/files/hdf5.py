@@ -84,9 +84,19 @@ def _judge(dataset: Any, place: str) -> int:
 
 
 def array(dataset: Any) -> np.ndarray:
-    """A dataset's numbers; Keras stores bfloat16 as two bytes and says so in an attribute."""
+    """A dataset's numbers; HDF5 has no bfloat16, so Keras stores two bytes without a meaning."""
     values = np.asarray(dataset)
-    return values.view(ml_dtypes.bfloat16) if text(dataset.attrs.get("dtype")) == "bfloat16" else values
+    return values.view(ml_dtypes.bfloat16) if values.dtype == np.dtype("V2") else values
+
+
+def widen(path: Path, name: str) -> None:
+    """Write the bfloat16 numbers of a judged file of our own as float32, which holds them exactly."""
+    h5py = require("h5py")
+    with h5py.File(path, "r+") as file:
+        narrow = [(where, array(dataset)) for where, dataset in datasets(file, name) if dataset.dtype == np.dtype("V2")]
+        for where, values in narrow:
+            del file[where]
+            file[where] = values.astype(np.float32)
 
 
 def text(attribute: Any) -> str | None:

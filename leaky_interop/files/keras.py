@@ -21,7 +21,7 @@ from leaky_interop.errors import LeakyInteropError, RuntimeFailure, UnsafeFile, 
 
 from . import keras_legacy
 from .archive import archive, parse_json
-from .hdf5 import array, datasets, hdf5, text
+from .hdf5 import array, datasets, hdf5, text, widen
 from .identify import kind
 from .keras_allowed import allowed
 from .source import copy, opened, private_folder
@@ -123,6 +123,8 @@ def _from_hdf5(path: Path, folder: Path) -> KerasFile:
         store = file["model_weights"] if "model_weights" in file else file
         written_by = text(file.attrs.get("keras_version")) or text(store.attrs.get("keras_version"))
     weights = copied.rename(folder / ("weights.h5" if legacy else WEIGHTS))
+    if legacy:
+        widen(weights, path.name)  # Keras cannot read back the bfloat16 that it writes here
     parsed = None if config is None else _config(parse_json(config, f"the configuration in {path.name}"), path.name)
     return KerasFile(path.name, folder, weights, parsed, keras_legacy.version(written_by), legacy)
 

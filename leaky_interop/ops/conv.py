@@ -230,20 +230,18 @@ def conv_to_onnx(op, onnx, x, kernel, bias):
 # --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def _conv(name: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: bool = True, composed: Any = None, **fields: Any) -> None:
+def _conv(name: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: bool = True, **fields: Any) -> None:
     spatial = len(kernel) - 2
     plain = {"strides": (1,) * spatial, "pads": no_pads(spatial), "dilations": (1,) * spatial, "groups": 1}
-    case(f"conv/{name}", Conv(**plain | fields), x, weight(*kernel), weight(kernel[0]) if bias else None, composed=composed)
+    case(f"conv/{name}", Conv(**plain | fields), x, weight(*kernel), weight(kernel[0]) if bias else None)
 
-
-SUBSAMPLED = {"keras": "comes back as Conv, Slice: Keras refuses strides with dilation"}
 
 _conv("valid", (2, 3, 8, 8), (4, 3, 3, 3))
 _conv("no_bias", (2, 3, 8, 8), (4, 3, 3, 3), bias=False)
 _conv("uneven_pads", (2, 3, 8, 9), (4, 3, 3, 3), strides=(2, 2), pads=((0, 1), (2, 1)))
 _conv("same_even_size", (2, 3, 8, 8), (4, 3, 3, 3), strides=(2, 2), pads=((0, 1), (0, 1)))
-_conv("stride_and_dilation_differ", (2, 3, 11, 13), (4, 3, 3, 2), strides=(1, 3), dilations=(2, 1), composed=SUBSAMPLED)
-_conv("strides_with_dilation", (2, 3, 11, 13), (4, 3, 3, 2), strides=(2, 3), dilations=(2, 3), pads=((1, 2), (0, 3)), composed=SUBSAMPLED)
+_conv("stride_and_dilation_differ", (2, 3, 11, 13), (4, 3, 3, 2), strides=(1, 3), dilations=(2, 1))
+_conv("strides_with_dilation", (2, 3, 11, 13), (4, 3, 3, 2), strides=(2, 3), dilations=(2, 3), pads=((1, 2), (0, 3)))
 _conv("dilated", (2, 3, 11, 13), (4, 3, 3, 2), dilations=(2, 3), pads=((2, 2), (1, 2)))
 _conv("strides_differ", (2, 3, 11, 13), (4, 3, 3, 2), strides=(3, 2), pads=((1, 1), (0, 0)))
 _conv("pads_beyond_the_kernel", (2, 2, 5, 5), (3, 2, 2, 2), pads=((3, 0), (0, 4)))
@@ -251,7 +249,7 @@ _conv("groups", (2, 4, 8, 8), (6, 2, 3, 3), groups=2)
 _conv("depthwise", (2, 4, 7, 8), (4, 1, 3, 2), groups=4, strides=(2, 2), pads=((1, 1), (0, 1)))
 _conv("depthwise_two_per_channel", (2, 3, 7, 8), (6, 1, 3, 2), groups=3, pads=((1, 1), (0, 1)), bias=False)
 _conv("depthwise_strides_differ", (2, 3, 7, 8), (6, 1, 3, 2), groups=3, strides=(1, 2))
-_conv("depthwise_strides_with_dilation", (2, 3, 9, 9), (3, 1, 3, 2), groups=3, strides=(2, 2), dilations=(2, 2), composed=SUBSAMPLED)
+_conv("depthwise_strides_with_dilation", (2, 3, 9, 9), (3, 1, 3, 2), groups=3, strides=(2, 2), dilations=(2, 2))
 _conv("depthwise_1d", (2, 3, 9), (6, 1, 3), groups=3, dilations=(2,), pads=((4, 0),))
 _conv("depthwise_3d", (2, 3, 4, 5, 4), (3, 1, 2, 2, 3), groups=3)
 _conv("one_channel", (2, 1, 6, 6), (3, 1, 3, 3))

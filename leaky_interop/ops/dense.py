@@ -1,16 +1,20 @@
-"""Dense layers and matrix products. The canonical kernel is (out, in).
+"""Dense layers. The canonical kernel is (out, in).
 
-| meaning | keras                     | torch             | onnx         |
-|---------|---------------------------|-------------------|--------------|
-| Dense   | Dense, kernel (in, out)   | linear            | Gemm; MatMul + Add for more than two axes |
+| part    | keras                                  | torch            | onnx                                       |
+|---------|----------------------------------------|------------------|--------------------------------------------|
+| kernel  | (in, out)                              | (out, in)        | Gemm: either; MatMul: (in, out)            |
+| bias    | use_bias, True                         | bias, True       | Gemm's C; an Add behind MatMul             |
+| axes    | any number, the last one is transformed | the same        | Gemm: two; MatMul: any number              |
+
+What MatMul, Gemm and their like mean is decided in matmul.py; an Add behind a Dense is folded by passes/dense.py.
 """
 
 from typing import Any
 
 import numpy as np
 
-from ..op import Link, Moved, Op, Perm, Shape, Value, case, exports, imports, op, shortest, weight
-from .math import Add, Mul
+from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op, weight
+from .precision import IN_32_BITS, exact_in_keras
 
 
 @op
@@ -21,9 +25,9 @@ class Dense(Op):
     weights = (1, 2)
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        x, kernel, _ = inputs
-        if x.shape[-1] != kernel.shape[1]:
-            raise ValueError(f"Dense with kernel {kernel.shape} does not fit {x!r}")
+        x, kernel, bias = inputs
+        if kernel.rank != 2 or not agree(x.shape[-1], kernel.shape[1]) or len({v.dtype for v in inputs if v is not None}) > 1:
+            raise ValueError(f"Dense with kernel {kernel!r} and bias {bias!r} does not fit {x!r}")
         return [((*x.shape[:-1], kernel.shape[0]), x.dtype)]
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
@@ -41,7 +45,8 @@ class Dense(Op):
     def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
         last = inputs[0].rank - 1
         made = {1: 0} if inputs[2] is None else {1: 0, 2: 0}
-        return [Link({0: last, 1: 1}, None), Link(made, last)]
+        others = [Link({0: axis}, axis) for axis in range(last)]
+        return [Link({0: last, 1: 1}, None), Link(made, last), *others]
 
 
 @imports("torch", "aten.linear.default")
@@ -54,19 +59,6 @@ def dense_from_keras(layer, x):
     return layer.activate(Dense()(x, layer.weight("kernel").transpose(1, 0), layer.weight("bias")))
 
 
-@imports("onnx", "Gemm", since=7)
-def dense_from_onnx(node, a, b, c=None):
-    a = a.transpose(1, 0) if node.transA else a
-    kernel = b if node.transB else b.transpose(1, 0)
-    if node.alpha != 1.0:
-        kernel = Mul()(kernel, shortest(node.alpha))
-    if c is not None and node.beta != 1.0:
-        c = Mul()(c, shortest(node.beta))
-    if c is None or c.shape == kernel.shape[:1]:
-        return Dense()(a, kernel, c)
-    return Add()(Dense()(a, kernel, None), c)
-
-
 @exports("torch", Dense)
 def dense_to_torch(op, torch, x, kernel, bias):
     if not torch.holds(kernel, bias):
@@ -77,7 +69,8 @@ def dense_to_torch(op, torch, x, kernel, bias):
 
 @exports("keras", Dense)
 def dense_to_keras(op, keras, x, kernel, bias):
-    if not keras.holds(kernel, bias):
+    exact_in_keras(keras, "a dense layer")
+    if not keras.holds(kernel, bias) or keras.inputs[0].rank < 2:
         y = keras.ops.matmul(x, keras.ops.transpose(keras.tensor(kernel)))
         return y if bias is None else keras.ops.add(y, keras.tensor(bias))
     dense = keras.layers.Dense(kernel.shape[0], use_bias=bias is not None)
@@ -95,3 +88,8 @@ def dense_to_onnx(op, onnx, x, kernel, bias):
 case("dense/basic", Dense(), (2, 5), weight(4, 5), weight(4))
 case("dense/no_bias", Dense(), (2, 5), weight(4, 5), None)
 case("dense/rank_4", Dense(), (2, 3, 4, 5), weight(6, 5), weight(6))
+case("dense/rank_3_no_bias", Dense(), (2, 3, 5), weight(6, 5), None)
+case("dense/one_unit", Dense(), (2, 3), weight(1, 3), weight(1))
+for _dtype, _refused in (("float16", {}), ("float64", IN_32_BITS)):
+    _weights = (weight(4, 5, dtype=_dtype), weight(4, dtype=_dtype))
+    case(f"dense/{_dtype}", Dense(), Operand((2, 5), dtype=_dtype), *_weights, refused=_refused)

@@ -1,10 +1,11 @@
 """Group and instance normalisation: the statistics of a few channels of one sample. Channels stand on axis 1.
 
-| meaning            | keras                         | torch            | onnx                                       |
-|--------------------|-------------------------------|------------------|--------------------------------------------|
-| GroupNorm          | GroupNormalization, axis any  | GroupNorm        | GroupNormalization: scale per group in opset 18, per channel from 21 |
-| a group per channel | GroupNormalization(groups=-1) | InstanceNormNd   | InstanceNormalization                      |
-| epsilon            | epsilon, 0.001                | eps, 1e-5        | epsilon, 1e-5, in 32 bits                  |
+| meaning             | keras                         | torch          | onnx                      |
+|---------------------|-------------------------------|----------------|---------------------------|
+| GroupNorm           | GroupNormalization, axis any  | GroupNorm      | GroupNormalization        |
+| a group per channel | GroupNormalization(groups=-1) | InstanceNormNd | InstanceNormalization     |
+| scale and bias      | per channel                   | per channel    | per group up to opset 20  |
+| epsilon             | epsilon, 0.001                | eps, 1e-5      | epsilon, 1e-5, in 32 bits |
 
 Instance normalisation is the case of as many groups as channels, not an operator of its own.
 """
@@ -13,12 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Op, Operand, Value, case, exports, imports, op, product, weight
+from ..op import Operand, Value, case, exports, imports, op, product, weight
 from .moments import (
-    affine, exact_in_keras, in_one_dtype, per_channel, reshaped_in_onnx, rounds, scaled_in_keras, standardized, standardized_in_onnx,
-    standardized_terms, stored, unfilled, widened,
-)  # fmt: skip
+    affine,
+    in_one_dtype,
+    reshaped_in_onnx,
+    rounds,
+    scaled_in_keras,
+    standardized,
+    standardized_in_onnx,
+    standardized_terms,
+    stored,
+    unfilled,
+    widened,
+)
 from .norm import PerChannel, batch_norm_from_torch, module_of, to_channel_axis
+from .precision import IN_32_BITS, exact_in_keras
 
 
 @op
@@ -48,9 +59,10 @@ class GroupNorm(PerChannel):
     def parts(self, arrays: tuple[np.ndarray, ...]) -> tuple[Any, ...]:
         """What the formula takes, channels split into (group, channel of the group)."""
         x, scale, bias = widened(*arrays)
-        split = (x.shape[0], self.groups, x.shape[1] // self.groups, *x.shape[2:])
-        weights = (None if w is None else per_channel(w, x.ndim).reshape(split[1], split[2], *(1,) * (x.ndim - 2)) for w in (scale, bias))
-        return x.reshape(split), tuple(range(2, len(split))), self.epsilon, *weights
+        split = (self.groups, x.shape[1] // self.groups)
+        weights = [None if w is None else w.reshape(*split, *(1,) * (x.ndim - 2)) for w in (scale, bias)]
+        x = x.reshape(x.shape[0], *split, *x.shape[2:])
+        return x, tuple(range(2, x.ndim)), self.epsilon, *weights
 
     def links(self, inputs: tuple[Value | None, ...]) -> list[Any]:
         """Reordered channels would change groups, unless every channel is one."""
@@ -133,7 +145,7 @@ def several(space: tuple[Any, ...]) -> bool:
 
 @exports("keras", GroupNorm, channels_last=True)
 def group_norm_to_keras(op, keras, x, scale, bias):
-    exact_in_keras(keras)
+    exact_in_keras(keras, type(op).__name__)
     held = keras.holds(scale, bias)
     groups = -1 if op.groups == keras.inputs[0].shape[1] else op.groups
     norm = keras.layers.GroupNormalization(
@@ -154,7 +166,8 @@ def group_norm_to_onnx(op, onnx, x, scale, bias):
     if op.groups == channels and rank > 2 and port.dtype != np.float64:
         return onnx.InstanceNormalization(x, *affine(onnx, scale, bias, channels), epsilon=op.epsilon)
     if onnx.opset >= 21 and rank > 2 and exact:
-        return onnx.GroupNormalization(x, *affine(onnx, scale, bias, channels), epsilon=op.epsilon, num_groups=op.groups)
+        scale, bias = affine(onnx, scale, bias, channels)
+        return onnx.GroupNormalization(x, scale, bias, epsilon=op.epsilon, num_groups=op.groups)
     flat = onnx.Reshape(x, np.asarray([0, op.groups, -1], np.int64))
     if port.dtype == np.float64:
         y = standardized_in_onnx(onnx, flat, (2,), op.epsilon)
@@ -188,3 +201,5 @@ _grouped("instance_rank_2", (3, 4), 4, composed=_flat_in_onnx)
 _grouped("instance_of_one_element", (2, 3, 1, 1), 3)
 _grouped("float16_groups", (2, 6, 4), 3, dtype="float16")
 _grouped("float16_instance", (2, 3, 4, 5), 3, dtype="float16")
+_grouped("float64_groups", (2, 6, 4), 3, dtype="float64", refused=IN_32_BITS, composed=_flat_in_onnx)
+_grouped("float64_instance", (2, 3, 4, 5), 3, dtype="float64", refused=IN_32_BITS, composed=_flat_in_onnx)

@@ -1,11 +1,12 @@
 """Layer and RMS normalisation: the statistics of some axes of one sample.
 
-| field   | keras LayerNormalization, RMSNormalization | torch LayerNorm, RMSNorm      | onnx LayerNormalization, RMSNormalization |
-|---------|--------------------------------------------|-------------------------------|-------------------------------------------|
-| axes    | axis, any, the last by default             | the last: normalized_shape    | from axis on, the last by default         |
-| epsilon | 0.001; 1e-6                                | eps, 1e-5; that of the dtype  | 1e-5, in 32 bits                          |
-| scale   | gamma, scale, absent if scale=False        | weight                        | always there                              |
-| bias    | beta, absent if center=False               | bias                          | may be absent                             |
+| field       | keras                          | torch                      | onnx                              |
+|-------------|--------------------------------|----------------------------|-----------------------------------|
+| axes        | axis: any, the last by default | the last: normalized_shape | from axis on, the last by default |
+| epsilon     | 0.001                          | 1e-5                       | 1e-5, in 32 bits                  |
+| ... RMSNorm | 1e-6                           | the dtype's own            | 1e-5, in 32 bits                  |
+| scale       | gamma, absent if scale=False   | weight                     | always there                      |
+| bias        | beta, absent if center=False   | bias                       | may be absent                     |
 """
 
 import dataclasses
@@ -18,10 +19,22 @@ from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op, weight
 from .math import Mul
 from .moments import (
-    ROUNDINGS, exact_in_keras, filling, in_one_dtype, mean_in_onnx, reshaped_in_onnx, rounds, standardized,
-    standardized_in_keras, standardized_in_onnx, standardized_terms, stored, unfilled, widened,
-)  # fmt: skip
+    ROUNDINGS,
+    filling,
+    in_one_dtype,
+    reshaped_in_onnx,
+    rounds,
+    standardized,
+    standardized_in_keras,
+    standardized_in_onnx,
+    standardized_terms,
+    stored,
+    unfilled,
+    widened,
+)
 from .norm import reads_further_outputs
+from .precision import IN_32_BITS, exact_in_keras
+from .reduce import reduce_in_onnx
 
 
 class OverAxes(Op):
@@ -44,12 +57,14 @@ class OverAxes(Op):
         if is_last(self.axes, len(perm)) and not is_last(moved, len(perm)):
             return None
         order = tuple(moved.index(perm[a]) for a in self.axes)
-        return Moved(dataclasses.replace(self, axes=moved), (perm, *(order,) * (len(inputs) - 1)), (perm,))  # type: ignore[type-var]
+        turned: Any = dataclasses.replace(self, axes=moved)  # type: ignore[type-var]
+        return Moved(turned, (perm, *(order,) * (len(inputs) - 1)), (perm,))
 
     def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        weights = [i for i, v in enumerate(inputs) if i and v is not None]
         found = []
         for axis in range(inputs[0].rank):
-            place = {i: self.axes.index(axis) for i, v in enumerate(inputs) if i and v is not None} if axis in self.axes else {}
+            place = dict.fromkeys(weights, self.axes.index(axis)) if axis in self.axes else {}
             found.append(Link({0: axis} | place, axis))
         return found
 
@@ -140,7 +155,8 @@ def axes_from_keras(axis: Any, rank: int) -> tuple[int, ...]:
 @imports("keras", "LayerNormalization")
 def layer_norm_from_keras(layer, x, mask=None):
     if getattr(layer, "rms_scaling", False):
-        raise Refused("rms_scaling=True", why="Keras calls it deprecated and wrong", hint="Use keras.layers.RMSNormalization")
+        what, why = "rms_scaling=True", "it divides by the deviation without subtracting the mean"
+        raise Refused(what, why=f"{why}; Keras calls it deprecated", hint="Use keras.layers.RMSNormalization")
     y = layer_norm_function_from_keras(layer, x, *(layer.weight(n, cast=False) for n in ("gamma", "beta")))
     return y.cast(layer.compute_dtype)
 
@@ -202,7 +218,9 @@ def fixed_sizes(fw: Any, axes: tuple[int, ...]) -> tuple[int, ...] | None:
     return sizes if all(isinstance(s, int) for s in sizes) else None
 
 
-def on_last_axes(axes: tuple[int, ...], rank: int, x: Any, turn: Callable[[Any, Perm], Any], compute: Callable[[Any], Any]) -> Any:
+def on_last_axes(
+    axes: tuple[int, ...], rank: int, x: Any, turn: Callable[[Any, Perm], Any], compute: Callable[[Any], Any]
+) -> Any:
     """`compute` on data whose axes are brought to the end, the result turned back."""
     if is_last(axes, rank):
         return compute(x)
@@ -245,23 +263,25 @@ def permute(x: Any, perm: Perm) -> Any:
 
 @exports("keras", LayerNorm)
 def layer_norm_to_keras(op, keras, x, scale, bias):
-    exact_in_keras(keras)
+    exact_in_keras(keras, type(op).__name__)
     if fixed_sizes(keras, op.axes) is None:
         return standardized_in_keras(keras, x, op.axes, op.epsilon)
     axis = axis_in_keras(op.axes)
     if keras.holds(scale, bias):
         norm = keras.layers.LayerNormalization(axis, op.epsilon, center=bias is not None, scale=scale is not None)
-        return on_last_axes(op.axes, keras.inputs[0].rank, x, keras.ops.transpose, keras.place(norm, gamma=scale, beta=bias))
-    scale, bias = keras.tensor(scale), keras.tensor(bias)
-    return on_last_axes(
-        op.axes, keras.inputs[0].rank, x, keras.ops.transpose,
-        lambda data: keras.ops.layer_normalization(data, scale, bias, axis, op.epsilon),
-    )  # fmt: skip
+        norm = keras.place(norm, gamma=scale, beta=bias)
+    else:
+        weights = keras.tensor(scale), keras.tensor(bias)
+
+        def norm(data: Any) -> Any:
+            return keras.ops.layer_normalization(data, *weights, axis, op.epsilon)
+
+    return on_last_axes(op.axes, keras.inputs[0].rank, x, keras.ops.transpose, norm)
 
 
 @exports("keras", RMSNorm)
 def rms_norm_to_keras(op, keras, x, scale):
-    exact_in_keras(keras)
+    exact_in_keras(keras, type(op).__name__)
     axis = axis_in_keras(op.axes)
     if scale is not None and keras.holds(scale):
         norm = keras.place(keras.layers.RMSNormalization(axis, op.epsilon), scale=scale)
@@ -299,7 +319,7 @@ def rms_norm_to_onnx(op, onnx, x, scale):
     port = onnx.inputs[0]
     if onnx.opset >= 23 and scale is not None and is_last(op.axes, port.rank) and not rounds(op.epsilon, port.dtype):
         return onnx.RMSNormalization(x, scale, axis=op.axes[0], epsilon=op.epsilon)
-    square = mean_in_onnx(onnx, onnx.Mul(x, x), op.axes)
+    square = reduce_in_onnx(onnx, "ReduceMean", onnx.Mul(x, x), op.axes, True)
     y = onnx.Div(x, onnx.Sqrt(onnx.Add(square, np.asarray(op.epsilon, port.dtype))))
     return y if scale is None else onnx.Mul(y, broadcast_in_onnx(onnx, op.axes, scale))
 
@@ -322,8 +342,8 @@ def _over(name: str, shape: tuple[int, ...], axes: tuple[int, ...], *, scale: bo
     x = Operand(shape, dtype=dtype, low=-1.0, high=3.0)
     case(f"layer_norm/{name}", LayerNorm(axes=axes, epsilon=epsilon), x, *weights, **reasons)
     if bias:
-        pieces = {"onnx": "Mul, ReduceMean, Add, Sqrt, Div, Mul"}
-        case(f"rms_norm/{name}", RMSNorm(axes=axes, epsilon=epsilon), x, weights[0], composed=pieces | reasons.get("composed", {}))
+        composed = {"onnx": "Mul, ReduceMean, Add, Sqrt, Div, Mul"} | reasons.pop("composed", {})
+        case(f"rms_norm/{name}", RMSNorm(axes=axes, epsilon=epsilon), x, weights[0], composed=composed, **reasons)
 
 
 _turned = {"torch": "between permutes", "onnx": "between transposes", "keras": "between transposes"}
@@ -337,3 +357,6 @@ _over("no_scale", (2, 3, 5), (2,), scale=False)
 _over("no_bias", (2, 3, 5), (2,), bias=False)
 _over("neither", (2, 3, 5), (2,), scale=False, bias=False)
 _over("float16", (2, 3, 5), (2,), dtype="float16")
+_in_pieces = {"onnx": "ReduceMean, Sub, Mul, Add, Sqrt, Div"}
+_over("float64", (2, 3, 5), (2,), dtype="float64", refused=IN_32_BITS, composed=_in_pieces)
+_over("epsilon_that_32_bits_hold", (2, 3, 5), (2,), dtype="float64", epsilon=2.0**-9, refused=IN_32_BITS)

@@ -1,13 +1,15 @@
-"""What every normalisation shares: its bound, its weights where a framework insists on them, its definition in pieces."""
+"""What normalisations share: their bound, weights where a framework insists on them, the definition in pieces."""
 
 from typing import Any
 
 import numpy as np
 
 from ..op import Op, Value, shortest
+from .reduce import reduce_in_onnx
 
 ROUNDINGS = 4  # of x * factor, mean * factor, bias and the factor itself: they count as that many terms of a sum
 Axes = tuple[int, ...]
+Weight = np.ndarray | None
 
 
 def widened(*arrays: np.ndarray | None) -> list[Any]:
@@ -20,7 +22,7 @@ def per_channel(array: np.ndarray | None, rank: int) -> np.ndarray | None:
     return None if array is None else array.reshape(-1, *(1,) * (rank - 2))
 
 
-def standardized(x: np.ndarray, axes: Axes, epsilon: float, scale: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+def standardized(x: np.ndarray, axes: Axes, epsilon: float, scale: Weight, bias: Weight) -> np.ndarray:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, statistics over `axes`."""
     y = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + epsilon)
     y = y if scale is None else y * scale
@@ -28,7 +30,7 @@ def standardized(x: np.ndarray, axes: Axes, epsilon: float, scale: np.ndarray | 
 
 
 def standardized_terms(
-    x: np.ndarray, axes: Axes, epsilon: float, scale: np.ndarray | None, bias: np.ndarray | None
+    x: np.ndarray, axes: Axes, epsilon: float, scale: Weight, bias: Weight
 ) -> tuple[int, np.ndarray]:
     """The bound of `standardized`: as many terms as a mean adds up, and their size.
 
@@ -72,7 +74,7 @@ def rounds(epsilon: float, dtype: Any) -> bool:
 
 
 def filling(fw: Any, number: float, *shape: int) -> Value:
-    """The constant to write where a framework insists on a weight that is absent: one and the same at every such place."""
+    """The constant for a weight that is absent and yet insisted on: one and the same at every such place."""
     key = ("filling", number, shape, fw.inputs[0].dtype)
     if key not in fw.made:
         fw.made[key] = fw.graph.constant(np.full(shape, number, fw.inputs[0].dtype))
@@ -82,15 +84,6 @@ def filling(fw: Any, number: float, *shape: int) -> Value:
 def affine(fw: Any, scale: Any, bias: Any, *shape: int) -> tuple[Any, Any]:
     """Scale and bias for a framework that has both or none: ones and zeros for the one that is absent."""
     return filling(fw, 1, *shape) if scale is None else scale, filling(fw, 0, *shape) if bias is None else bias
-
-
-def exact_in_keras(keras: Any) -> None:
-    """Refuse what Keras would compute in float32: it takes float64 for that on every backend but TensorFlow."""
-    if keras.inputs[0].dtype == np.float64 and keras.backend.result_type("float64", "float64") != "float64":
-        raise keras.refuse(
-            "a normalisation in float64", why=f"Keras computes it in float32 on the {keras.backend.backend()} backend",
-            instead="Set KERAS_BACKEND=tensorflow",
-        )  # fmt: skip
 
 
 def scaled_in_keras(keras: Any, y: Any, scale: Any, bias: Any, shape: tuple[int, ...]) -> Any:
@@ -109,18 +102,11 @@ def standardized_in_keras(keras: Any, x: Any, axes: Axes, epsilon: float) -> Any
 
 def standardized_in_onnx(onnx: Any, x: Any, axes: Axes, epsilon: float, scale: Any = None, bias: Any = None) -> Any:
     """The definition, operator by operator: for dtypes and settings that ONNX's own operators do not take."""
-    centred = onnx.Sub(x, mean_in_onnx(onnx, x, axes))
-    variance = mean_in_onnx(onnx, onnx.Mul(centred, centred), axes)
+    centred = onnx.Sub(x, reduce_in_onnx(onnx, "ReduceMean", x, axes, True))
+    variance = reduce_in_onnx(onnx, "ReduceMean", onnx.Mul(centred, centred), axes, True)
     y = onnx.Div(centred, onnx.Sqrt(onnx.Add(variance, np.asarray(epsilon, onnx.inputs[0].dtype))))
     y = y if scale is None else onnx.Mul(y, scale)
     return y if bias is None else onnx.Add(y, bias)
-
-
-def mean_in_onnx(onnx: Any, x: Any, axes: Axes) -> Any:
-    """The mean along axes, which stay with size 1."""
-    if onnx.opset >= 18:
-        return onnx.ReduceMean(x, np.asarray(axes, np.int64), keepdims=1)
-    return onnx.ReduceMean(x, axes=list(axes), keepdims=1)
 
 
 def reshaped_in_onnx(onnx: Any, value: Any, *shape: int) -> Any:

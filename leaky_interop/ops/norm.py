@@ -19,9 +19,22 @@ import numpy as np
 from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, op, shortest, weight
 from .moments import (
-    ROUNDINGS, affine, exact_in_keras, in_one_dtype, per_channel, reshaped_in_onnx, rounds, scaled_in_keras, standardized,
-    standardized_in_keras, standardized_in_onnx, standardized_terms, stored, unfilled, widened,
-)  # fmt: skip
+    ROUNDINGS,
+    affine,
+    in_one_dtype,
+    per_channel,
+    reshaped_in_onnx,
+    rounds,
+    scaled_in_keras,
+    standardized,
+    standardized_in_keras,
+    standardized_in_onnx,
+    standardized_terms,
+    stored,
+    unfilled,
+    widened,
+)
+from .precision import IN_32_BITS, exact_in_keras
 
 KERAS_MOMENTUM = 0.99  # what Keras gets where its source averages over all batches, which Keras cannot
 
@@ -59,7 +72,7 @@ class BatchNorm(PerChannel):
         return (y if bias is None else y + bias).astype(arrays[0].dtype)
 
     def terms(self, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
-        """(|x| + |mean|) * |scale| / sqrt(variance + epsilon) + |bias|: what x * factor + (bias - mean * factor) adds up."""
+        """The terms of x * factor + (bias - mean * factor), with factor = scale / sqrt(variance + epsilon)."""
         x, scale, bias, mean, variance = (None if a is None else np.abs(a) for a in self.shaped(arrays))
         magnitude = (x + mean) / np.sqrt(variance + self.epsilon) * (1 if scale is None else scale)
         return ROUNDINGS, magnitude if bias is None else magnitude + bias
@@ -152,8 +165,8 @@ def batch_norm_from_onnx(node, x, scale, bias, mean, variance):
     weights = (scale, bias, *(frozen(node, v) for v in (mean, variance)))
     if node.has("spatial") and not node.spatial:  # up to opset 8: statistics of each element, channels once flattened
         size = int(np.prod(mean.shape))
-        flat = in_one_dtype(norm, x.reshape(x.shape[0], size), *(None if w is None else w.reshape(size) for w in weights))
-        return flat.reshape(*x.shape)
+        weights = (None if w is None else w.reshape(size) for w in weights)
+        return in_one_dtype(norm, x.reshape(x.shape[0], size), *weights).reshape(*x.shape)
     return in_one_dtype(norm, x, *weights)
 
 
@@ -207,7 +220,7 @@ def batch_statistics_norm_to_torch(op, torch, x, scale, bias):
 
 @exports("keras", BatchNorm, channels_last=True)
 def batch_norm_to_keras(op, keras, x, scale, bias, mean, variance):
-    exact_in_keras(keras)
+    exact_in_keras(keras, type(op).__name__)
     if not keras.holds(scale, bias, mean, variance):
         y = keras.ops.batch_normalization(x, keras.tensor(mean), keras.tensor(variance), -1, epsilon=op.epsilon)
         return scaled_in_keras(keras, y, scale, bias, (-1,))
@@ -226,7 +239,7 @@ def batch_norm_to_keras(op, keras, x, scale, bias, mean, variance):
 
 @exports("keras", BatchStatisticsNorm, channels_last=True)
 def batch_statistics_norm_to_keras(op, keras, x, scale, bias):
-    exact_in_keras(keras)
+    exact_in_keras(keras, type(op).__name__)
     axes = tuple(range(keras.inputs[0].rank - 1))
     return scaled_in_keras(keras, standardized_in_keras(keras, x, axes, op.epsilon), scale, bias, (-1,))
 
@@ -277,20 +290,25 @@ def _stored(name: str, shape: tuple[int, ...], *, scale: bool = True, bias: bool
 
 
 for axes in (2, 3, 4, 5, 6):
-    _stored(f"rank_{axes}", (2, 3, 5, 2, 4, 3)[:axes], composed={"torch": "momentum is lost: a function"} if axes == 6 else {})
+    _function = {"torch": "a function, whose momentum is lost"} if axes == 6 else {}
+    _stored(f"rank_{axes}", (2, 3, 5, 2, 4, 3)[:axes], composed=_function)
 _stored("float16", (2, 3, 4, 5), dtype="float16")
+_in_pieces = {"onnx": "Sub, Add, Sqrt, Div, Mul, Add"}
+_stored("float64", (2, 3, 4, 5), dtype="float64", refused=IN_32_BITS, composed=_in_pieces)
+_stored("epsilon_that_32_bits_hold", (2, 3, 4), dtype="float64", epsilon=2.0**-9, refused=IN_32_BITS)
 _stored("no_scale", (2, 3, 4, 5), scale=False)
 _stored("no_bias", (2, 3, 4, 5), bias=False)
 _stored("neither", (2, 3, 4), scale=False, bias=False)
 _stored("average_of_all", (2, 3, 4, 5), momentum=None, composed={f: "momentum is lost" for f in ("keras", "onnx")})
 
 
-def _of_batch(name: str, shape: tuple[int, ...], *, scale: bool = True, bias: bool = True, dtype: str = "float32") -> None:
+def _of_batch(name: str, shape: tuple[int, ...], *, scale: bool = True, bias: bool = True, dtype: str = "float32",
+              **reasons: Any) -> None:  # fmt: skip
     weights = (weight(shape[1], dtype=dtype, low=-1.5, high=2.5) if given else None for given in (scale, bias))
     composed = {"keras": "reductions", "onnx": "InstanceNormalization between transposes, in float64 reductions"}
     case(
         f"batch_statistics_norm/{name}", BatchStatisticsNorm(epsilon=0.03),
-        Operand(shape, dtype=dtype, low=-1.0, high=3.0), *weights, composed=composed,
+        Operand(shape, dtype=dtype, low=-1.0, high=3.0), *weights, composed=composed, **reasons,
     )  # fmt: skip
 
 
@@ -300,3 +318,4 @@ _of_batch("rank_4", (2, 3, 4, 5))
 _of_batch("rank_5", (2, 3, 4, 5, 2), bias=False)
 _of_batch("neither", (2, 3, 4, 5), scale=False, bias=False)
 _of_batch("float16", (2, 3, 4, 5), dtype="float16")
+_of_batch("float64", (2, 3, 4, 5), dtype="float64", refused=IN_32_BITS)

@@ -283,4 +283,4 @@ for _mode in ("reflect", "symmetric", "edge", "wrap"):
     _pad(f"{_mode}_3d", ((0, 0), (0, 0), (2, 1), (1, 2), (1, 1)), _mode, x=(2, 3, 4, 3, 5), composed=_slices | {"keras": MIRRORED})
     _pad(f"{_mode}_on_channels", ((0, 0), (1, 2), (0, 1), (2, 0)), _mode, composed=_slices)
     _pad(f"{_mode}_on_batch", ((1, 0), (0, 0), (0, 0), (2, 0)), _mode, composed=dict.fromkeys(("keras", "torch"), MIRRORED) | _slices)
-    _pad(f"{_mode}_integers", ((0, 0), (0, 0), (1, 2), (0, 3)), _mode, x=Operand((2, 3, 5, 6), dtype="int64"), composed=_slices | {"torch": MIRRORED})
+    _pad(f"{_mode}_integers", ((0, 0), (0, 0), (1, 2), (0, 3)), _mode, x=Operand((2, 3, 5, 6), dtype="int32"), composed=_slices | {"torch": MIRRORED})

@@ -20,7 +20,7 @@ from ..op import Link, Op, Operand, Shape, Value, agree, case, exports, imports,
 from .math import Mul
 from .window import (
     Pads, batched, ceil_pads, counts, even, fixed, flat_pads, is_same, no_pads, pads_from_onnx, reach, same_pads, spread,
-    taps, windows,
+    taps,
 )  # fmt: skip
 
 
@@ -69,29 +69,13 @@ def lowest(dtype: np.dtype) -> Any:
 
 
 @op
-class MaxPoolIndices(Pool):
-    """Where the largest element of every window stands. No framework counts as another does: it cannot be converted."""
+class MaxIndices(Op):
+    """Where the maxima that `of` finds stand. Frameworks count differently, so nothing converts it: see its exporter."""
 
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    pads: Pads
-    dilations: tuple[int, ...]
-
-    tolerance = "exact"
+    of: Op
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        return [(shape, np.dtype(np.int64)) for shape, _ in super().infer(*inputs)]
-
-    def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        """Counted within one channel of one sample."""
-        (x,) = arrays
-        places = np.arange(int(np.prod(x.shape[2:]))).reshape(1, 1, *x.shape[2:])
-        padded, places = (
-            np.pad(a, ((0, 0), (0, 0), *self.pads), constant_values=v) for a, v in ((x, lowest(x.dtype)), (places, -1))
-        )
-        seen = [windows(a, self.kernel, self.strides, self.dilations) for a in (padded, places)]
-        flat, where = (a.reshape(*a.shape[: x.ndim], -1) for a in seen)
-        return np.take_along_axis(np.broadcast_to(where, flat.shape), flat.argmax(-1)[..., None], -1)[..., 0]
+        return [(shape, np.dtype(np.int64)) for shape, _ in self.of.infer(*inputs)]
 
 
 @op
@@ -131,9 +115,9 @@ def max_pool(x: Value, kernel: Any, strides: Any, pads: Pads, dilations: Any, ce
     """The maxima and their places, which nothing is emitted for unless something reads them."""
     if ceil:
         pads = ceil_pads(x.shape[2:], kernel, strides, dilations, pads)
-    fields = {"kernel": tuple(kernel), "strides": tuple(strides), "pads": pads, "dilations": tuple(dilations)}
-    indices = MaxPoolIndices(**fields)(x)
-    return MaxPool(**fields)(x), indices
+    pool = MaxPool(kernel=tuple(kernel), strides=tuple(strides), pads=pads, dilations=tuple(dilations))
+    indices = MaxIndices(of=pool)(x)
+    return pool(x), indices
 
 
 def average_pool(x: Value, kernel: Any, strides: Any, pads: Pads, dilations: Any, ceil: bool, count_pads: bool) -> Value:
@@ -317,10 +301,10 @@ def old_opset(onnx: Any, what: str, since: int) -> Exception:
     return onnx.refuse(what, why=f"ONNX has it from opset {since} on", instead=f"Write opset {since} or newer")
 
 
-@exports("torch", MaxPoolIndices)
-@exports("keras", MaxPoolIndices)
-@exports("onnx", MaxPoolIndices)
-def max_pool_indices_to_nothing(op, framework, x):
+@exports("torch", MaxIndices)
+@exports("keras", MaxIndices)
+@exports("onnx", MaxIndices)
+def max_indices_to_nothing(op, framework, x):
     raise framework.refuse(
         "the places of the maxima (max pooling with indices)",
         why="frameworks count them differently and Keras has none",
@@ -443,7 +427,7 @@ def _pool(kind: type[Pool], name: str, x: Any, kernel: tuple[int, ...], composed
     plain = {"strides": kernel, "pads": no_pads(spatial), "dilations": (1,) * spatial}
     if kind is AveragePool:
         plain["counted"] = no_pads(spatial)
-    title = {MaxPool: "max_pool", AveragePool: "average_pool", MaxPoolIndices: "max_pool_indices"}[kind]
+    title = "max_pool" if kind is MaxPool else "average_pool"
     case(f"{title}/{name}", kind(kernel=kernel, **plain | fields), x, composed=composed, refused=refused)
 
 
@@ -464,11 +448,10 @@ _pool(MaxPool, "pads_before", (2, 3, 5, 6), (3, 2), strides=(1, 2), pads=((2, 0)
 _pool(AveragePool, "pads_before", (2, 3, 5, 6), (3, 2), strides=(1, 2), pads=((2, 0), (1, 1)), composed=_average | {"torch": UNEVEN})
 _pool(MaxPool, "ceil_with_pads", (2, 3, 8, 6), (3, 3), strides=(2, 2), pads=((1, 2), (1, 2)))
 _pool(AveragePool, "ceil_with_pads", (2, 3, 8, 6), (3, 3), strides=(2, 2), pads=((1, 2), (1, 2)), composed=_average)
-_pool(MaxPool, "pads_of_a_whole_window", (2, 3, 5, 6), (2, 2), strides=(1, 1), pads=((0, 2), (2, 0)))
+_pool(MaxPool, "pads_of_a_side", (2, 3, 5, 6), (3, 3), strides=(1, 1), pads=((0, 2), (2, 0)))
 _pool(AveragePool, "counted", (2, 3, 7, 6), (3, 2), strides=(2, 2), pads=((1, 1), (1, 1)), counted=((1, 1), (1, 1)))
 _pool(AveragePool, "counted_uneven", (2, 3, 7, 6), (3, 2), pads=((2, 1), (0, 1)), counted=((2, 1), (0, 1)))
 _pool(AveragePool, "counted_ceil", (2, 3, 8, 6), (3, 3), strides=(2, 2), pads=((1, 2), (1, 2)), counted=((1, 1), (1, 1)), composed=_average | {"onnx": "comes back as Pad, AveragePool"})
 _pool(MaxPool, "dilated", (2, 3, 9, 8), (3, 2), strides=(2, 1), dilations=(2, 3), pads=((1, 1), (0, 0)), composed={"keras": SLICES})
 _pool(AveragePool, "dilated", (2, 3, 9, 8), (3, 2), strides=(2, 1), dilations=(2, 3), composed={"keras": SLICES, "torch": SLICES})
 _pool(AveragePool, "dilated_padded", (2, 3, 9, 8), (3, 2), strides=(2, 1), dilations=(2, 3), pads=((1, 2), (0, 1)), composed={"keras": SLICES, "torch": SLICES})
-_pool(MaxPoolIndices, "2d", (2, 3, 7, 8), (2, 3), refused=dict.fromkeys(("keras", "torch", "onnx"), "no common meaning"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Size, Value
+from ..op import Size, Value, shortest
 
 INTEGER = {"torch": np.dtype(np.int64), "keras": np.dtype(np.int32), "onnx": np.dtype(np.int64)}  # of a Python int
 KINDS = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2}  # V: bfloat16
@@ -61,6 +61,16 @@ def as_value(call: Any, x: Any, dtype: Any = None) -> Value:
     elif not isinstance(x, Value):
         x = call.graph.constant(x)
     return x if dtype is None else x.cast(dtype)
+
+
+def number_of(x: Any) -> Any:
+    """The Python number that an operand is: a bare one, or a constant of one element. None for all else."""
+    if isinstance(x, bool | int | float):
+        return x
+    if not isinstance(x, Value) or not x.is_constant or x.shape != (1,) * x.rank:
+        return None
+    number = x.array().item()
+    return shortest(number) if x.dtype == np.float32 else number
 
 
 def aligned(node: Any, x: Value, y: Value) -> tuple[Value, Value]:

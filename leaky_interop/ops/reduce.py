@@ -20,8 +20,9 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op, product
+from .expand import filled, uniform
 from .index import dropped
-from .math import Mul
+from .precision import IN_32_BITS, exact_in_keras
 from .promotion import as_value, floating
 from .table import widened
 
@@ -68,10 +69,13 @@ def axes_of(x: Value, axes: Any) -> tuple[int, ...]:
 
 
 def reduced(kind: type[Reduction], x: Value, axes: Any, keepdims: Any, **fields: Any) -> Value:
-    """One reduction; a value without axes counts as one entry."""
+    """One reduction; a value without axes counts as one entry. Zeros add up to zero, however many they are."""
     if x.rank == 0:
         return kind(axes=(0,), keepdims=False, **fields)(x.reshape(1))
-    return kind(axes=axes_of(x, axes), keepdims=bool(keepdims), **fields)(x)
+    made = kind(axes=axes_of(x, axes), keepdims=bool(keepdims), **fields)
+    if kind.function is np.sum and uniform(x) == 0:
+        return filled(x.graph, made.infer(x)[0][0], 0, x.dtype)
+    return made(x)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -201,7 +205,10 @@ def _torch(name: str) -> Callable[..., Any]:
 
 def _keras(name: str) -> Callable[..., Any]:
     def write(op, keras, x):
-        return getattr(keras.ops, name)(x, axis=op.axes, keepdims=op.keepdims)
+        if name == "prod":
+            exact_in_keras(keras, "a product")
+        y = getattr(keras.ops, name)(x, axis=op.axes, keepdims=op.keepdims)
+        return y if y.dtype == keras.outputs[0].dtype.name else keras.ops.cast(y, keras.outputs[0].dtype.name)
 
     return write
 
@@ -244,6 +251,7 @@ def _absolute_to_keras(op, keras, x):
 
 
 def _norm_to_keras(op, keras, x):
+    exact_in_keras(keras, "a norm")
     if len(op.axes) == 1:
         return keras.ops.norm(x, ord=2, axis=op.axes[0], keepdims=op.keepdims)
     return keras.ops.sqrt(_square_to_keras(op, keras, x))
@@ -284,6 +292,8 @@ def _pool_to_keras(name: str, kind: str) -> Callable[..., Any]:
 
     def write(op, keras, x):
         rank = keras.inputs[0].rank
+        if name == "mean":
+            exact_in_keras(keras, "a mean")
         if rank in POOLS and op.axes == tuple(range(1, rank - 1)) and keras.inputs[0].dtype.kind in "fV":
             layer = getattr(keras.layers, f"Global{kind}Pooling{POOLS[rank]}")
             return keras.place(layer(keepdims=op.keepdims, data_format="channels_last"))(x)
@@ -328,7 +338,10 @@ case("reduce_mean/global_3d", ReduceMean(axes=(2, 3, 4), keepdims=False), (2, 3,
 case("reduce_mean/channels", ReduceMean(axes=(1,), keepdims=True), (2, 3, 4, 5))
 case("reduce_mean/sequence", ReduceMean(axes=(1,), keepdims=False), (2, 5, 3))
 case("reduce_mean/float16", ReduceMean(axes=(2, 3), keepdims=True), Operand((2, 3, 4, 5), dtype="float16"))
-case("reduce_mean/float64", ReduceMean(axes=(2, 3), keepdims=True), Operand((2, 3, 4, 5), dtype="float64"))
+case(
+    "reduce_mean/float64", ReduceMean(axes=(2, 3), keepdims=True), Operand((2, 3, 4, 5), dtype="float64"),
+    refused=IN_32_BITS,
+)  # fmt: skip
 case("reduce_max/global_2d", ReduceMax(axes=(2, 3), keepdims=True), (2, 3, 4, 5))
 case("reduce_max/global_1d", ReduceMax(axes=(2,), keepdims=True), (2, 3, 7))
 case("reduce_max/int64", ReduceMax(axes=(1,), keepdims=False), Operand((2, 3, 4), dtype="int64"))

@@ -7,15 +7,22 @@ meaning; where there is none, a function writes the shortest composition instead
 out in its family file.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..op import Op, Pointwise, Shape, Value, exports, imports, op
-from .promotion import aligned, as_value, floating, in_one_dtype
+from .promotion import aligned, floating, in_one_dtype
 
 Native = str | Callable[..., Any]
+SIGNS = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow, "%": operator.mod,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
+    "&": operator.and_, "|": operator.or_, "^": operator.xor,
+    "<<": operator.lshift, ">>": operator.rshift,
+}  # fmt: skip
 
 
 def widened(function: Callable[..., Any], *arrays: np.ndarray) -> Any:
@@ -43,45 +50,47 @@ class Plain(Pointwise):
 
 
 def unary(name: str, meaning: str, function: Callable[..., Any], *, torch: Native, keras: Native, onnx: Native,
-          floats: bool = True, terms: Callable[..., Any] | None = None, **fields: Any) -> type[Op]:  # fmt: skip
+          operand: Callable[..., Any] = floating, read: Callable[..., Any] | None = None,
+          terms: Callable[..., Any] | None = None, **fields: Any) -> type[Op]:  # fmt: skip
     """A row of one operand.
 
-    floats: integers become float32 first, as torch and Keras do. terms: for results that cancel, the magnitude that
-    their error is measured by (see `Op.terms`). Further fields of the class: tolerance, predicate.
+    operand: what the frameworks do to it first; by default integers become float32. read(x): what it means where that is
+    not always this operator. terms: for results that cancel, the magnitude that their error is measured by (see
+    `Op.terms`). Further fields of the class: tolerance, predicate.
     """
     if terms is not None:
         fields |= {"tolerance": "sum", "terms": lambda self, *arrays: (1, terms(*(np.asarray(a, float) for a in arrays)))}
     kind = _kind(name, meaning, function, **fields)
-    prepared = floating if floats else as_value
 
-    def read(call: Any, x: Any) -> Any:
-        return kind()(prepared(call, x))
+    def prepared(call: Any, x: Any) -> Any:
+        return (read or kind())(operand(call, x))
 
     for framework, native in (("torch", torch), ("keras", keras), ("onnx", onnx)):
         if isinstance(native, str):
-            imports(framework, _printed(framework, native))(_named(read, f"{name} from {framework}"))
+            imports(framework, _printed(framework, native))(_named(prepared, f"{name} from {framework}"))
         _writes(kind, framework, native)
     return kind
 
 
 def binary(name: str, meaning: str, function: Callable[..., Any], *, torch: Native, keras: Native, onnx: Native,
-           aten: tuple[str, ...] = (), legacy: bool = False, read: Callable[..., Any] | None = None,
+           aten: tuple[str, ...] = (), ops: tuple[str, ...] = (), legacy: bool = False,
+           operands: Callable[..., Any] = in_one_dtype, read: Callable[..., Any] | None = None,
            **fields: Any) -> type[Op]:  # fmt: skip
-    """A row of two operands, brought to one dtype first.
+    """A row of two operands. torch may be a sign, "+".
 
-    aten: the torch operators that take just these two operands. legacy: ONNX had it before opset 7, with an `axis`.
-    read(x, y): what two operands mean where that is not always this operator. Further fields of the class: tolerance,
-    predicate, symbolic, scalars.
+    aten, ops: the torch and Keras operators that take just these two. legacy: ONNX had it before opset 7, with an
+    `axis`. operands: what the frameworks do to them first; by default they are promoted to one dtype. read(x, y): what
+    they mean where that is not always this operator. Further fields of the class: tolerance, predicate, symbolic.
     """
     kind = _kind(name, meaning, function, **{"scalars": True, **fields})
 
     def promoted(call: Any, x: Any, y: Any) -> Any:
-        return (read or kind())(*in_one_dtype(call, x, y))
+        return (read or kind())(*operands(call, x, y))
 
-    if aten:
-        imports("torch", *aten)(_named(promoted, f"{name} from torch"))
-    if isinstance(keras, str):
-        imports("keras", _printed("keras", keras))(_named(promoted, f"{name} from keras"))
+    printed = (_printed("keras", keras),) if isinstance(keras, str) else ()
+    for framework, names in (("torch", aten), ("keras", (*printed, *ops))):
+        if names:
+            imports(framework, *names)(_named(promoted, f"{name} from {framework}"))
     if isinstance(onnx, str):
         imports("onnx", onnx, since=7 if legacy else 1)(_named(promoted, f"{name} from onnx"))
         if legacy:
@@ -89,6 +98,12 @@ def binary(name: str, meaning: str, function: Callable[..., Any], *, torch: Nati
     for framework, native in (("torch", torch), ("keras", keras), ("onnx", onnx)):
         _writes(kind, framework, native)
     return kind
+
+
+def tensors(torch: Any, *operands: Any) -> list[Any]:
+    """The operands of a torch function that takes no bare numbers."""
+    values = zip(operands, torch.node.inputs, strict=True)
+    return [torch.tensor(v) if isinstance(o, bool | int | float) else o for o, v in values]
 
 
 def _kind(name: str, meaning: str, function: Callable[..., Any], **fields: Any) -> type[Op]:
@@ -101,6 +116,10 @@ def _writes(kind: type[Op], framework: str, native: Native) -> None:
     def write(op: Op, fw: Any, *operands: Any) -> Any:
         if callable(native):
             return native(fw, *operands)
+        if native in SIGNS:
+            return SIGNS[native](*operands)
+        if framework == "torch":
+            operands = tuple(tensors(fw, *operands))
         return getattr(fw.ops if framework == "keras" else fw, native)(*operands)
 
     exports(framework, kind)(_named(write, f"{kind.__name__} to {framework}"))

@@ -63,7 +63,8 @@ def _down(node: Node, users: dict[int, list[Node]]) -> _Plan | None:
         return None
     index, axis = found
     plan = _Plan(node, reshape)
-    return plan if _sink(reshape.outputs[0], axis, index, users, plan) else None
+    only_ones = index == tuple(range(len(index)))  # only axes of size 1 moved
+    return plan if only_ones or _sink(reshape.outputs[0], axis, index, users, plan) else None
 
 
 def _merged(perm: Perm, split: tuple, flat: tuple) -> tuple[Index, int] | None:
@@ -130,22 +131,23 @@ def _up(node: Node, users: dict[int, list[Node]]) -> _Plan | None:
         return None
     reshape = value.node
     flat = reshape.inputs[0]
-    if flat is None or flat.const is not None or _sole(value, users) is None or _sole(flat, users) is None:
+    if flat is None or flat.const is not None or _sole(value, users) is None:
         return None
     for ins, outs in axis_groups(flat.shape, value.shape) or ():
         others_stay = all(p == a for a, p in enumerate(perm) if a not in outs)
         if len(ins) == 1 and len(outs) > 1 and others_stay and all(isinstance(value.shape[a], int) for a in outs):
             sizes = [value.shape[a] for a in outs]
             numbers = np.arange(int(np.prod(sizes))).reshape(sizes).transpose([perm[a] - outs[0] for a in outs])  # type: ignore[arg-type]
-            plan = _Plan(node, reshape, between=between)
-            return plan if _lift(flat, ins[0], tuple(numbers.reshape(-1).tolist()), users, plan) else None
+            plan, index = _Plan(node, reshape, between=between), tuple(numbers.reshape(-1).tolist())
+            only_ones = index == tuple(range(len(index)))  # only axes of size 1 moved
+            return plan if only_ones or _lift(flat, ins[0], index, users, plan) else None
     return None
 
 
 def _lift(value: Value, axis: int, index: Index, users: dict[int, list[Node]], plan: _Plan) -> bool:
     """Plan for `value` to be computed in another order: new == value.take(index, axis). Whether what makes it can."""
     node = value.node
-    if node is None or _sole(value, users) is None or len(node.outputs) != 1:
+    if value.const is not None or node is None or _sole(value, users) is None or len(node.outputs) != 1:
         return False
     plan.moved[id(value)] = (index, axis)
     link = next((k for k in node.op.links(node.inputs) if k.output == axis), None)

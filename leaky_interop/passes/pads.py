@@ -11,17 +11,18 @@ import dataclasses
 import math
 from typing import Any
 
-from ..graph import Graph, Node, Rewrite, consumers
+from ..graph import Graph, Node, Rewrite, consumers, inherit
 from ..op import Op
 from ..ops.conv import Conv
 from ..ops.pad import Pad
 from ..ops.pool import AveragePool, MaxPool, lowest
-from ..ops.shape import Transpose
+from ..ops.shape import Reshape, Transpose
 from ..ops.window import Pads
 
 
 def fold_pads(graph: Graph) -> Graph:
-    """Remove every Pad whose elements its only reader can add itself."""
+    """Remove every Pad whose elements its only reader can add itself, and the reshapes around one that hide it."""
+    graph = _uncovered(graph)
     users = consumers(graph)
     pads: dict[int, Pads] = {}  # by reader: what it takes over
     between: dict[int, Node] = {}  # the pads that go, and the transposes that then move unpadded data
@@ -89,3 +90,35 @@ def _padded(op: Op, pads: Pads) -> Op:
 
 def _sum(first: Pads, second: Pads) -> Pads:
     return tuple((a + c, b + d) for (a, b), (c, d) in zip(first, second, strict=True))
+
+
+def _uncovered(graph: Graph) -> Graph:
+    """A Pad between reshapes that add an axis in front and drop it again, as a Pad of the data itself.
+
+    ONNX models are written so where a max pool follows: see `pad_to_onnx`.
+    """
+    users = consumers(graph)
+    covered: dict[int, tuple[Node, Node]] = {}  # by pad: the reshapes around it
+    for node in graph.nodes:
+        before = node.inputs[0].node if isinstance(node.op, Pad) and node.inputs[0] is not None else None
+        after = users.get(id(node.outputs[0]), [])
+        if before is None or len(after) != 1 or after[0] is None or users[id(before.outputs[0])] != [node]:
+            continue
+        if isinstance(before.op, Reshape) and isinstance(after[0].op, Reshape):
+            shape, result = before.inputs[0].shape, after[0].op.shape  # type: ignore[union-attr]
+            if before.op.shape == (1, *shape) and node.outputs[0].shape == (1, *result):
+                covered[id(node)] = (before, after[0])
+    if not covered:
+        return graph
+    rewrite = Rewrite(graph)
+    gone = {id(n) for pair in covered.values() for n in pair}
+    for node in graph.nodes:
+        if id(node) in covered:
+            before, last = covered[id(node)]
+            op = dataclasses.replace(node.op, pads=node.op.pads[1:])  # type: ignore[attr-defined,type-var]
+            (made,) = rewrite.emit(node, op, (rewrite.get(before.inputs[0]),))
+            inherit(made, last.outputs[0])
+            rewrite.put(last.outputs[0], made)
+        elif id(node) not in gone:
+            rewrite.copy(node)
+    return rewrite.finish()

@@ -16,8 +16,8 @@ def hazards(model: Any) -> list[str]:
     if not names:
         return []
     return [
-        f"{', '.join(names)}: Keras on TensorFlow adds the bias of a channels_first convolution along the wrong axis where "
-        "the output is as wide as it has channels; what is converted is the definition, so the numbers may differ there"
+        f"{', '.join(names)}: Keras on TensorFlow adds the bias of a channels_first convolution along the wrong axis "
+        "where the output is as wide as it has channels; what is converted is the definition, so numbers may differ"
     ]
 
 

@@ -210,7 +210,7 @@ class _Reader:
             name=name,
             source=source,
             left_out=left_out,
-            after=(lambda results: permuted(results, to_last)) if turned else None,
+            after=lambda results: narrowed(permuted(results, to_last) if turned else results, claims),
             claims=claims,
             keys=keys,
         )
@@ -294,6 +294,15 @@ def _stand_in(value: Value, batch: int | None) -> Any:
 
 
 _LACKING = object()  # the result of a call without an importer
+
+
+def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
+    """Results of 64 bits in 32 where Keras says so: but for TensorFlow's, its backends compute keras.ops no wider."""
+    found = list(results)
+    for index, (value, claim) in enumerate(zip(results, claims or (), strict=False)):
+        if isinstance(value, Value) and value.dtype.itemsize == 8 and (value.dtype.kind, 4) == (claim[1].kind, claim[1].itemsize):
+            found[index] = value.cast(claim[1])
+    return found
 
 
 def _with(importer: Any, kwargs: Mapping[str, Any]) -> Any:

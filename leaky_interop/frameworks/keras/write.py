@@ -39,6 +39,12 @@ def save(model: keras.Model, path: Path, graph: Graph) -> None:
     model.save(path)
 
 
+def assign(model: keras.Model, numbers: Iterable[tuple[Any, np.ndarray]]) -> None:
+    """Write new numbers into a model's own variables."""
+    for variable, array in numbers:
+        variable.assign(array)
+
+
 def prepare(graph: Graph) -> Graph:
     """The graph as Keras computes it: channels last where its layers want that, transposes settled."""
     return before_keras(settle(wrap(graph, _wants_channels_last)))

@@ -19,7 +19,7 @@ KEEPS_SIGN = {
     "GlobalMaxPool", "Identity", "MaxPool", "Pad", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
     "Transpose", "Unsqueeze",
 }  # fmt: skip
-FIRST_ONLY = {"Expand", "Gather", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Unsqueeze"}  # others are sizes
+FIRST_ONLY = {"Expand", "Gather", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Unsqueeze"}  # of their inputs
 
 
 def hazards(model: Any) -> list[str]:
@@ -33,11 +33,13 @@ def hazards(model: Any) -> list[str]:
     found = []
     for pool in graph.node:
         pad = made.get(pool.input[0]) if pool.op_type == "MaxPool" else None
-        if pad is not None and pad.op_type == "Pad" and _pads_zeros(pad, constants) and _may_be_negative(pad.input[0], made):
+        if pad is None or pad.op_type != "Pad" or not _pads_zeros(pad, constants):
+            continue
+        if _may_be_negative(pad.input[0], made):
+            before, after = (repr(n.name or n.output[0]) for n in (pad, pool))
             found.append(
-                f"Pad {pad.name or pad.output[0]!r} puts zeros directly before MaxPool {pool.name or pool.output[0]!r}: "
-                "onnxruntime with its default optimisations takes them for -infinity, so where values are negative its "
-                "results differ from the model's"
+                f"Pad {before} puts zeros directly before MaxPool {after}: onnxruntime with its default optimisations "
+                "takes them for -infinity, so where values are negative its results differ from the model's"
             )
     return found
 

@@ -81,8 +81,15 @@ def _array(value: Any) -> np.ndarray:
 
 
 def run(model: Any, arrays: Any, *, optimise: bool = True) -> list[np.ndarray]:
-    """Outputs of the model, in its own order."""
-    return feed(session(as_proto(model), optimise=optimise), arrays)
+    """Outputs of the model, in its own order. Raises ValueError where the arrays do not fit it."""
+    made = session(as_proto(model), optimise=optimise)
+    try:
+        return feed(made, arrays)
+    except RuntimeFailure as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError) or type(cause).__name__ == "InvalidArgument":  # wrong names, shapes or dtypes
+            raise ValueError(error.why) from error
+        raise
 
 
 class Program:

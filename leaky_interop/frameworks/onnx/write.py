@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from ... import names
+from ...errors import Usage
 from ...graph import Graph, Parameter, Step, Value
 from ...op import Op
 from ...sizes import Dim, Size, fold, symbol
@@ -24,6 +25,15 @@ FRAMEWORK = "onnx"
 OPSET = 21  # taken by every supported onnxruntime and by most other runtimes
 IR_VERSION = 10  # what opset 21 came with; onnx would write its own newest, which runtimes lag behind
 SMALL = 1024  # bytes; what the checker needs to see of a weight is its shape, so larger ones are checked as inputs
+
+
+def assign(model: Any, numbers: Iterable[tuple[onnx.TensorProto, np.ndarray]]) -> None:
+    """Write new numbers into a model's own tensors. Raises Usage where it was read from a copy."""
+    if not isinstance(model, onnx.ModelProto) or model.functions:
+        why = "an onnx_ir model, and one with local functions, is read from a copy"
+        raise Usage("the weights of this ONNX model cannot be written in place", why=why, hint="Pass a plain ModelProto")
+    for tensor, array in numbers:
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
 def prepare(graph: Graph) -> Graph:

@@ -2,6 +2,6 @@
 
 from .read import load
 from .run import Program, describe, knows_inputs, owns, run
-from .write import build, prepare, save
+from .write import assign, build, prepare, save
 
-__all__ = ["Program", "build", "describe", "knows_inputs", "load", "owns", "prepare", "run", "save"]
+__all__ = ["Program", "assign", "build", "describe", "knows_inputs", "load", "owns", "prepare", "run", "save"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.fx.proxy import GraphAppendingTracer, Proxy
 
@@ -19,6 +20,13 @@ from .arrays import from_numpy, torch_dtype
 from .export import DTYPES, SHAPES, named
 
 FRAMEWORK = "torch"
+
+
+def assign(model: Any, numbers: Iterable[tuple[torch.Tensor, np.ndarray]]) -> None:
+    """Write new numbers into a model's own tensors."""
+    with torch.no_grad():
+        for tensor, array in numbers:
+            tensor.copy_(from_numpy(array))
 
 
 def prepare(graph: Graph) -> Graph:

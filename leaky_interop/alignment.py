@@ -1,0 +1,162 @@
+"""Finds the nodes of two graphs that do the same work: by structure, then by names, then by order.
+
+Nodes that hold weights come first, because they are what networks of two authors surely have in common. Each gets a
+color, made of its operator and the shapes of its weights, and refined by the colors of those before and behind it
+(nodes without weights in between do not count). Every other node is then known by what it is computed from.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .graph import Graph, Node, Parameter, Value
+from .ops.shape import Transpose
+from .sizes import Size
+
+Pairs = list[tuple[Node, Node]]
+COMMUTATIVE = {"Add", "Mul", "Maximum", "Minimum"}
+
+
+def align(first: Graph, second: Graph, weighted: Pairs | None = None) -> Pairs:
+    """Nodes of two graphs that do the same work, in the order of the first; what differs in a field (a slope) included.
+
+    weighted : pairs of nodes with weights, where they are known
+    """
+    if weighted is None:
+        weighted = align_weights(first, second, numbers=True)
+    ours, theirs = _Origins(first, [a for a, _ in weighted]), _Origins(second, [b for _, b in weighted])
+    pairs = list(weighted)
+    for mark, nodes in ours.nodes.items():
+        pairs += zip(nodes, theirs.nodes.get(mark, ()), strict=False)
+    taken = {id(n) for pair in pairs for n in pair}
+    left = ([n for n in g.nodes if id(n) not in taken and not isinstance(n.op, Transpose)] for g in (first, second))
+    pairs += _by_sequence(*left, lambda n: (type(n.op).__name__, _known(n.outputs[0])))
+    return _in_order(first, pairs)
+
+
+def align_weights(first: Graph, second: Graph, *, numbers: bool) -> Pairs:
+    """Nodes that hold weights and do the same work. numbers: equal weights tell apart what the structure does not."""
+    ours, theirs = _Structure(first), _Structure(second)
+    while ours.refine() | theirs.refine():  # both as often, so that the colors mean the same
+        pass
+    pairs: Pairs = []
+    for color in dict.fromkeys(ours.colors[id(n)] for n in ours.nodes):
+        alike = ours.of(color), theirs.of(color)
+        if len(alike[0]) == len(alike[1]):
+            pairs += _told_apart(*alike, numbers)
+    if len(pairs) < max(len(ours.nodes), len(theirs.nodes)):  # the networks differ somewhere, and so do all colors
+        pairs = _by_sequence(ours.nodes, theirs.nodes, signature)
+    return _in_order(first, pairs)
+
+
+def weights_of(node: Node) -> dict[int, Parameter]:
+    """The weights that a node holds, by operand."""
+    held = {i: v.const for i, v in enumerate(node.inputs) if v is not None and v.const is not None}
+    return {i: parameter for i, parameter in held.items() if parameter.name}
+
+
+def signature(node: Node) -> tuple[str, tuple[tuple[int, tuple[int, ...]], ...]]:
+    """What two nodes with weights must have in common: the operator, the operand and shape of each weight."""
+    return type(node.op).__name__, tuple((i, parameter.shape) for i, parameter in weights_of(node).items())
+
+
+def _known(value: Value) -> tuple[int | None, ...]:
+    return tuple(None if isinstance(d, Size) else d for d in value.shape)
+
+
+def _in_order(graph: Graph, pairs: Pairs) -> Pairs:
+    order = {id(n): i for i, n in enumerate(graph.nodes)}
+    return sorted(pairs, key=lambda pair: order[id(pair[0])])
+
+
+class _Structure:
+    """The nodes of a graph that hold weights, and a color of each: what it is and, refined, what surrounds it."""
+
+    def __init__(self, graph: Graph):
+        self.nodes = [n for n in graph.nodes if weights_of(n)]
+        self.colors = {id(n): hash(signature(n)) for n in self.nodes}
+        self.around: dict[int, tuple[list[Any], list[Any]]] = {id(n): ([], []) for n in self.nodes}  # before, behind
+        origins: dict[int, tuple[Any, ...]] = {id(v): (("input", i),) for i, v in enumerate(graph.inputs)}
+
+        def reached(values: Iterable[Value | None]) -> list[Any]:
+            places = [p for v in values if v is not None for p in origins.get(id(v), ())]
+            return list({id(p) if isinstance(p, Node) else p: p for p in places}.values())
+
+        for node in graph.nodes:
+            places = reached(node.inputs)
+            holds = id(node) in self.around
+            origins.update({id(v): (node,) if holds else tuple(places) for v in node.outputs})
+            if holds:
+                self.around[id(node)][0].extend(places)
+                for place in places:
+                    if isinstance(place, Node):
+                        self.around[id(place)][1].append(node)
+        for index, value in enumerate(graph.outputs):
+            for place in reached([value]):
+                if isinstance(place, Node):
+                    self.around[id(place)][1].append(("output", index))
+
+    def refine(self) -> bool:
+        """Let every color tell its neighbours' too; whether that told any nodes apart."""
+        before = len(set(self.colors.values()))
+        seen = {key: [tuple(sorted(map(self.color, side))) for side in sides] for key, sides in self.around.items()}
+        self.colors = {key: hash((color, *seen[key])) for key, color in self.colors.items()}
+        return len(set(self.colors.values())) > before
+
+    def color(self, place: Any) -> int:
+        return self.colors[id(place)] if isinstance(place, Node) else hash(place)
+
+    def of(self, color: int) -> list[Node]:
+        """The nodes of one color, in order."""
+        return [n for n in self.nodes if self.colors[id(n)] == color]
+
+
+class _Origins:
+    """The nodes of a graph without weights, by a mark of what they do and what they are computed from."""
+
+    def __init__(self, graph: Graph, weighted: Sequence[Node]):
+        marks: dict[int, Any] = {id(v): hash(("input", i)) for i, v in enumerate(graph.inputs)}
+        for index, node in enumerate(weighted):
+            marks.update({id(v): hash(("weighted", index, v.index)) for v in node.outputs})
+        self.nodes: dict[int, list[Node]] = {}
+        for node in graph.nodes:
+            if id(node.outputs[0]) in marks:
+                continue
+            before = [marks[id(v)] for v in node.inputs if v is not None and id(v) in marks]
+            if isinstance(node.op, Transpose):  # the two graphs may differ in layout
+                marks[id(node.outputs[0])] = before[0] if before else 0
+                continue
+            kind = type(node.op).__name__
+            mark = hash((kind, _known(node.outputs[0]), *(sorted(before) if kind in COMMUTATIVE else before)))
+            self.nodes.setdefault(mark, []).append(node)
+            marks.update({id(v): hash((mark, v.index)) for v in node.outputs})
+
+
+def _told_apart(ours: Sequence[Node], theirs: Sequence[Node], numbers: bool) -> Pairs:
+    """Nodes that the structure cannot tell apart: those with equal weights first, those of one name, then in order."""
+    pairs: Pairs = []
+    rules: list[Callable[[Node, Node], bool]] = [lambda a, b: a.name == b.name, lambda a, b: True]
+    for rule in [_equal_weights, *rules] if numbers and len(ours) > 1 else rules:
+        for node in ours:
+            taken = {id(n) for pair in pairs for n in pair}
+            if id(node) in taken:
+                continue
+            other = next((n for n in theirs if id(n) not in taken and rule(node, n)), None)
+            if other is not None:
+                pairs.append((node, other))
+    return pairs
+
+
+def _equal_weights(a: Node, b: Node) -> bool:
+    ours, theirs = weights_of(a), weights_of(b)
+    return all(np.array_equal(ours[i].array(), theirs[i].array()) for i in ours)
+
+
+def _by_sequence(ours: Sequence[Node], theirs: Sequence[Node], mark: Callable[[Node], Any]) -> Pairs:
+    """As many nodes as have their like in the other list, in the order of both."""
+    matcher = difflib.SequenceMatcher(a=[*map(mark, ours)], b=[*map(mark, theirs)], autojunk=False)
+    return [(ours[i + k], theirs[j + k]) for i, j, size in matcher.get_matching_blocks() for k in range(size)]

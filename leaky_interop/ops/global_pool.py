@@ -1,0 +1,96 @@
+"""Global pooling and norms: every framework's spelling of a reduction, exported by reduce.py.
+
+| meaning              | keras                    | torch                                  | onnx              |
+|----------------------|--------------------------|----------------------------------------|-------------------|
+| mean over all places | GlobalAveragePooling     | adaptive_avg_pool to 1                 | GlobalAveragePool |
+| largest of all       | GlobalMaxPooling         | adaptive_max_pool to 1                 | GlobalMaxPool     |
+| norm                 | ops.norm                 | linalg.vector_norm, norm               | GlobalLpPool      |
+"""
+
+import math
+from typing import Any
+
+from ..errors import Refused
+from ..op import Value, imports, shortest
+from .functions import Abs
+from .math import Div, Mul, Pow
+from .promotion import floating
+from .reduce import ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReduceSum, axes_of, reduced
+from .shape import with_axes
+
+
+def spatial_axes(layer: Any, x: Value) -> tuple[int, ...]:
+    """All axes of a Keras layer's data but the batch and the channels."""
+    return tuple(range(1, x.rank - 1) if layer.data_format == "channels_last" else range(2, x.rank))
+
+
+@imports("keras", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D")
+def global_mean_from_keras(layer, x, mask=None):
+    axes = spatial_axes(layer, x)
+    if mask is None:
+        return reduced(ReduceMean, x, axes, layer.keepdims)
+    kept = with_axes(mask.cast(x.dtype), [3 - axes[0]])  # along the channels
+    total = reduced(ReduceSum, Mul()(x, kept), axes, layer.keepdims)
+    return Div()(total, reduced(ReduceSum, kept, axes, layer.keepdims))
+
+
+@imports("keras", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D")
+def global_max_from_keras(layer, x):
+    return reduced(ReduceMax, x, spatial_axes(layer, x), layer.keepdims)
+
+
+@imports("onnx", "GlobalAveragePool")
+def global_mean_from_onnx(node, x):
+    return reduced(ReduceMean, x, range_of_places(x), True)
+
+
+@imports("onnx", "GlobalMaxPool")
+def global_max_from_onnx(node, x):
+    return reduced(ReduceMax, x, range_of_places(x), True)
+
+
+@imports("onnx", "GlobalLpPool")
+def global_norm_from_onnx(node, x):
+    return norm(x, shortest(float(node.p)), range_of_places(x), True)
+
+
+def range_of_places(x: Value) -> tuple[int, ...]:
+    """The axes behind the batch and the channels."""
+    return tuple(range(2, x.rank))
+
+
+def norm(x: Value, order: float, axes: Any, keepdims: Any) -> Value:
+    """The vector norm over all of the axes together."""
+    if order in (1, 2):
+        return reduced(ReduceL1 if order == 1 else ReduceL2, x, axes, keepdims)
+    if math.isinf(order):
+        return reduced(ReduceMax if order > 0 else ReduceMin, Abs()(x), axes, keepdims)
+    if order == 0:
+        raise Refused("a norm of order 0", why="it counts entries; no framework but torch has it", hint="Count them instead")
+    return Pow()(reduced(ReduceSum, Pow()(Abs()(x), order), axes, keepdims), 1 / order)
+
+
+@imports("torch", "aten.linalg_vector_norm.default")
+def vector_norm_from_torch(call, x, order, axes, keepdims, dtype):
+    return norm(x if dtype is None else x.cast(dtype), order, axes, keepdims)
+
+
+@imports("torch", "aten.norm.ScalarOpt_dim")
+def norm_from_torch(call, x, order, axes, keepdims):
+    return norm(x, 2 if order is None else order, axes, keepdims)
+
+
+@imports("torch", "aten.norm.Scalar")
+def whole_norm_from_torch(call, x, order):
+    return norm(x, order, None, False)
+
+
+@imports("keras", "ops.Norm")
+def norm_from_keras(call, x):
+    x = floating(call, x)
+    axes = axes_of(x, call.axis)
+    order = {None: 2, "fro": 2}.get(call.ord, call.ord)
+    of_matrix = len(axes) == 2 and call.ord not in (None, "fro")
+    if isinstance(order, str) or of_matrix or (len(axes) > 2 and call.ord is not None):
+        raise Refused(f"a matrix norm of order {call.ord}", why="only norms of vectors and Frobenius' convert", hint="Write it out")
+    return norm(x, order, axes, call.keepdims)

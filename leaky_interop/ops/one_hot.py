@@ -1,0 +1,118 @@
+"""One-hot vectors.
+
+| setting           | keras ops.one_hot           | torch one_hot          | onnx OneHot                              |
+|-------------------|-----------------------------|------------------------|------------------------------------------|
+| axis              | axis, the last              | the last               | axis, the last                           |
+| dtype             | dtype, float32              | int64                  | that of the two values                   |
+| outside the range | zeros                       | an error               | off; negative counts from the end (11)   |
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op
+from .compare import Less, Where
+from .math import Add
+from .promotion import as_value
+
+
+@op
+class OneHot(Op):
+    """1 at the place that each entry names along a new axis, 0 elsewhere; an entry outside 0 .. depth - 1 names none."""
+
+    depth: int
+    axis: int
+    dtype: str
+    tolerance = "exact"
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        from ..numeric import dtype
+
+        shape = inputs[0].shape
+        return [((*shape[: self.axis], self.depth, *shape[self.axis :]), dtype(self.dtype))]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        from ..numeric import dtype
+
+        places = np.arange(self.depth).reshape(-1, *(1,) * (arrays[0].ndim - self.axis))
+        return (np.expand_dims(arrays[0], self.axis) == places).astype(dtype(self.dtype))
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        """The new axis goes behind all others, whose order then does not matter."""
+        last = len(perm)
+        out = [*perm]
+        out.insert(self.axis, last)
+        return Moved(OneHot(depth=self.depth, axis=last, dtype=self.dtype), (perm,), (tuple(out),))
+
+
+def one_hot(ids: Value, depth: int, axis: int, dtype: Any) -> Value:
+    """One-hot vectors along a new axis of the result."""
+    return OneHot(depth=int(depth), axis=axis % (ids.rank + 1), dtype=np.dtype(dtype).name)(ids)
+
+
+@imports("torch", "aten.one_hot.default")
+def one_hot_from_torch(call, ids, depth):
+    return one_hot(ids, depth, -1, np.int64)
+
+
+@imports("keras", "ops.OneHot")
+def one_hot_from_keras(call, ids):
+    ids = as_value(call, ids)
+    return one_hot(ids if ids.dtype.kind in "iu" else ids.cast(np.int32), call.num_classes, call.axis, call.dtype or np.float32)
+
+
+@imports("onnx", "OneHot", since=9)
+def old_one_hot_from_onnx(node, ids, depth, values):
+    ids = ids if ids.dtype.kind in "iu" else ids.cast(np.int64)
+    (count,) = node.sizes(depth)
+    if values.is_constant and values.array().tolist() == [0, 1]:
+        return one_hot(ids, count, node.axis, values.dtype)
+    chosen = one_hot(ids, count, node.axis, bool)
+    if not values.is_constant:
+        raise Refused("OneHot with computed values", why="off and on must be known", hint="Choose between them with Where")
+    off, on = values.array()
+    return Where()(chosen, node.graph.constant(on), node.graph.constant(off))
+
+
+@imports("onnx", "OneHot", since=11)
+def one_hot_from_onnx(node, ids, depth, values):
+    """Here negative entries count from the end."""
+    ids = ids if ids.dtype.kind in "iu" else ids.cast(np.int64)
+    (count,) = node.sizes(depth)
+    return old_one_hot_from_onnx(node, Where()(Less()(ids, 0), Add()(ids, count), ids), depth, values)
+
+
+@exports("torch", OneHot)
+def one_hot_to_torch(op, torch, ids):
+    rank = torch.inputs[0].rank
+    if op.axis == rank and op.dtype == "int64":
+        return torch.nn.functional.one_hot(ids if torch.inputs[0].dtype == np.int64 else ids.long(), op.depth)
+    places = np.arange(op.depth, dtype=torch.inputs[0].dtype).reshape(-1, *(1,) * (rank - op.axis))
+    return (ids.unsqueeze(op.axis) == torch.tensor(torch.graph.constant(places))).to(torch.torch_dtype(op.dtype))
+
+
+@exports("keras", OneHot)
+def one_hot_to_keras(op, keras, ids):
+    axis = -1 if op.axis == keras.inputs[0].rank else op.axis
+    return keras.ops.one_hot(ids, op.depth, axis=axis, dtype=op.dtype)
+
+
+@exports("onnx", OneHot)
+def one_hot_to_onnx(op, onnx, ids):
+    """Compared with all places: the operator of that name counts negative entries from the end."""
+    places = np.arange(op.depth, dtype=onnx.inputs[0].dtype).reshape(-1, *(1,) * (onnx.inputs[0].rank - op.axis))
+    found = onnx.Equal(onnx.Unsqueeze(ids, np.array([op.axis], np.int64)), places)
+    return found if op.dtype == "bool" else onnx.Cast(found, to=onnx.element_type(op.dtype))
+
+
+def _ids(*shape: int, low: int = -1, dtype: str = "int64") -> Operand:
+    return Operand(shape, dtype=dtype, low=low, high=5)
+
+
+_COMPARED = {"onnx": "comes back as a comparison with all places"}
+case("one_hot/last_axis_int64", OneHot(depth=5, axis=2, dtype="int64"), _ids(2, 3, low=0), composed=_COMPARED)
+_COMPARED = _COMPARED | {"torch": _COMPARED["onnx"]}
+case("one_hot/outside_the_range", OneHot(depth=5, axis=1, dtype="float32"), _ids(7), composed=_COMPARED)
+case("one_hot/channels", OneHot(depth=5, axis=1, dtype="float32"), _ids(2, 3, 4, dtype="int32"), composed=_COMPARED)

@@ -1,0 +1,242 @@
+"""Operators that write entries at given positions of a copy.
+
+| meaning         | keras                         | torch                              | onnx            |
+|-----------------|-------------------------------|------------------------------------|-----------------|
+| ScatterElements | composed, with known shapes   | scatter, scatter_add, scatter_reduce | ScatterElements |
+| ScatterND       | ops.scatter_update            | index_put, x[i, j] = y, index_copy | ScatterND       |
+
+Where the same place is written twice without a reduction, frameworks disagree about who wins.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import Moved, Op, Operand, Perm, Shape, Value, broadcast, case, constant, exports, imports, op, product
+from .compare import Where
+from .expand import expanded, filled
+from .join import stacked
+from .math import Mul
+from .promotion import as_value
+
+FUNCTIONS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+TO_TORCH = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+FROM_TORCH = {name: reduction for reduction, name in TO_TORCH.items()} | {"add": "add", "multiply": "mul"}
+
+
+class Scatter(Op):
+    """Base: what happens where an entry is written."""
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        return [(inputs[0].shape, inputs[0].dtype)]
+
+    def written(self, x: np.ndarray, places: Any, updates: np.ndarray) -> np.ndarray:
+        """A copy of x with the updates at these places."""
+        wide = x.astype(np.float32) if x.dtype.kind in "fV" and x.dtype.itemsize < 4 else x.copy()
+        if self.reduction == "none":  # type: ignore[attr-defined]
+            wide[places] = updates
+        else:
+            FUNCTIONS[self.reduction].at(wide, places, updates.astype(wide.dtype))  # type: ignore[attr-defined]
+        return wide.astype(x.dtype)
+
+
+@op
+class ScatterElements(Scatter):
+    """y[i, index[i, j, k], k] = updates[i, j, k] for axis 1, combined with what was there by the reduction."""
+
+    axis: int
+    reduction: str
+    tolerance = "rounding"
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, index, updates = arrays
+        places = list(np.indices(index.shape, sparse=True))
+        places[self.axis] = index.astype(np.int64)
+        return self.written(x, tuple(places), updates[tuple(slice(n) for n in index.shape)])
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        return Moved(ScatterElements(axis=perm[self.axis], reduction=self.reduction), (perm,) * 3, (perm,))
+
+
+@op
+class ScatterND(Scatter):
+    """y[index[n, 0], index[n, 1], ...] = updates[n], combined with what was there by the reduction."""
+
+    reduction: str
+    tolerance = "rounding"
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, index, updates = arrays
+        return self.written(x, tuple(np.moveaxis(index.astype(np.int64), -1, 0)), updates)
+
+
+# --- torch ------------------------------------------------------------------------------------------------------------
+
+
+@imports("torch", "aten.scatter.src", "aten.scatter.value")
+def scatter_from_torch(call, x, axis, index, updates):
+    return _along(call, x, axis, index, updates, "none")
+
+
+@imports("torch", "aten.scatter.reduce", "aten.scatter.value_reduce")
+def scatter_with_reduction_from_torch(call, x, axis, index, updates, reduction):
+    return _along(call, x, axis, index, updates, FROM_TORCH[reduction])
+
+
+@imports("torch", "aten.scatter_add.default")
+def scatter_add_from_torch(call, x, axis, index, updates):
+    return _along(call, x, axis, index, updates, "add")
+
+
+@imports("torch", "aten.scatter_reduce.two")
+def scatter_reduce_from_torch(call, x, axis, index, updates, reduction, include_self):
+    if not include_self or reduction == "mean":
+        raise Refused(f"scatter_reduce {reduction}, include_self={include_self}", why="only what is there can be combined with")
+    return _along(call, x, axis, index, updates, FROM_TORCH[reduction])
+
+
+def _along(call: Any, x: Value, axis: int, index: Value, updates: Any, reduction: str) -> Value:
+    updates = as_value(call, updates, x.dtype)
+    updates = expanded(updates, index.shape) if not updates.rank else updates
+    return ScatterElements(axis=axis % x.rank, reduction=reduction)(x, index, updates)
+
+
+def put(call: Any, x: Value, axes: Sequence[int], places: Sequence[Value], updates: Any, reduction: str) -> Value:
+    """x[..., places, ...] = updates, the indexed axes brought to the front and back."""
+    shape = broadcast(*(p.shape for p in places))
+    index = stacked(call, [expanded(p.cast(np.int64), shape) for p in places], -1)
+    rest = [a for a in range(x.rank) if a not in axes]
+    order = (*axes, *rest)
+    updates = as_value(call, updates, x.dtype)
+    adjacent = list(axes) == list(range(axes[0], axes[0] + len(axes)))
+    front, count = axes[0] if adjacent else 0, len(shape)
+    full = [x.shape[a] for a in rest]
+    updates = expanded(updates, (*full[:front], *shape, *full[front:]))
+    updates = updates.transpose(*range(front, front + count), *range(front), *range(front + count, updates.rank))
+    y = ScatterND(reduction=reduction)(x.transpose(*order), index, updates)
+    return y.transpose(*(order.index(a) for a in range(x.rank)))
+
+
+@imports("torch", "aten.index_put.default")
+def index_put_from_torch(call, x, indices, updates, accumulate):
+    axes = [a for a, i in enumerate(indices) if i is not None]
+    if indices[axes[0]].dtype == bool:
+        if len(axes) > 1 or product(updates.shape) != 1:
+            raise Refused("writing through a mask", why="which entry goes where depends on the data", hint="Use torch.where")
+        mask = indices[0].reshape(*indices[0].shape, *(1,) * (x.rank - indices[0].rank))
+        return Where()(mask, updates.reshape(*(1,) * x.rank), x)
+    return put(call, x, axes, [indices[a] for a in axes], updates, "add" if accumulate else "none")
+
+
+@imports("torch", "aten.index_copy.default")
+def index_copy_from_torch(call, x, axis, index, updates):
+    return put(call, x, [axis % x.rank], [index], updates, "none")
+
+
+@imports("torch", "aten.index_add.default")
+def index_add_from_torch(call, x, axis, index, updates, alpha):
+    return put(call, x, [axis % x.rank], [index], updates if alpha == 1 else Mul()(updates, alpha), "add")
+
+
+@imports("torch", "aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor")
+def index_fill_from_torch(call, x, axis, index, number):
+    return put(call, x, [axis % x.rank], [index], number, "none")
+
+
+@exports("torch", ScatterElements)
+def scatter_elements_to_torch(op, torch, x, index, updates):
+    index = index if torch.inputs[1].dtype == np.int64 else index.long()
+    if op.reduction == "none":
+        return x.scatter(op.axis, index, updates)
+    return x.scatter_reduce(op.axis, index, updates, TO_TORCH[op.reduction])
+
+
+@exports("torch", ScatterND)
+def scatter_nd_to_torch(op, torch, x, index, updates):
+    if op.reduction not in ("none", "add"):
+        raise torch.refuse(str(op), why="index_put replaces or adds", instead="Scatter along one axis")
+    places = torch.unpack(index.unbind(-1), torch.inputs[1].shape[-1])
+    return x.index_put(places, updates, op.reduction == "add")
+
+
+# --- keras ------------------------------------------------------------------------------------------------------------
+
+
+@imports("keras", "ops.ScatterUpdate")
+def scatter_update_from_keras(call, x, index, updates):
+    index, updates = as_value(call, index), as_value(call, updates, x.dtype)
+    return ScatterND(reduction=call.reduction or "none")(x, index, updates)
+
+
+@imports("keras", "ops.Scatter")
+def scatter_from_keras(call, index, updates):
+    index, updates = as_value(call, index), as_value(call, updates)
+    return ScatterND(reduction="add")(filled(call.graph, tuple(call.shape), 0, updates.dtype), index, updates)
+
+
+@exports("keras", ScatterND)
+def scatter_nd_to_keras(op, keras, x, index, updates):
+    """Keras takes a list of places, not a grid."""
+    places, depth = keras.inputs[1].shape, keras.inputs[1].shape[-1]
+    if len(places) != 2:
+        index = keras.ops.reshape(index, keras.static_shape((product(places[:-1]), depth)))
+        rest = keras.inputs[0].shape[depth:]
+        updates = keras.ops.reshape(updates, keras.static_shape((product(places[:-1]), *rest)))
+    return keras.ops.scatter_update(x, index, updates, None if op.reduction == "none" else op.reduction)
+
+
+@exports("keras", ScatterElements)
+def scatter_elements_to_keras(op, keras, x, index, updates):
+    shape = keras.inputs[1].shape
+    if not all(isinstance(d, int) for d in shape):
+        raise keras.refuse(str(op), why="Keras scatters to a list of places", instead="Fix the sizes with input_shapes")
+    columns: list[Any] = [np.broadcast_to(grid, shape).reshape(-1) for grid in np.indices(shape, np.int32, sparse=True)]
+    columns[op.axis] = keras.ops.reshape(keras.ops.cast(index, "int32"), (-1,))
+    if shape != keras.inputs[2].shape:
+        updates = updates[tuple(slice(n) for n in shape)]
+    places = keras.ops.stack(columns, axis=1)
+    reduction = None if op.reduction == "none" else op.reduction
+    return keras.ops.scatter_update(x, places, keras.ops.reshape(updates, (-1,)), reduction)
+
+
+# --- onnx -------------------------------------------------------------------------------------------------------------
+
+
+@imports("onnx", "Scatter")
+@imports("onnx", "ScatterElements")
+def scatter_elements_from_onnx(node, x, index, updates):
+    reduction = node.reduction if node.has("reduction") else "none"
+    return ScatterElements(axis=node.axis % x.rank, reduction=reduction)(x, index, updates)
+
+
+@imports("onnx", "ScatterND")
+def scatter_nd_from_onnx(node, x, index, updates):
+    return ScatterND(reduction=node.reduction if node.has("reduction") else "none")(x, index, updates)
+
+
+@exports("onnx", ScatterElements)
+def scatter_elements_to_onnx(op, onnx, x, index, updates):
+    return onnx.ScatterElements(x, index, updates, axis=op.axis, reduction=None if op.reduction == "none" else op.reduction)
+
+
+@exports("onnx", ScatterND)
+def scatter_nd_to_onnx(op, onnx, x, index, updates):
+    index = index if onnx.inputs[1].dtype == np.int64 else onnx.Cast(index, to=onnx.element_type(np.int64))
+    return onnx.ScatterND(x, index, updates, reduction=None if op.reduction == "none" else op.reduction)
+
+
+_PLACES = constant([[[2, 0], [1, 3]], [[0, 1], [3, 2]]], "int64")
+_LIST = {"keras": "comes back with the list of places it is made of"}
+case("scatter_elements/none", ScatterElements(axis=1, reduction="none"), (2, 4, 2), _PLACES, (2, 2, 2), composed=_LIST)
+case("scatter_elements/add", ScatterElements(axis=1, reduction="add"), (2, 4, 3), _PLACES, (2, 2, 2), composed=_LIST)
+case("scatter_elements/max", ScatterElements(axis=1, reduction="max"), (2, 4, 2), _PLACES, (2, 2, 2), composed=_LIST)
+_ROWS = constant([[0, 2], [1, 0]], "int64")
+case("scatter_nd/none", ScatterND(reduction="none"), (2, 3, 4), _ROWS, (2, 4))
+case("scatter_nd/add", ScatterND(reduction="add"), (2, 3, 4), constant([[[1], [0]]], "int64"), (1, 2, 3, 4), composed=_LIST)
+case(
+    "scatter_nd/min", ScatterND(reduction="min"), (2, 3, 4), _ROWS, (2, 4),
+    refused={"torch": "index_put replaces or adds"},
+)  # fmt: skip
+case("scatter_nd/int64", ScatterND(reduction="none"), Operand((3, 4), dtype="int64"), _ROWS, Operand((2,), dtype="int64"))

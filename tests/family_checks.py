@@ -1,0 +1,65 @@
+"""What every reading of a native spelling must stand: shared by the tests of operator families.
+
+The source is run by its own framework, its graph by the references, and every conversion by its target; all must agree
+within the limit that the graph's own operators allow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+import leaky_interop as li
+from leaky_interop.converting import transfer_graph
+from leaky_interop.graph import Graph, bind
+from leaky_interop.judging import network_limits, output_limit
+from leaky_interop.numeric import compare
+
+ALL = ("keras", "torch", "onnx")
+
+
+def close(graph: Graph, arrays, expected, received, where: str) -> None:
+    """Outputs agree within what the operators' own bounds carry to the end."""
+    limits = network_limits(graph, list(arrays), bind((v.shape for v in graph.inputs), arrays))
+    for value, e, r in zip(graph.outputs, expected, received, strict=True):
+        exact, carried = limits.get(id(value), (np.asarray(e, np.float64), 0.0))
+        problem = compare(e, r, output_limit(np.asarray(e), exact, carried))
+        assert not isinstance(problem, str), f"{where}: {problem}\n{graph}"
+        assert problem.ratio <= 1, f"{where}: {problem}\n{graph}"
+
+
+def check(model, *arrays, to=ALL, given=None, runs=True, opset=None, **options) -> Graph:
+    """Read a model, compare its references with its own framework, convert it and compare every target.
+
+    given: what the model should give, where its framework does not run it. Returns the graph.
+    """
+    graph = li.load(model, tuple(arrays), **options)
+    source = given if given is not None else graph.program.whole(list(arrays))
+    close(graph, arrays, source, graph.run(*arrays), "as it is read")
+    for framework in to:
+        conversion = transfer_graph(graph, framework, opset=opset)
+        close(graph, arrays, source, li.run(conversion.model, list(arrays)), f"as {framework}")
+    return graph
+
+
+def kinds(graph: Graph) -> list[str]:
+    """The operators of a graph, by name."""
+    return [type(node.op).__name__ for node in graph.nodes]
+
+
+def onnx_model(kind: str, data, weights=(), *, opset: int, outputs: int = 1, domain: str = "", **attributes):
+    """One ONNX node on arrays: `data` are inputs, `weights` initializers (None for one that is left out)."""
+    data = [np.asarray(a) for a in data]
+    names = [f"x{i}" for i in range(len(data))] + ["" if w is None else f"w{i}" for i, w in enumerate(weights)]
+    node = helper.make_node(kind, names, [f"y{i}" for i in range(outputs)], name="layer", domain=domain, **attributes)
+    inputs = [
+        helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for i, a in enumerate(data)
+    ]
+    result = helper.make_tensor_value_info("y0", helper.np_dtype_to_tensor_dtype(data[0].dtype), None)
+    graph = helper.make_graph([node], "g", inputs, [result])
+    for i, array in enumerate(weights):
+        if array is not None:
+            graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), f"w{i}"))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, opset)], ir_version=8)
