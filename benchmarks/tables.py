@@ -29,12 +29,14 @@ REFERENCE = {"onnx": "times ours", "torch": "times hand-written", "keras": "time
 INTRODUCTION = """\
 # Conversions, measured
 
-Written by `{command}` on {date}: {machine}, Python {python}. Each row is a process of its own that first imported its
-frameworks and converted a network of one layer (*warm-up*, not counted). Nothing is verified.
+Written by `{command}` on {date}: {machine}, Python {python}.
+
+Each row is a process of its own that first imported its frameworks and converted a network of one layer (*warm-up*, not
+counted). Nothing is verified.
 
 * *seconds*: the first conversion of this network, *again*: the fastest of the next few. ONNX is written to a file.
-* *peak*: the most memory that the first conversion held, above what the process held before the source model was built;
-  the source's weights are part of it.
+* *peak*: the most memory that the first conversion took above what the process held just before, the source model
+  included; the weights of the source model are added to it, where it is no file.
 * *nodes* of the result, constants, inputs and outputs not counted; *executed*: those that onnxruntime makes of them;
   *transposes*: the nodes among them that move data.
 * *latency*: median of {runs} interleaved runs at batch 1 in one process: all ONNX files of a network in onnxruntime, or

@@ -41,7 +41,6 @@ def convert(task: dict[str, Any]) -> dict[str, Any]:
     arrays, path = networks.arrays(subject, way.source), Path(task["path"])
     warm_up_seconds, _ = measuring.seconds(lambda: warm_up(used, way, path))
 
-    alone = measuring.resident()
     source = Path(task["source"]) if way.source == "onnx" else networks.form(subject, way.source)
     used.prepare(source, arrays)
     loaded = measuring.resident()
@@ -57,8 +56,7 @@ def convert(task: dict[str, Any]) -> dict[str, Any]:
         "warm_up_seconds": warm_up_seconds,
         "seconds": first_seconds,
         "again_seconds": min(again, default=None),
-        "peak_bytes": highest - alone,
-        "peak_over_source_bytes": highest - loaded,
+        "peak_bytes": highest - loaded + (0 if way.source == "onnx" else _weight_bytes(source)),
         "weight_bytes": _weight_bytes(original),
         **measuring.size(result),
         "versions": _versions(used),

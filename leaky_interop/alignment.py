@@ -8,7 +8,7 @@ color, made of its operator and the shapes of its weights, and refined by the co
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,7 @@ def align(first: Graph, second: Graph, weighted: Pairs | None = None) -> Pairs:
     pairs = list(weighted)
     for mark, nodes in ours.nodes.items():
         pairs += zip(nodes, theirs.nodes.get(mark, ()), strict=False)
-    taken = {id(n) for pair in pairs for n in pair}
-    left = ([n for n in g.nodes if id(n) not in taken and not isinstance(n.op, Transpose)] for g in (first, second))
+    left = ([n for n in _left(g.nodes, pairs) if not isinstance(n.op, Transpose)] for g in (first, second))
     pairs += _by_sequence(*left, lambda n: (type(n.op).__name__, _known(n.outputs[0])))
     return _in_order(first, pairs)
 
@@ -44,13 +43,13 @@ def align_weights(first: Graph, second: Graph, *, numbers: bool) -> Pairs:
     while ours.refine() | theirs.refine():  # both as often, so that the colors mean the same
         pass
     pairs: Pairs = []
-    for color in dict.fromkeys(ours.colors[id(n)] for n in ours.nodes):
-        alike = ours.of(color), theirs.of(color)
-        if len(alike[0]) == len(alike[1]):
-            pairs += _told_apart(*alike, numbers)
-    if len(pairs) < max(len(ours.nodes), len(theirs.nodes)):  # the networks differ somewhere, and so do all colors
-        pairs = _by_sequence(ours.nodes, theirs.nodes, signature)
-    return _in_order(first, pairs)
+    for colors in reversed(list(zip(ours.rounds, theirs.rounds, strict=True))):  # where the networks differ somewhere,
+        mine, yours = _by_color(ours.nodes, colors[0], pairs), _by_color(theirs.nodes, colors[1], pairs)
+        for color, nodes in mine.items():  # only less refined colors agree
+            if len(nodes) == len(yours.get(color, ())):
+                pairs += _told_apart(nodes, yours[color], numbers)
+    left = (_left(structure.nodes, pairs) for structure in (ours, theirs))
+    return _in_order(first, [*pairs, *_by_sequence(*left, signature)])
 
 
 def weights_of(node: Node) -> dict[int, Parameter]:
@@ -78,7 +77,7 @@ class _Structure:
 
     def __init__(self, graph: Graph):
         self.nodes = [n for n in graph.nodes if weights_of(n)]
-        self.colors = {id(n): hash(signature(n)) for n in self.nodes}
+        self.rounds = [{id(n): hash(signature(n)) for n in self.nodes}]
         self.around: dict[int, tuple[list[Any], list[Any]]] = {id(n): ([], []) for n in self.nodes}  # before, behind
         origins: dict[int, tuple[Any, ...]] = {id(v): (("input", i),) for i, v in enumerate(graph.inputs)}
 
@@ -102,17 +101,27 @@ class _Structure:
 
     def refine(self) -> bool:
         """Let every color tell its neighbours' too; whether that told any nodes apart."""
-        before = len(set(self.colors.values()))
-        seen = {key: [tuple(sorted(map(self.color, side))) for side in sides] for key, sides in self.around.items()}
-        self.colors = {key: hash((color, *seen[key])) for key, color in self.colors.items()}
-        return len(set(self.colors.values())) > before
+        old = self.rounds[-1]
 
-    def color(self, place: Any) -> int:
-        return self.colors[id(place)] if isinstance(place, Node) else hash(place)
+        def color(place: Any) -> int:
+            return old[id(place)] if isinstance(place, Node) else hash(place)
 
-    def of(self, color: int) -> list[Node]:
-        """The nodes of one color, in order."""
-        return [n for n in self.nodes if self.colors[id(n)] == color]
+        seen = {key: [tuple(sorted(map(color, side))) for side in sides] for key, sides in self.around.items()}
+        self.rounds.append({key: hash((old[key], *seen[key])) for key in old})
+        return len(set(self.rounds[-1].values())) > len(set(old.values()))
+
+
+def _by_color(nodes: Sequence[Node], colors: Mapping[int, int], pairs: Pairs) -> dict[int, list[Node]]:
+    """The nodes that are not yet in a pair, in order, by color."""
+    found: dict[int, list[Node]] = {}
+    for node in _left(nodes, pairs):
+        found.setdefault(colors[id(node)], []).append(node)
+    return found
+
+
+def _left(nodes: Sequence[Node], pairs: Pairs) -> list[Node]:
+    taken = {id(n) for pair in pairs for n in pair}
+    return [n for n in nodes if id(n) not in taken]
 
 
 class _Origins:
@@ -141,11 +150,8 @@ def _told_apart(ours: Sequence[Node], theirs: Sequence[Node], numbers: bool) -> 
     pairs: Pairs = []
     rules: list[Callable[[Node, Node], bool]] = [lambda a, b: a.name == b.name, lambda a, b: True]
     for rule in [_equal_weights, *rules] if numbers and len(ours) > 1 else rules:
-        for node in ours:
-            taken = {id(n) for pair in pairs for n in pair}
-            if id(node) in taken:
-                continue
-            other = next((n for n in theirs if id(n) not in taken and rule(node, n)), None)
+        for node in _left(ours, pairs):
+            other = next((n for n in _left(theirs, pairs) if rule(node, n)), None)
             if other is not None:
                 pairs.append((node, other))
     return pairs

@@ -197,7 +197,7 @@ class Value:
 
     def cast(self, dtype: Any) -> Value:
         """The value in another dtype."""
-        from .ops.shape import Cast
+        from .ops.cast import Cast
 
         return self if np.dtype(dtype) == self.dtype else Cast(dtype=np.dtype(dtype).name)(self)
 
@@ -510,14 +510,24 @@ def snake(name: str) -> str:
 
 
 def prune(graph: Graph) -> None:
-    """Remove nodes whose results nothing reads."""
-    needed = {id(v) for v in graph.outputs}
-    kept = []
-    for node in reversed(graph.nodes):
-        if any(id(v) in needed for v in node.outputs):
+    """Remove nodes whose results nothing reads, and order the others: each output's, in turn, inputs before users.
+
+    The order follows from the structure alone, so that equal networks give equal graphs whatever framework they come from.
+    """
+    kept: list[Node] = []
+    state: dict[int, bool] = {}  # by node: whether its inputs are all placed
+    waiting = [v.node for v in reversed(graph.outputs) if v.node is not None]
+    while waiting:
+        node = waiting.pop()
+        if state.get(id(node)):
+            continue
+        before = [v.node for v in node.inputs if v is not None and v.node is not None and not state.get(id(v.node))]
+        if before:
+            waiting += [node, *reversed(before)]
+        else:
+            state[id(node)] = True
             kept.append(node)
-            needed.update(id(v) for v in node.inputs if v is not None)
-    graph.nodes = kept[::-1]
+    graph.nodes = kept
 
 
 def consumers(graph: Graph) -> dict[int, list[Node]]:

@@ -24,7 +24,11 @@ from .report.phrases import slope as written
 from .report.record import Slope
 from .verification import slopes
 
-LAYOUTS = {"keras": "Keras", "torch": "PyTorch", "onnx": "ONNX"}
+DEFAULTS = {  # what is known of a slope that is the framework's default
+    "keras": "Keras' default, or stated with the same number: a Keras layer does not keep which",
+    "torch": "PyTorch's default, or stated with the same number: torch.export does not keep which",
+    "onnx": "ONNX's default: the file leaves alpha out",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,11 +170,8 @@ def _slope(framework: str, found: Slope) -> Inspected:
         given = "weights of the network, smallest to largest"
     elif found.stated:
         given = "stated" + (", in 32 bits" if framework == "onnx" else "")
-    elif framework == "onnx":
-        given = "ONNX's default: the file leaves alpha out"
     else:
-        keeper = "a Keras layer" if framework == "keras" else "torch.export"
-        given = f"{LAYOUTS[framework]}'s default, or stated with the same number: {keeper} does not keep which"
+        given = DEFAULTS[framework]
     return Inspected(node=found.node, value=found.value, given=given, origin=found.origin)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any, Union
 
 Dim = Union[int, "Size"]
@@ -136,6 +137,16 @@ def minimum(left: Dim, right: Dim) -> Dim:
 def ceil_divide(left: Dim, right: Dim) -> Dim:
     """Division rounded up."""
     return -1 * floor_divide(-1 * left, right)
+
+
+def scaled(size: Dim, factor: float) -> Dim:
+    """size * factor rounded down, as floats compute it. Raises ValueError for an open size that no fraction scales alike."""
+    if isinstance(size, int):
+        return int(size * factor)
+    ratio = Fraction(factor).limit_denominator(1024)
+    if any(int(n * factor) != n * ratio.numerator // ratio.denominator for n in range(1, 4097)):
+        raise ValueError(f"{size} * {factor} cannot be said in whole numbers")
+    return floor_divide(size * ratio.numerator, ratio.denominator)
 
 
 def product(dims: Any) -> Dim:

@@ -95,12 +95,14 @@ def verify_conversion(
     graph = conversion.graph
     engine = frameworks.get(conversion.framework)
     target = engine.Program(conversion.model)
-    pairs = [
-        Pair(node, value, Anchor(conversion.handles[id(value)]))
-        for node in graph.nodes
-        for value in node.outputs
-        if value.anchor is not None and id(value) in conversion.handles
-    ]
+    pairs = []
+    taken = {conversion.handles.get(id(v)) for v in graph.inputs}
+    for node in graph.nodes:
+        for value in node.outputs:
+            key = conversion.handles.get(id(value))
+            if value.anchor is not None and key is not None and key not in taken:
+                taken.add(key)  # where the target needs nothing for a node (dropout), its value is its input's
+                pairs.append(Pair(node, value, Anchor(key)))
     none: list[Any] = [None] * max(len(graph.inputs), len(graph.outputs))
     perms = graph.input_perms or none
     comparison = Comparison(
@@ -311,7 +313,7 @@ def given_arrays(graph: Graph, perms: Sequence[Any], inputs: Any) -> list[np.nda
         fits = len(arrays) == len(names)
     if not fits:
         given = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else f"{len(arrays)} arrays"
-        raise Usage(f"the given inputs are {given}", why=f"the network takes {', '.join(names)}")
+        raise Usage(f"{given} are given", why=f"the network takes {', '.join(names)}")
     arrays = [to_array(a) for a in arrays]
     for value, array, perm in zip(graph.inputs, arrays, perms, strict=False):
         if array.dtype != value.dtype:

@@ -50,7 +50,9 @@ def kinds(graph: Graph) -> list[str]:
 
 def onnx_model(kind: str, data, weights=(), *, opset: int, outputs: int = 1, domain: str = "", **attributes):
     """One ONNX node on arrays: `data` are inputs, `weights` initializers (None for one that is left out)."""
-    data = [np.asarray(a) for a in data]
+    data, weights = [np.asarray(a) for a in data], list(weights)
+    while weights and weights[-1] is None:
+        weights.pop()
     names = [f"x{i}" for i in range(len(data))] + ["" if w is None else f"w{i}" for i, w in enumerate(weights)]
     node = helper.make_node(kind, names, [f"y{i}" for i in range(outputs)], name="layer", domain=domain, **attributes)
     inputs = [

@@ -144,12 +144,11 @@ def test_several_inputs_and_outputs_keep_their_order_and_names():
 
 
 def test_nothing_named_leaves_the_network_as_it_is():
-    graph, value = loaded("keras")
+    graph, _ = loaded("keras")
     part = cut(graph)
     assert [n.op for n in part.nodes] == [n.op for n in graph.nodes]
-    np.testing.assert_array_equal(
-        li.run(transfer_graph(part, "onnx").model, [IMAGE])[0], li.run(transfer_graph(graph, "onnx").model, [IMAGE])[0]
-    )
+    (whole,), (same,) = (li.run(transfer_graph(g, "onnx").model, [IMAGE]) for g in (graph, part))
+    np.testing.assert_array_equal(same, whole)
 
 
 def test_the_native_layout_is_the_targets_own():
@@ -159,7 +158,7 @@ def test_the_native_layout_is_the_targets_own():
     np.testing.assert_allclose(got, value("add").transpose(0, 3, 1, 2), rtol=0, atol=1e-5)
 
 
-# --- names --------------------------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_layer_with_an_activation_is_named_by_its_result():
@@ -169,7 +168,7 @@ def test_a_layer_with_an_activation_is_named_by_its_result():
 
 
 def test_a_module_that_holds_layers_is_named_by_its_result():
-    graph, value = loaded("torch")
+    graph, _ = loaded("torch")
     by_module, by_layer = cut(graph, outputs=["encoder"]), cut(graph, outputs=["encoder.act"])
     assert str(by_module.nodes[-1]) == str(by_layer.nodes[-1])
 
@@ -224,7 +223,8 @@ def test_an_unknown_name_is_answered_with_those_near_it(name):
 
 def test_inputs_that_do_not_suffice_are_refused_with_what_is_lacking():
     graph, _ = loaded("keras")
-    with pytest.raises(li.Usage, match="the cut network also needs 'image': its outputs do not follow from conv2 alone"):
+    lacking = "the cut network also needs 'image': its outputs do not follow from conv2 alone"
+    with pytest.raises(li.Usage, match=lacking):
         cut(graph, inputs=["conv2"], outputs=["add"])
 
 
@@ -234,7 +234,7 @@ def test_an_input_that_is_not_needed_is_refused():
         cut(graph, inputs=["image", "logits"], outputs=["act1"])
 
 
-# --- around what is not supported ---------------------------------------------------------------------------------------
+# --- around what is not supported -------------------------------------------------------------------------------------
 
 LACKING = {"keras": ("LeakyReLU", "ops.LeakyRelu"), "torch": ("aten.leaky_relu.default",), "onnx": ("LeakyRelu",)}
 
@@ -273,7 +273,7 @@ def test_what_is_unsupported_inside_a_part_is_still_reported(monkeypatch):
     assert [row.native for row in raised.value.missing] == ["LeakyRelu (opset 21)"]
 
 
-# --- sizes that are open ------------------------------------------------------------------------------------------------
+# --- sizes that are open ----------------------------------------------------------------------------------------------
 
 
 def test_open_sizes_stay_open_where_the_part_can_tell_them():
@@ -301,7 +301,7 @@ def test_a_part_that_needs_a_size_of_what_is_cut_off_is_refused():
     image = keras.Input((None, None, 3), name="image")
     x = keras.layers.Conv2D(4, 3, strides=2, name="conv1")(image)
     graph = li.load(keras.Model(image, keras.layers.Reshape((-1, 4), name="rows")(x)))
-    with pytest.raises(li.Usage, match="the cut leaves a size open at keras Reshape 'rows': .* Fix the sizes"):
+    with pytest.raises(li.Usage, match=r"the cut leaves a size open at keras Reshape 'rows': .* Fix the sizes"):
         cut(graph, inputs=["conv1"])
 
 

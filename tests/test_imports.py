@@ -116,6 +116,9 @@ def test_an_operator_file_imports_numpy_and_the_operator_tools_alone(path):
 
 
 def test_the_policy_sees_every_way_to_import(tmp_path):
-    source = "import torch.nn as nn\ndef f():\n    from ..graph import Graph\n    from .. import layout\n    from .shape import x\n"
+    lines = (
+        "import torch.nn", "def f():", " from ..graph import Graph", " from .. import layout", " from .shape import x",
+    )  # fmt: skip
+    source = "\n".join(lines)
     (tmp_path / "bad.py").write_text(source)
     assert imported(tmp_path / "bad.py") == {"torch", "..graph", "..layout", ".shape"}

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..op import Operand, Pointwise, Value, case, constant, exports, imports, maximum, op, shortest
 from .math import fold, merged
+from .precision import IN_32_BITS, exact_in_keras
 from .promotion import in_one_dtype, number_of
 from .table import binary
 
@@ -72,11 +73,21 @@ def _larger(x: np.ndarray, y: np.ndarray) -> Any:
     return np.frompyfunc(maximum, 2, 1)(x, y) if x.dtype == object else np.maximum(x, y)
 
 
-Maximum = binary("Maximum", "The larger of two; NaN if one is.", _larger, torch="maximum", keras=merged("Maximum", "maximum"),
+def _bounded_to_keras(layer: str, function: str) -> Any:
+    write = merged(layer, function)
+
+    def write_exactly(keras: Any, x: Any, y: Any) -> Any:
+        exact_in_keras(keras, layer)
+        return write(keras, x, y)
+
+    return write_exactly
+
+
+Maximum = binary("Maximum", "The larger of two; NaN if one is.", _larger, torch="maximum", keras=_bounded_to_keras("Maximum", "maximum"),
                  onnx=lambda onnx, x, y: onnx.Max(x, y), aten=("aten.maximum.default", "aten.max.other"),
                  ops=("ops.Maximum",), read=lambda x, y: _bound(Maximum, "minimum")(x, y), tolerance="exact",
                  symbolic=True)  # fmt: skip
-Minimum = binary("Minimum", "The smaller of two; NaN if one is.", np.minimum, torch="minimum", keras=merged("Minimum", "minimum"),
+Minimum = binary("Minimum", "The smaller of two; NaN if one is.", np.minimum, torch="minimum", keras=_bounded_to_keras("Minimum", "minimum"),
                  onnx=lambda onnx, x, y: onnx.Min(x, y), aten=("aten.minimum.default", "aten.min.other"),
                  ops=("ops.Minimum",), read=lambda x, y: _bound(Minimum, "maximum")(x, y), tolerance="exact")  # fmt: skip
 
@@ -195,4 +206,5 @@ for kind in (Maximum, Minimum):
         case(
             f"bounds/{kind.__name__}_{name}", kind(), Operand((3, 4), dtype=name), Operand((3, 4), dtype=name),
             composed={"keras": "in 32 bits, and a cast"} if name == "int64" else None,
+            refused=IN_32_BITS if name == "float64" else None,
         )  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Operand, Pointwise, Shape, Size, Value, agree, case, constant, exports, imports, op, shortest
+from .precision import IN_32_BITS
 from .promotion import as_value, in_one_dtype
 from .table import binary
 
@@ -196,7 +197,8 @@ for kind in (Equal, NotEqual, Less, LessOrEqual, Greater, GreaterOrEqual):
     case(f"compare/{kind.__name__}_special", kind(), Operand((7,), numbers=SPECIAL), Operand((7,), numbers=SPECIAL[::-1]), composed=way)
 case("where/broadcast", Where(), Operand((3, 1), dtype="bool"), (2, 1, 4), (3, 4))
 case("where/number", Where(), Operand((3, 4), dtype="bool"), (3, 4), constant(0.25))
-case("where/two_numbers", Where(), Operand((3, 4), dtype="bool"), constant(2.0, "float64"), constant(0.25, "float64"))
+case("where/two_numbers", Where(), Operand((3, 4), dtype="bool"), constant(2.0, "float64"), constant(0.25, "float64"),
+     refused=IN_32_BITS)  # fmt: skip
 case("where/special", Where(), Operand((7,), numbers=(0, 1, 0, 1, 1, 1, 0), dtype="bool"), Operand((7,), numbers=SPECIAL), (7,))
 for name in ("int64", "int16", "bool", "float16", "bfloat16"):
     case(f"where/{name}", Where(), Operand((3, 4), dtype="bool"), Operand((3, 4), dtype=name), Operand((3, 4), dtype=name))

@@ -72,9 +72,8 @@ def embedding_to_torch(op, torch, ids, table):
 
 @exports("keras", Embedding)
 def embedding_to_keras(op, keras, ids, table):
-    if not isinstance(table, Value):
-        return keras.ops.take(table, ids, axis=0)
-    return keras.table(table, keras.node.name)(ids)
+    layer = keras.rows_of(table, keras.node.name) if isinstance(table, Value) else None
+    return keras.ops.take(keras.tensor(table), ids, axis=0) if layer is None else layer(ids)
 
 
 @exports("onnx", Embedding)

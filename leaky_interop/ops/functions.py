@@ -16,6 +16,7 @@ import numpy as np
 from ..op import Operand, case, importer_of, imports
 from .compare import Equal
 from .logic import And
+from .precision import IN_32_BITS
 from .promotion import as_value
 from .table import unary
 
@@ -30,7 +31,7 @@ def _erfc(x: np.ndarray) -> np.ndarray:
     return np.fromiter(map(math.erfc, x.astype(float).ravel().tolist()), float, x.size).reshape(x.shape).astype(x.dtype)
 
 
-def _expm1_to_onnx(onnx, x):
+def expm1_to_onnx(onnx, x):
     """exp(x) - 1 cancels near 0: there it is 2t / (1 - t) with t = tanh(x / 2)."""
     t = onnx.Tanh(onnx.Mul(x, 0.5))
     near = onnx.Div(onnx.Mul(t, 2.0), onnx.Sub(1.0, t))
@@ -66,17 +67,18 @@ Round = unary("Round", "The nearest integer, the even one of two.", np.rint, tor
 Trunc = unary("Trunc", "The nearest integer that is not farther from 0.", np.trunc, torch="trunc", keras="trunc",
               onnx=lambda o, x: o.Where(o.Less(x, 0), o.Ceil(x), o.Floor(x)), **EXACT)  # fmt: skip
 Exp = unary("Exp", "e to the power x.", np.exp, torch="exp", keras="exp", onnx="Exp")
-Expm1 = unary("Expm1", "exp(x) - 1, exact for small x.", np.expm1, torch="expm1", keras="expm1", onnx=_expm1_to_onnx)
+Expm1 = unary("Expm1", "exp(x) - 1, exact for small x.", np.expm1, torch="expm1", keras="expm1", onnx=expm1_to_onnx)
 Log = unary("Log", "The natural logarithm.", np.log, torch="log", keras="log", onnx="Log")
 Log2 = unary("Log2", "The logarithm to base 2.", np.log2, torch="log2", keras="log2", onnx=lambda o, x: o.Mul(o.Log(x), 1 / math.log(2)))
 Log10 = unary("Log10", "The logarithm to base 10.", np.log10, torch="log10", keras="log10", onnx=lambda o, x: o.Mul(o.Log(x), 1 / math.log(10)))
 Log1p = unary("Log1p", "log(1 + x), exact for small x.", np.log1p, torch="log1p", keras="log1p", onnx=log1p_to_onnx)
 Sqrt = unary("Sqrt", "The square root.", np.sqrt, torch="sqrt", keras="sqrt", onnx="Sqrt")
 Rsqrt = unary("Rsqrt", "1 / sqrt(x).", lambda x: 1 / np.sqrt(x), torch="rsqrt", keras="rsqrt", onnx=lambda o, x: o.Reciprocal(o.Sqrt(x)))
-Reciprocal = unary("Reciprocal", "1 / x.", lambda x: 1 / x, torch="reciprocal", keras="reciprocal", onnx="Reciprocal")
-Sin = unary("Sin", "The sine.", np.sin, torch="sin", keras="sin", onnx="Sin")
-Cos = unary("Cos", "The cosine.", np.cos, torch="cos", keras="cos", onnx="Cos")
-Tan = unary("Tan", "The tangent.", np.tan, torch="tan", keras="tan", onnx=_tan_to_onnx)
+Reciprocal = unary("Reciprocal", "1 / x.", lambda x: 1 / x, torch="reciprocal", onnx="Reciprocal",
+                   keras=lambda keras, x: keras.ops.divide(1.0, x))  # its own makes float32 of float16  # fmt: skip
+Sin = unary("Sin", "The sine.", np.sin, torch="sin", keras="sin", onnx="Sin", terms=np.ones_like)  # near its zeros it cancels
+Cos = unary("Cos", "The cosine.", np.cos, torch="cos", keras="cos", onnx="Cos", terms=np.ones_like)
+Tan = unary("Tan", "The tangent.", np.tan, torch="tan", keras="tan", onnx=_tan_to_onnx, terms=lambda x: 1 + np.tan(x) ** 2)
 Asin = unary("Asin", "The inverse sine.", np.arcsin, torch="asin", keras="arcsin", onnx="Asin")
 Acos = unary("Acos", "The inverse cosine.", np.arccos, torch="acos", keras="arccos", onnx="Acos")
 Atan = unary("Atan", "The inverse tangent.", np.arctan, torch="atan", keras="arctan", onnx="Atan")
@@ -110,6 +112,8 @@ ALIASES = {
 }  # fmt: skip
 for _alias, _name in ALIASES.items():
     imports("torch", f"aten.{_alias}.default")(importer_of("torch", f"aten.{_name}.default"))
+imports("onnx", "Tan")(importer_of("torch", "aten.tan.default"))
+imports("keras", "ops.Reciprocal")(importer_of("torch", "aten.reciprocal.default"))
 imports("keras", "ops.Abs")(importer_of("keras", "ops.Absolute"))
 imports("keras", "ops.Erfc")(importer_of("torch", "aten.erfc.default"))
 imports("keras", "activations.exponential")(importer_of("keras", "ops.Exp"))
@@ -119,9 +123,10 @@ RANGES = {
     Acos: (-1, 1), Acosh: (1, 5), Atanh: (-0.9, 0.9), Tan: (-1.5, 1.5),
 }  # fmt: skip
 NO_FLOAT64 = (Asin, Acos, Atan, Sinh, Cosh, Asinh, Acosh, Atanh, Erf, Erfc)
+WIDE = (Abs, Neg, Sign, Round, Trunc, Exp, Expm1, Rsqrt, Erf, IsNaN, IsInf, IsFinite)  # Keras keeps their 64 bits
 ONNX_WAYS = {
     Expm1: "Tanh near 0, Exp elsewhere", Log2: "Log, scaled", Log10: "Log, scaled", Log1p: "Log, corrected",
-    Rsqrt: "Reciprocal of Sqrt", Trunc: "Floor or Ceil", Erfc: "1 - Erf", IsFinite: "neither IsNaN nor IsInf",
+    Trunc: "Floor or Ceil", Erfc: "1 - Erf", IsFinite: "neither IsNaN nor IsInf",
 }  # fmt: skip
 SPECIAL = (float("nan"), float("inf"), float("-inf"), 0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -2.5, 1e-6, -1e-6)
 
@@ -129,8 +134,16 @@ for _kind in (Abs, Neg, Sign, Floor, Ceil, Round, Trunc, Exp, Expm1, Log, Log2, 
               Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Asinh, Acosh, Atanh, Erf, Erfc, IsNaN, IsInf, IsFinite):  # fmt: skip
     _low, _high = RANGES.get(_kind, (-4, 4))
     for _dtype in ("float32", "float16", "bfloat16", "float64"):
+        _ways = {"onnx": ONNX_WAYS[_kind]} if _kind in ONNX_WAYS else {}
+        _refused = {} if _kind in WIDE else dict(IN_32_BITS)
+        if _kind in NO_FLOAT64:
+            _refused["onnx"] = "onnxruntime has no kernel"
+        if _kind is Erfc:
+            _ways["keras"] = "1 - erf"
+        if _kind is Tan and _dtype == "float64":
+            _ways["onnx"] = "Sin and Cos"
         case(
             f"{_kind.__name__}/{_dtype}", _kind(), Operand((2, 3, 5), dtype=_dtype, low=_low, high=_high),
-            composed={f: w for f, w in (("onnx", ONNX_WAYS.get(_kind)), ("keras", "1 - erf" if _kind is Erfc else "")) if w},
-            refused={"onnx": "onnxruntime has no kernel"} if _dtype == "float64" and _kind in NO_FLOAT64 else None,
+            composed=_ways,
+            refused=_refused if _dtype == "float64" else None,
         )  # fmt: skip

@@ -255,7 +255,7 @@ def cropping_from_keras(layer, x):
 
 @imports("keras", "ops.GetItem")
 def item_from_keras(call, x, key):
-    key = list(key) if isinstance(key, tuple) else [key]
+    key = list(key) if isinstance(key, tuple | list) else [key]  # a saved model keeps a tuple as a list
     used = sum(k is not None and k is not Ellipsis for k in key)
     if Ellipsis not in [k for k in key if not isinstance(k, Value | np.ndarray)]:
         key.append(Ellipsis)

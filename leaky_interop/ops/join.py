@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, ceil_divide, exports, imports, op
+from .math import merges
 from .promotion import as_value, widest
-from .shape import with_axes, without
+from .shape import Reshape, with_axes, without
 
 
 @op
@@ -78,16 +79,24 @@ def joined(call: Any, values: Sequence[Any], axis: int) -> Value:
 
 
 def stacked(call: Any, values: Sequence[Any], axis: int) -> Value:
-    """Values side by side along a new axis."""
+    """Values side by side along a new axis; what was unbound just before is the data itself."""
     operands = [as_value(call, v) for v in values]
     axis %= operands[0].rank + 1
+    nodes = [v.node.inputs[0] if v.node is not None and isinstance(v.node.op, Reshape) else None for v in operands]
+    cut = nodes[0].node if nodes[0] is not None else None
+    if cut is not None and cut.op == Split(axis=axis, sizes=(1,) * len(nodes)) and nodes == list(cut.outputs):
+        return cut.inputs[0]  # type: ignore[return-value]
     return joined(call, [with_axes(v, [axis]) for v in operands], axis)
 
 
 def cut(x: Value, sizes: Sequence[Dim], axis: int) -> tuple[Value, ...]:
-    """The input cut into parts of these sizes."""
+    """The input cut into parts of these sizes; those of a weight are views of it."""
     if len(sizes) == 1:
         return (x,)
+    if x.const is not None:
+        stops = np.cumsum(sizes).tolist()
+        spans = (tuple(range(stop - size, stop)) for stop, size in zip(stops, sizes, strict=True))
+        return tuple(x.graph.parameter(x.const.take(span, axis % x.rank)) for span in spans)
     return tuple(Split(axis=axis % x.rank, sizes=tuple(sizes))(x))
 
 
@@ -193,9 +202,9 @@ def concat_to_onnx(op, onnx, *values):
 
 @exports("keras", Concat)
 def concat_to_keras(op, keras, *values):
-    if any(isinstance(v, np.ndarray) for v in values) or op.axis == 0 or len({v.rank for v in keras.inputs}) > 1:
-        return keras.ops.concatenate(values, op.axis)  # the layer takes symbolic tensors alone
-    return keras.place(keras.layers.Concatenate(axis=op.axis))(list(values))
+    if op.axis and merges(keras):
+        return keras.place(keras.layers.Concatenate(axis=op.axis))(list(values))
+    return keras.ops.concatenate(values, op.axis)
 
 
 # --- cutting ----------------------------------------------------------------------------------------------------------

@@ -15,9 +15,11 @@ import numpy as np
 from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, shortest
 from .layer_norm import axes_from_keras, epsilon_of
-from .moments import ROUNDINGS, widened
+from .functions import Sqrt
+from .math import Add, Div, Mul, Sub
+from .moments import ROUNDINGS, in_32_bits_in_onnx, widened
 from .precision import exact_in_keras
-from .reduce import reduce_in_onnx
+from .reduce import ReduceMean, reduce_in_onnx
 
 
 @op
@@ -101,6 +103,15 @@ def lp_normalize_from_onnx(node, x):
     return LpNormalize(axes=(node.axis % x.rank,), order=node.p, epsilon=float(smallest))(x)
 
 
+@imports("onnx", "MeanVarianceNormalization", since=9)
+def mean_variance_normalization_from_onnx(node, x):
+    """(x - mean) / (deviation + 1e-9): the epsilon stands outside the root, so it is no other normalisation."""
+    axes = tuple(sorted(a % x.rank for a in node.axes))
+    mean = ReduceMean(axes=axes, keepdims=True)
+    centred = Sub()(x, mean(x))
+    return Div()(centred, Add()(Sqrt()(mean(Mul()(centred, centred))), 1e-9))
+
+
 @imports("keras", "UnitNormalization")
 def unit_normalization_from_keras(layer, x):
     return LpNormalize(axes=axes_from_keras(layer.axis, x.rank), order=2, epsilon=1e-12)(x)
@@ -145,14 +156,17 @@ def local_response_norm_to_onnx(op, onnx, x):
     port = onnx.inputs[0]
     if op.size == 2 * op.before + 1 and port.rank == 4 and port.dtype != np.float64:
         return onnx.LRN(x, size=op.size, alpha=op.factor, beta=op.exponent, bias=op.offset)
-    number = functools.partial(np.asarray, dtype=port.dtype)
     outside = np.zeros((2, port.rank), np.int64)
     outside[:, 1] = op.before, op.size - 1 - op.before
-    padded, axes = onnx.Pad(onnx.Mul(x, x), outside.reshape(-1)), np.asarray([1], np.int64)
-    starts = (np.asarray([i], np.int64) for i in range(op.size))
-    total = onnx.Sum(*(onnx.Slice(padded, start, start + port.shape[1], axes) for start in starts))
-    divisor = onnx.Add(onnx.Mul(total, number(op.factor / op.size)), number(op.offset))
-    return onnx.Div(x, onnx.Pow(divisor, number(op.exponent)))
+
+    def compute(data: Any, dtype: np.dtype) -> Any:
+        factor, offset, exponent = (np.asarray(n, dtype) for n in (op.factor / op.size, op.offset, op.exponent))
+        padded, axes = onnx.Pad(onnx.Mul(data, data), outside.reshape(-1)), np.asarray([1], np.int64)
+        starts = (np.asarray([i], np.int64) for i in range(op.size))
+        total = onnx.Sum(*(onnx.Slice(padded, start, start + port.shape[1], axes) for start in starts))
+        return onnx.Div(data, onnx.Pow(onnx.Add(onnx.Mul(total, factor), offset), exponent))
+
+    return in_32_bits_in_onnx(onnx, x, compute)
 
 
 @exports("torch", LpNormalize)
@@ -177,17 +191,16 @@ def lp_normalize_to_keras(op, keras, x):
 
 @exports("onnx", LpNormalize)
 def lp_normalize_to_onnx(op, onnx, x):
-    narrow = onnx.inputs[0].dtype.itemsize < 4
-    dtype = np.dtype(np.float32) if narrow else onnx.inputs[0].dtype
-    data = onnx.Cast(x, to=onnx.element_type(dtype)) if narrow else x
-    if op.order <= 2:
-        norm = reduce_in_onnx(onnx, f"ReduceL{op.order}", data, op.axes, True)
-    else:
-        powers = onnx.Pow(onnx.Abs(data), np.asarray(op.order, dtype))
-        total = onnx.ReduceSum(powers, np.asarray(op.axes, np.int64), keepdims=1)
-        norm = onnx.Pow(total, np.asarray(1 / op.order, dtype))
-    y = onnx.Div(data, onnx.Max(norm, np.asarray(op.epsilon, dtype)))
-    return onnx.Cast(y, to=onnx.element_type(onnx.inputs[0].dtype)) if narrow else y
+    def compute(data: Any, dtype: np.dtype) -> Any:
+        if op.order <= 2:
+            norm = reduce_in_onnx(onnx, f"ReduceL{op.order}", data, op.axes, True)
+        else:
+            powers = onnx.Pow(onnx.Abs(data), np.asarray(op.order, dtype))
+            total = reduce_in_onnx(onnx, "ReduceSum", powers, op.axes, True)
+            norm = onnx.Pow(total, np.asarray(1 / op.order, dtype))
+        return onnx.Div(data, onnx.Max(norm, np.asarray(op.epsilon, dtype)))
+
+    return in_32_bits_in_onnx(onnx, x, compute)
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..op import Operand, Pointwise, agree, case, constant, exports, imports, op
 from .logic import And, Or
+from .precision import IN_32_BITS
 from .promotion import floating, in_one_dtype
 from .table import SIGNS, binary, tensors, widened
 
@@ -265,7 +266,9 @@ for kind in (Add, Sub, Mul, Div, Mod, Fmod, FloorDiv, Atan2, Hypot):
     case(f"math/{name}_broadcast", kind(), (2, 3, 4), (4,), composed=way)
     case(f"math/{name}_number", kind(), (2, 3), constant(0.3), composed=way)
     case(f"math/{name}_of_a_number", kind(), constant(0.3), (2, 3), composed=way)
-    lacking = {"onnx": "onnxruntime has no Atan for float64"} if kind is Atan2 else {}
+    lacking = {} if kind in (Add, Sub, Mul) else dict(IN_32_BITS)  # which are layers in Keras
+    if kind is Atan2:
+        lacking["onnx"] = "onnxruntime has no Atan for float64"
     for dtype in ("float16", "bfloat16", "float64"):
         case(f"math/{name}_{dtype}", kind(), Operand((3, 4), dtype=dtype), Operand((3, 4), dtype=dtype), composed=way,
              refused=lacking if dtype == "float64" else None)  # fmt: skip
@@ -278,6 +281,7 @@ case("math/Pow", Pow(), Operand((2, 3, 4), low=0.1, high=3.0), (2, 3, 4))
 case("math/Pow_number", Pow(), (2, 3), constant(3.0))
 case("math/Pow_of_a_number", Pow(), constant(0.3), (2, 3))
 for dtype in ("float16", "bfloat16", "float64"):
-    case(f"math/Pow_{dtype}", Pow(), Operand((2, 3), dtype=dtype, low=0.1, high=3.0), Operand((2, 3), dtype=dtype))
+    case(f"math/Pow_{dtype}", Pow(), Operand((2, 3), dtype=dtype, low=0.1, high=3.0), Operand((2, 3), dtype=dtype),
+         refused=IN_32_BITS if dtype == "float64" else None)  # fmt: skip
 case("average/two", Average(), (2, 3, 4), (2, 3, 4), composed={"torch": "a sum and a quotient"})
 case("average/three", Average(), (2, 3, 4), (2, 1, 4), (2, 3, 1), composed={"torch": "sums and a quotient"})

@@ -1,5 +1,6 @@
 """What normalisations share: their bound, weights where a framework insists on them, the definition in pieces."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -102,11 +103,25 @@ def standardized_in_keras(keras: Any, x: Any, axes: Axes, epsilon: float) -> Any
 
 def standardized_in_onnx(onnx: Any, x: Any, axes: Axes, epsilon: float, scale: Any = None, bias: Any = None) -> Any:
     """The definition, operator by operator: for dtypes and settings that ONNX's own operators do not take."""
-    centred = onnx.Sub(x, reduce_in_onnx(onnx, "ReduceMean", x, axes, True))
-    variance = reduce_in_onnx(onnx, "ReduceMean", onnx.Mul(centred, centred), axes, True)
-    y = onnx.Div(centred, onnx.Sqrt(onnx.Add(variance, np.asarray(epsilon, onnx.inputs[0].dtype))))
+
+    def compute(data: Any, dtype: np.dtype) -> Any:
+        centred = onnx.Sub(data, reduce_in_onnx(onnx, "ReduceMean", data, axes, True))
+        variance = reduce_in_onnx(onnx, "ReduceMean", onnx.Mul(centred, centred), axes, True)
+        return onnx.Div(centred, onnx.Sqrt(onnx.Add(variance, np.asarray(epsilon, dtype))))
+
+    y = in_32_bits_in_onnx(onnx, x, compute)
     y = y if scale is None else onnx.Mul(y, scale)
     return y if bias is None else onnx.Add(y, bias)
+
+
+def in_32_bits_in_onnx(onnx: Any, x: Any, compute: Callable[[Any, np.dtype], Any]) -> Any:
+    """`compute(x, dtype)` in at least 32 bits: squares of 16-bit numbers overflow, and epsilons vanish among them."""
+    dtype = onnx.inputs[0].dtype
+    if dtype.itemsize >= 4:
+        return compute(x, dtype)
+    wide = np.dtype(np.float32)
+    y = compute(onnx.Cast(x, to=onnx.element_type(wide)), wide)
+    return onnx.Cast(y, to=onnx.element_type(dtype))
 
 
 def reshaped_in_onnx(onnx: Any, value: Any, *shape: int) -> Any:

@@ -1,224 +1,178 @@
-"""The rectified linear units beside LeakyRelu: Relu, its Keras form with three settings, PRelu, thresholds.
+"""Relu, thresholds, and Keras' relu with all its settings.
 
-| meaning          | keras                                        | torch             | onnx            |
-|------------------|----------------------------------------------|-------------------|-----------------|
-| Relu             | ReLU, relu                                   | ReLU              | Relu            |
-| Clip(0, m)       | ReLU(max_value=m)                            | ReLU6, clamp      | Clip            |
-| ThresholdedRelu  | ReLU(threshold=t), default 0                 | Threshold(t, 0)   | ThresholdedRelu, default 1 |
-| PRelu            | PReLU; shared_axes have slope size 1         | PReLU, a slope per channel | PRelu, the slope broadcasts |
-| RRelu at inference | none                                       | RReLU: LeakyRelu((lower + upper) / 2) | none |
+| meaning                   | keras                                   | torch                      | onnx            |
+|---------------------------|-----------------------------------------|----------------------------|-----------------|
+| Relu                      | ReLU, relu                              | ReLU                       | Relu            |
+| Clip(0, m): see `bounds`  | ReLU(max_value=m)                       | ReLU6, clamp               | Clip            |
+| Threshold                 | ReLU(threshold=t); ops.threshold(t, v)  | Threshold(t, v), NaN stays | ThresholdedRelu, 1.0 by default |
+| CappedLeakyRelu           | ReLU(max_value, negative_slope, threshold) | Where                   | Where           |
+
+At the threshold itself Keras is below it (it computes x > threshold), whatever its documentation says.
 """
 
 import numpy as np
 
-from ..op import Moved, Operand, Perm, Pointwise, Value, case, exports, imports, op, shortest, weight
-from .activation import LeakyRelu
+from ..op import Operand, Pointwise, case, exports, imports, op, shortest
+from .activation import EDGES, FLOATS, Bent, LeakyRelu, below
 from .bounds import Clip
-from .compare import GreaterOrEqual, Where
-from .math import Mul, Sub
+from .precision import IN_32_BITS
+from .table import unary
+
+
+
+def _relu_to_keras(keras, x):
+    if keras.inputs[0].dtype.kind not in "fV":  # layers compute in floats
+        return keras.ops.maximum(x, 0)
+    return keras.place(keras.layers.ReLU())(x)
+
+
+def _relu_to_onnx(onnx, x):
+    return onnx.Relu(x) if onnx.inputs[0].dtype.kind in "fV" else onnx.Max(x, 0)
+
+
+Relu = unary("Relu", "The larger of x and 0.", lambda x: np.maximum(x, 0), onnx=_relu_to_onnx, tolerance="exact",
+             torch=lambda torch, x: torch.place(torch.nn.ReLU())(x), keras=_relu_to_keras)  # fmt: skip
 
 
 @op
-class Relu(Pointwise):
-    """x where x > 0, else 0. NaN stays NaN."""
-
-    tolerance = "exact"
-
-    def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        (x,) = arrays
-        with np.errstate(invalid="ignore"):
-            return np.maximum(x, x.dtype.type(0))
-
-
-@op
-class ThresholdedRelu(Pointwise):
-    """x where x > threshold, else 0."""
+class Threshold(Pointwise):
+    """x where x > threshold, value elsewhere. NaN is not larger: it becomes `value` too, or stays where `nan_passes`."""
 
     threshold: float
+    value: float
+    nan_passes: bool
     tolerance = "exact"
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         (x,) = arrays
-        with np.errstate(invalid="ignore"):
-            return np.where(x > x.dtype.type(self.threshold), x, x.dtype.type(0))
+        keeps = x > x.dtype.type(self.threshold)
+        return np.where(keeps | np.isnan(x) if self.nan_passes else keeps, x, x.dtype.type(self.value))
 
 
 @op
-class PRelu(Pointwise):
-    """x where x >= 0, slope * x elsewhere, with a learned slope that broadcasts against x."""
+class CappedLeakyRelu(Bent):
+    """x where x > threshold, but at most max_value; negative_slope * (x - threshold) elsewhere. The slope is not 0."""
 
-    tolerance = "exact"
-    weights = (1,)
+    negative_slope: float
+    threshold: float
+    max_value: float | None
 
-    def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        x, slope = arrays
-        with np.errstate(invalid="ignore", over="ignore"):
-            return np.where(x >= 0, x, x * slope)
-
-    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
-        return Moved(self, (perm, perm), (perm,))
-
-
-# --- relu -------------------------------------------------------------------------------------------------------------
+    def results(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        number = x.dtype.type
+        above = x if self.max_value is None else np.minimum(np.maximum(x, number(0)), number(self.max_value))
+        with np.errstate(invalid="ignore"):
+            distance = x - number(self.threshold)
+        found = below(distance, self.negative_slope).items()
+        return {name: np.where(x > number(self.threshold), above, low) for name, low in found}
 
 
 @imports("torch", "aten.relu.default")
 @imports("onnx", "Relu")
-def relu_from_native(call, x):
+def relu(call, x):
     return Relu()(x)
 
 
-@imports("keras", "ReLU", "ops.Relu", "ops.ReLU", "activations.relu")
+@imports("keras", "ReLU", "ops.ReLU", "ops.Relu", "activations.relu")
 def relu_from_keras(layer, x):
-    """Keras' ReLU: max_value above, x between, negative_slope * (x - threshold) up to and including the threshold."""
-    limit = getattr(layer, "max_value", None)
-    slope, threshold = (float(getattr(layer, name, 0.0) or 0.0) for name in ("negative_slope", "threshold"))
-    if threshold == 0.0:
-        if slope != 0.0:
-            leaky = LeakyRelu(negative_slope=slope)(x)
-            return leaky if limit is None else Clip(minimum=None, maximum=float(limit))(leaky)
-        return Relu()(x) if limit is None else Clip(minimum=0.0, maximum=float(limit))(x)
-    if slope == 0.0:
-        kept = ThresholdedRelu(threshold=threshold)(x)
-        return kept if limit is None else Clip(minimum=None, maximum=float(limit))(kept)
-    # A number above the threshold is kept, every other one (the threshold itself as well) lies on the slope.
-    line = Sub()(x, threshold)
-    sloped = Mul()(line, slope)
-    low = Where()(GreaterOrEqual()(x.graph.constant(np.asarray(threshold, x.dtype)), x), sloped, x)
-    return low if limit is None else Where()(GreaterOrEqual()(x, float(limit)), x.graph.constant(np.asarray(limit, x.dtype)), low)
-
-
-@exports("torch", Relu)
-def relu_to_torch(op, torch, x):
-    return torch.place(torch.nn.ReLU())(x)
-
-
-@exports("keras", Relu)
-def relu_to_keras(op, keras, x):
-    return keras.place(keras.layers.ReLU())(x)
-
-
-@exports("onnx", Relu)
-def relu_to_onnx(op, onnx, x):
-    return onnx.Relu(x)
-
-
-# --- thresholds -------------------------------------------------------------------------------------------------------
+    settings = (getattr(layer, name, None) for name in ("negative_slope", "threshold", "max_value"))
+    slope, threshold, cap = (None if s is None else float(s) for s in settings)
+    slope, threshold = slope or 0.0, threshold or 0.0
+    if slope:
+        if threshold == 0 and cap is None:
+            return LeakyRelu(negative_slope=slope)(x)
+        return CappedLeakyRelu(negative_slope=slope, threshold=threshold, max_value=cap)(x)
+    if threshold:
+        x = Threshold(threshold=threshold, value=0.0, nan_passes=False)(x)
+    elif cap is None:
+        return Relu()(x)
+    return x if cap is None else Clip(minimum=0.0, maximum=cap)(x)
 
 
 @imports("torch", "aten.threshold.default")
 def threshold_from_torch(call, x, threshold, value):
-    if value == 0:
-        return ThresholdedRelu(threshold=float(threshold))(x)
-    other = x.graph.constant(np.asarray(value, x.dtype))
-    return Where()(GreaterOrEqual()(x.graph.constant(np.asarray(threshold, x.dtype)), x), other, x)
+    return Threshold(threshold=float(threshold), value=float(value), nan_passes=True)(x)
 
 
-@imports("keras", "ops.Threshold", "activations.threshold")
+@imports("keras", "ops.Threshold")
 def threshold_from_keras(call, x):
-    return threshold_from_torch(call, x, call.threshold, call.default_value)
+    return Threshold(threshold=float(call.threshold), value=float(call.default_value), nan_passes=False)(x)
 
 
 @imports("onnx", "ThresholdedRelu")
-def thresholded_relu_from_onnx(node, x):
-    return ThresholdedRelu(threshold=shortest(node.alpha))(x)
+def threshold_from_onnx(node, x):
+    return Threshold(threshold=shortest(node.alpha), value=0.0, nan_passes=False)(x)
 
 
-@exports("torch", ThresholdedRelu)
-def thresholded_relu_to_torch(op, torch, x):
-    return torch.place(torch.nn.Threshold(op.threshold, 0.0))(x)
+@exports("torch", Threshold)
+def threshold_to_torch(op, torch, x):
+    if op.nan_passes:
+        return torch.place(torch.nn.Threshold(op.threshold, op.value))(x)
+    return torch.where(x > op.threshold, x, op.value)
 
 
-@exports("keras", ThresholdedRelu)
-def thresholded_relu_to_keras(op, keras, x):
-    if op.threshold < 0:  # the layer refuses these
-        return keras.ops.where(keras.ops.greater(x, op.threshold), x, keras.ops.zeros_like(x))
-    return keras.place(keras.layers.ReLU(threshold=op.threshold))(x)
+@exports("keras", Threshold)
+def threshold_to_keras(op, keras, x):
+    if op.nan_passes:
+        return keras.ops.where(keras.ops.less_equal(x, op.threshold), op.value, x)
+    if op.value == 0 and op.threshold > 0:
+        return keras.place(keras.layers.ReLU(threshold=op.threshold))(x)
+    return keras.ops.where(keras.ops.greater(x, op.threshold), x, op.value)  # ops.threshold lets NaN pass on torch
 
 
-@exports("onnx", ThresholdedRelu)
-def thresholded_relu_to_onnx(op, onnx, x):
-    if onnx.inputs[0].dtype != np.float32:  # the runtime has no other kernel
-        return onnx.Where(onnx.Greater(x, op.threshold), x, 0.0)
-    return onnx.ThresholdedRelu(x, alpha=op.threshold)
+@exports("onnx", Threshold)
+def threshold_to_onnx(op, onnx, x):
+    if op.nan_passes:
+        return onnx.Where(onnx.LessOrEqual(x, op.threshold), op.value, x)
+    if op.value == 0 and onnx.runs("ThresholdedRelu"):
+        return onnx.ThresholdedRelu(x, alpha=op.threshold)
+    return onnx.Where(onnx.Greater(x, op.threshold), x, op.value)
 
 
-# --- learned and random slopes ----------------------------------------------------------------------------------------
+@exports("torch", CappedLeakyRelu)
+def capped_leaky_relu_to_torch(op, torch, x):
+    above = x if op.max_value is None else torch.clamp(x, 0.0, op.max_value)
+    below = x if op.threshold == 0 else x - op.threshold
+    return torch.where(x > op.threshold, above, below * op.negative_slope)
 
 
-@imports("torch", "aten.prelu.default", "aten._prelu_kernel.default")
-def prelu_from_torch(call, x, slope):
-    if slope.rank == 1 and x.rank > 1:  # a slope per channel, or one for all
-        slope = slope.reshape(slope.shape[0], *(1,) * (x.rank - 2))
-    return PRelu()(x, slope)
+@exports("keras", CappedLeakyRelu)
+def capped_leaky_relu_to_keras(op, keras, x):
+    settings = {"max_value": op.max_value, "negative_slope": op.negative_slope, "threshold": op.threshold}
+    if op.negative_slope < 0 or op.threshold < 0:  # the layer refuses these, the function does not
+        return keras.activations.relu(x, **settings)
+    return keras.place(keras.layers.ReLU(**settings))(x)
 
 
-@imports("torch", "aten.rrelu.default", "aten.rrelu_with_noise_functional.default")
-def rrelu_from_torch(call, x, *rest):
-    lower, upper = (float(v) for v in rest if isinstance(v, float))
-    return LeakyRelu(negative_slope=(lower + upper) / 2)(x)
+@exports("onnx", CappedLeakyRelu)
+def capped_leaky_relu_to_onnx(op, onnx, x):
+    above = x if op.max_value is None else onnx.Clip(x, 0.0, op.max_value)
+    below = x if op.threshold == 0 else onnx.Sub(x, op.threshold)
+    return onnx.Where(onnx.Greater(x, op.threshold), above, onnx.Mul(below, op.negative_slope))
 
 
-@imports("keras", "PReLU")
-def prelu_from_keras(layer, x):
-    return PRelu()(x, layer.weight("alpha"))
-
-
-@imports("onnx", "PRelu", since=7)
-def prelu_from_onnx(node, x, slope):
-    return PRelu()(x, slope)
-
-
-@imports("onnx", "PRelu")
-def old_prelu_from_onnx(node, x, slope):
-    """Before opset 7 the slope is one number or one per channel, without broadcasting."""
-    return prelu_from_torch(node, x, slope)
-
-
-@exports("torch", PRelu)
-def prelu_to_torch(op, torch, x, slope):
-    sizes, rank = torch.inputs[1].shape, torch.inputs[0].rank
-    aligned = (1,) * (rank - len(sizes)) + tuple(sizes)
-    per_channel = rank > 1 and all(s == 1 for i, s in enumerate(aligned) if i != 1)
-    if torch.holds(slope) and per_channel:
-        return torch.place(torch.nn.PReLU(aligned[1]), weight=slope.reshape(aligned[1]))(x)
-    slope = torch.tensor(slope)
-    return torch.where(x >= 0, x, x * slope)
-
-
-@exports("keras", PRelu)
-def prelu_to_keras(op, keras, x, slope):
-    rank = keras.inputs[0].rank
-    if keras.holds(slope) and slope.rank < rank + (slope.rank == rank and slope.shape[0] == 1):
-        sizes = (1,) * (rank - slope.rank) + tuple(slope.shape)
-        shared = [axis for axis in range(1, rank) if sizes[axis] == 1]
-        if all(s == 1 or isinstance(d, int) for s, d in zip(sizes, keras.inputs[0].shape, strict=True)):
-            layer = keras.layers.PReLU(shared_axes=shared or None)
-            return keras.place(layer, alpha=slope.reshape(*sizes[1:]))(x)
-    return keras.ops.where(keras.ops.greater_equal(x, 0), x, keras.ops.multiply(x, keras.tensor(slope)))
-
-
-@exports("onnx", PRelu)
-def prelu_to_onnx(op, onnx, x, slope):
-    if onnx.inputs[0].dtype != np.float32 or not onnx.holds(slope):  # PRelu broadcasts one way only, and in float32 here
-        slope = onnx.tensor(slope)
-        return onnx.Where(onnx.GreaterOrEqual(x, 0.0), x, onnx.Mul(x, slope))
-    return onnx.PRelu(x, slope)
-
-
-case("relu/plain", Relu(), (2, 3, 4))
-case("relu/special", Relu(), Operand((6,), numbers=(np.nan, np.inf, -np.inf, -0.0, -1.0, 2.0)))
-for kind in ("float16", "bfloat16", "float64"):
-    case(f"relu/{kind}", Relu(), Operand((2, 5), dtype=kind))
-for threshold in (0.7, 0.0, -0.4):
-    case(
-        f"thresholded_relu/threshold={threshold}", ThresholdedRelu(threshold=threshold), (2, 3, 9),
-        composed={"keras": "Relu" if threshold == 0 else "a comparison and Where"} if threshold <= 0 else {},
-    )  # fmt: skip
-case("prelu/per_channel", PRelu(), (2, 3, 4, 5), weight(3, 1, 1))
-case("prelu/one_slope", PRelu(), (2, 3, 4, 5), weight(1, 1, 1))
-case(
-    "prelu/per_element", PRelu(), (2, 3, 4), weight(3, 4), composed={"torch": "a comparison, a product and Where"},
-)  # fmt: skip
-case("prelu/1d", PRelu(), (2, 3, 7), weight(3, 1))
-case("prelu/rank_2", PRelu(), (5, 3), weight(3))
+for dtype in FLOATS:
+    case(f"relu/{dtype}", Relu(), Operand((2, 3, 4), dtype=dtype))
+case("relu/int32", Relu(), Operand((2, 3), dtype="int32", low=-5, high=5), composed={"onnx": "Max(x, 0)", "keras": "Maximum"})
+case("relu/edges", Relu(), Operand((10,), numbers=EDGES))
+for dtype in FLOATS:
+    for value, passes in ((0.0, False), (-7.5, False), (-7.5, True)):
+        ways = {"keras": "Where"} if passes else {"torch": "Where"}
+        if value or dtype == "float64":
+            ways["onnx"] = "Where"
+        if value:
+            ways["keras"] = "Where"
+        narrow = IN_32_BITS if value and dtype == "float64" else None
+        made = Threshold(threshold=0.75, value=value, nan_passes=passes)
+        name = f"threshold/{dtype}_{value}{'_nan_passes' if passes else ''}"
+        case(name, made, Operand((2, 3, 4), dtype=dtype), composed=ways, refused=narrow)
+        case(f"{name}_edges", made, Operand((10,), dtype=dtype, numbers=EDGES), composed=ways, refused=narrow)
+case("threshold/below_zero", Threshold(threshold=-0.5, value=0.0, nan_passes=False), (2, 3, 4),
+     composed={"torch": "Where", "keras": "Where"})  # fmt: skip
+for name, *settings in (("all", 0.1, 0.5, 6.0), ("no_cap", 0.25, 1.0, None), ("no_threshold", 0.1, 0.0, 2.0),
+                        ("negative", -0.5, -1.0, 2.0)):  # fmt: skip
+    slope, threshold, cap = settings
+    made = CappedLeakyRelu(negative_slope=slope, threshold=threshold, max_value=cap)
+    for dtype in FLOATS:
+        numbers = (*EDGES[:-1], threshold, threshold + 0.125)
+        case(f"capped_leaky_relu/{name}_{dtype}", made, Operand((11,), dtype=dtype, numbers=numbers),
+             composed={"torch": "Where", "onnx": "Where"})  # fmt: skip

@@ -1,11 +1,9 @@
-"""Operators that move numbers without computing on them: transposes, reshapes, casts, and what leaves data as it is.
+"""Operators that move numbers without computing on them: transposes and reshapes.
 
 | meaning   | keras                                  | torch                              | onnx                 |
 |-----------|----------------------------------------|------------------------------------|----------------------|
 | Transpose | Permute, ops.transpose, moveaxis ...   | permute, transpose, movedim, .T    | Transpose            |
 | Reshape   | Reshape, Flatten, ops.squeeze ...      | reshape, view, flatten, unsqueeze  | Reshape, Flatten, Squeeze, Unsqueeze |
-| Cast      | ops.cast                               | to, float, type_as                 | Cast, CastLike       |
-| nothing   | Identity, ops.copy, ops.stop_gradient  | contiguous, clone, detach          | Identity             |
 
 A -1 and a 0 in a requested shape are resolved while importing: a canonical shape is complete.
 """
@@ -14,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Link, Moved, Op, Parameter, Perm, Shape, Value, agree, case, exports, imports, op, product, symbols
+from ..op import Dim, Moved, Op, Parameter, Perm, Shape, Value, agree, case, exports, imports, op, product, symbols
 
 
 @op
@@ -110,32 +108,6 @@ def _grows(part: Dim, whole: Dim) -> bool:
     if symbols(part) != symbols(whole):
         return symbols(part) < symbols(whole)
     return agree(whole // part * part, whole)
-
-
-@op
-class Cast(Op):
-    """The numbers in another dtype: float to integer truncates, to bool asks whether it is not zero."""
-
-    dtype: str
-    tolerance = "exact"
-    symbolic = True
-
-    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        from ..numeric import dtype
-
-        return [(inputs[0].shape, dtype(self.dtype))]
-
-    def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        from ..numeric import dtype
-
-        with np.errstate(invalid="ignore", over="ignore"):
-            return arrays[0] if arrays[0].dtype == object else arrays[0].astype(dtype(self.dtype))
-
-    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
-        return Moved(self, (perm,), (perm,))
-
-    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
-        return [Link({0: axis}, axis) for axis in range(inputs[0].rank)]
 
 
 # --- transpose --------------------------------------------------------------------------------------------------------
@@ -406,78 +378,6 @@ def reshape_to_keras(op, keras, x):
     return keras.ops.reshape(x, keras.static_shape(op.shape))
 
 
-# --- cast, and nothing at all -----------------------------------------------------------------------------------------
-
-
-@imports("torch", "aten.to.dtype", "aten.to.other", "aten.to.dtype_layout", "aten._to_copy.default", "aten.type_as.default")
-def cast_from_torch(call, x, dtype, *_):
-    return x if dtype is None else x.cast(dtype.dtype if isinstance(dtype, Value) else dtype)
-
-
-@imports("torch", "aten.to.device")
-def moved_from_torch(call, x, device, dtype, *_):
-    return x.cast(dtype)
-
-
-@imports("keras", "ops.Cast", "ops.ConvertToTensor")
-def cast_from_keras(call, x, dtype=None):
-    dtype = call.dtype if dtype is None else dtype
-    return x if dtype is None else x.cast(dtype)
-
-
-@imports("onnx", "Cast")
-def old_cast_from_onnx(node, x):
-    return x.cast("float32" if node.to == "FLOAT" else "float64" if node.to == "DOUBLE" else node.to.lower())
-
-
-@imports("onnx", "Cast", since=6)
-def cast_from_onnx(node, x):
-    return x.cast(node.dtype(node.to))
-
-
-@imports("onnx", "CastLike")
-def cast_like_from_onnx(node, x, like):
-    return x.cast(like.dtype)
-
-
-@imports("torch", "aten.contiguous.default", "aten.clone.default", "aten.detach.default", "aten.alias.default")
-@imports("torch", "aten.lift_fresh_copy.default", "aten.lift_fresh.default", "aten.positive.default")
-@imports("keras", "Identity", "ops.Copy", "ops.StopGradient")
-@imports("onnx", "Identity")
-def unchanged(call, x, *_):
-    return x
-
-
-@exports("torch", Cast)
-def cast_to_torch(op, torch, x):
-    return x.to(torch.torch_dtype(op.dtype))
-
-
-@exports("onnx", Cast)
-def cast_to_onnx(op, onnx, x):
-    return onnx.Cast(x, to=onnx.element_type(op.dtype))
-
-
-@exports("keras", Cast)
-def cast_to_keras(op, keras, x):
-    return keras.ops.cast(x, op.dtype)
-
-
-# --- sizes ------------------------------------------------------------------------------------------------------------
-
-
-@imports("onnx", "Shape")
-def shape_from_onnx(node, x):
-    start, end = (node.start or 0, node.end) if node.has("start") else (0, None)
-    return node.graph.of_sizes(x.shape[start:end])
-
-
-@imports("onnx", "Size")
-@imports("keras", "ops.Size")
-def count_of_elements(call, x):
-    return call.graph.of_sizes(product(x.shape))
-
-
 case("transpose/nchw_to_nhwc", Transpose(perm=(0, 2, 3, 1)), (2, 3, 4, 5))
 case("transpose/batch_moves", Transpose(perm=(1, 2, 0)), (2, 3, 4))
 case("reshape/flatten", Reshape(shape=(2, 60)), (2, 3, 4, 5))
@@ -487,6 +387,3 @@ case("reshape/regroups", Reshape(shape=(2, 4, 3)), (2, 3, 4))
 case("reshape/unit_axes_added", Reshape(shape=(2, 1, 3, 1)), (2, 3))
 case("reshape/unit_axes_removed", Reshape(shape=(3, 2)), (1, 3, 1, 2))
 case("reshape/to_rank_0", Reshape(shape=()), (1, 1))
-case("cast/to_int32", Cast(dtype="int32"), (2, 3))
-case("cast/to_float64", Cast(dtype="float64"), (2, 3))
-case("cast/to_bool", Cast(dtype="bool"), (2, 3))

@@ -36,6 +36,8 @@ def _reaches_input(value: Value, perm: Perm, graph: Graph, users: dict, moves: d
     node = value.node
     if node is None or len(node.outputs) != 1 or len(users[id(value)]) != 1:
         return False
+    if any(v is None or v.rank != len(perm) for v in node.inputs[:1]):  # the rank changes on the way
+        return False
     moved = node.op.under(invert(perm), node.inputs)
     if moved is None or moved.outputs[0] != invert(perm):
         return False

@@ -10,13 +10,14 @@ Keras also has no number for a size that is known only at run time. `zeros` make
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
 import numpy as np
 
 from ... import names
-from ...graph import Graph, Parameter, Value
+from ...graph import Graph, Parameter, Value, snake
 from ...sizes import Dim, Size, symbol
 from ..base import Builder
 
@@ -28,10 +29,10 @@ EXACT = 2**24  # whole numbers up to here are the same as float32
 class Holding(Builder):
     """The part of the Keras builder that holds weights without a layer and measures inputs."""
 
-    unique: names.Unique
-
     def __init__(self, graph: Graph):
         super().__init__(graph, keras)
+        self.unique = names.Unique()
+        self.named: set[int] = set()  # ids of the operations that have their names
         self.tables: dict[Any, tuple[Any, Parameter]] = {}  # by tie: the Embedding, and the view of the weight in it
         self.rows: dict[int, Any] = {}
         users: dict[Any, set[Any]] = {}
@@ -40,6 +41,16 @@ class Holding(Builder):
             for weight in weights:
                 users.setdefault(weight.tie, set()).add((str(node.op), tuple(w.identity for w in weights)))
         self.shared = {tie for tie, uses in users.items() if len(uses) > 1}
+
+    def call_by_name(self, tensor: Any, name: str) -> None:
+        """Name the call that gives a tensor, and those that prepare it: two may not bear the name Keras gave them."""
+        operation, index, _ = tensor._keras_history
+        if id(operation) in self.named or isinstance(operation, keras.layers.InputLayer):
+            return
+        self.named.add(id(operation))
+        operation.name = self.unique(name)
+        for before in operation._inbound_nodes[index].input_tensors:
+            self.call_by_name(before, f"{name}_{snake(type(before._keras_history.operation).__name__)}")
 
     def holds(self, *operands: Any) -> bool:
         """Whether one layer may own these weights: not where operators that are no one layer share them."""
@@ -75,6 +86,8 @@ class Holding(Builder):
         parameter = value.const
         assert parameter is not None
         if parameter.tie not in self.tables:
+            if parameter.tie in self.shared and parameter.tie == (id(parameter.root), ()):
+                parameter = dataclasses.replace(parameter, steps=(), shape=parameter.read().shape)  # as its owner has it
             array = np.asarray(parameter.array())
             columns = array.shape[-1] if array.ndim > 1 else array.size
             array = array.reshape(-1, columns)
@@ -88,8 +101,16 @@ class Holding(Builder):
             layer.build()
             layer.embeddings.assign(array.astype(stored) if stored != value.dtype.name else array)
             layer.trainable = parameter.trainable
+            self.named.add(id(layer))
             self.tables[parameter.tie] = layer, parameter
         return self.tables[parameter.tie][0]
+
+    def rows_of(self, value: Value, name: str) -> keras.layers.Embedding | None:
+        """The Embedding that looks a table's rows up; None where the table is a view of what is stored."""
+        parameter = value.const
+        layer = self.table(value, name)
+        assert parameter is not None
+        return layer if self.tables[parameter.tie][1].identity == parameter.identity else None
 
     def row_numbers(self, rows: int) -> Any:
         """0, 1, ... rows - 1 as a symbolic tensor."""
@@ -97,7 +118,9 @@ class Holding(Builder):
             if 0 not in self.rows:
                 first = self.made[id(self.graph.inputs[0])]
                 self.rows[0] = keras.ops.sum(keras.ops.zeros_like(first, dtype="int32"))
+                self.call_by_name(self.rows[0], "zero")
             self.rows[rows] = keras.ops.add(np.arange(rows, dtype=np.int32), self.rows[0])
+            self.call_by_name(self.rows[rows], f"rows_of_{rows}")
         return self.rows[rows]
 
     # sizes
@@ -108,15 +131,15 @@ class Holding(Builder):
             return np.zeros(size, np.int32)
         parts, less = [], 0
         for monomial, count in size.terms:
-            if not monomial and count < 0:
+            if count < 0:
+                if monomial:
+                    raise self._unknown(size)
                 less = -count
                 continue
-            part = np.zeros(1, np.int32)
-            for atom in monomial:
-                part = keras.ops.reshape(keras.ops.add(keras.ops.expand_dims(part, 1), self._atom(atom, size)), (-1,))
-            if count < 0:
-                raise self._unknown(size)
-            parts.append(part if count == 1 else keras.ops.tile(part, [count]))
+            part: Any = None
+            for vector in (self._atom(atom, size) for atom in monomial):
+                part = vector if part is None else keras.ops.reshape(part[:, None] + vector, (-1,))
+            parts.append(np.zeros(count, np.int32) if part is None else part if count == 1 else keras.ops.tile(part, [count]))
         whole = parts[0] if len(parts) == 1 else keras.ops.concatenate(parts)
         return whole[less:] if less else whole
 

@@ -31,6 +31,7 @@ from .trace import trace as traced
 from .walk import functional, walk
 
 FRAMEWORK = "keras"
+MERGING = tuple(getattr(keras.layers, n) for n in ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Concatenate"))
 
 
 @without_tensorflow()
@@ -168,7 +169,7 @@ class _Reader:
                 kind = snake(type(operation).__name__)
                 count = counts[kind] = counts.get(kind, -1) + 1
                 key = (*key[:-2], f"{kind}_{count}" if count else kind, 0)
-            claims = [(trace.shape(node, i), dtype_of(t.dtype)) for i, t in enumerate(node.output_tensors)]
+            claims = [(trace.shape(node, i), dtype_of(stated_dtype(node, t))) for i, t in enumerate(node.output_tensors)]
             return self.apply(operation, args, kwargs, key, claims, trace.attributes(node))
 
         return walk(trace.function, inputs, apply, path, trace.arguments)
@@ -291,6 +292,12 @@ def _stand_in(value: Value, batch: int | None) -> Any:
     if batch is not None and shape and shape[0] is None:
         shape[0] = batch
     return keras.KerasTensor(tuple(shape), value.dtype.name)
+
+
+def stated_dtype(node: Any, tensor: Any) -> str:
+    """The dtype of a result. Of a layer that merges whole numbers Keras states its own dtype, which is not theirs."""
+    merged = node.input_tensors[0].dtype if isinstance(node.operation, MERGING) else tensor.dtype
+    return tensor.dtype if "float" in merged else merged
 
 
 _LACKING = object()  # the result of a call without an importer

@@ -61,10 +61,8 @@ class KerasBuilder(Holding):
 
     def __init__(self, graph: Graph):
         super().__init__(graph)
-        self.unique = names.Unique()
         self.placed: dict[str, tuple[Any, Any]] = {}
         self.owner: dict[Any, str] = {}  # by signature: the name of the layer that holds its weights
-        self.named: set[int] = set()
         for value in graph.inputs:
             shape = tuple(None if isinstance(d, Size) else d for d in value.shape)
             name = self.unique(names.encode(FRAMEWORK, value.name))
@@ -125,11 +123,10 @@ class KerasBuilder(Holding):
         return tuple(-1 if isinstance(d, Size) else d for d in dims)
 
     def finished(self, value: Value, native: Any) -> Any:
-        operation = native._keras_history.operation
-        if id(operation) not in self.named and not isinstance(operation, keras.layers.InputLayer):
-            self.named.add(id(operation))
-            operation.name = self.unique(names.encode(FRAMEWORK, value.name))
-        return self.as_wide(value, native)
+        result = self.as_wide(value, native)
+        for tensor in (native, result):
+            self.call_by_name(tensor, names.encode(FRAMEWORK, value.name))
+        return result
 
     def as_wide(self, value: Value, native: Any) -> Any:
         """A result in the value's dtype: but for TensorFlow's, Keras' backends compute keras.ops in 32 bits at most."""

@@ -80,16 +80,20 @@ def _array(value: Any) -> np.ndarray:
     return np.array(bits, np.int16).reshape(shape).view(dtype("bfloat16"))
 
 
-def run(model: Any, arrays: Any, *, optimise: bool = True) -> list[np.ndarray]:
+def run(model: Any, arrays: Any) -> list[np.ndarray]:
     """Outputs of the model, in its own order. Raises ValueError where the arrays do not fit it."""
-    made = session(as_proto(model), optimise=optimise)
     try:
-        return feed(made, arrays)
+        return compute(model, arrays)
     except RuntimeFailure as error:
         cause = error.__cause__
         if isinstance(cause, ValueError) or type(cause).__name__ == "InvalidArgument":  # wrong names, shapes or dtypes
             raise ValueError(error.why) from error
         raise
+
+
+def compute(model: Any, arrays: Any, *, optimise: bool = True) -> list[np.ndarray]:
+    """Outputs of the model, in its own order. Raises RuntimeFailure whatever the reason."""
+    return feed(session(as_proto(model), optimise=optimise), arrays)
 
 
 class Program:
@@ -103,11 +107,11 @@ class Program:
 
     def whole(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Flat outputs of the model as users run it."""
-        return run(self.model, arrays)
+        return compute(self.model, arrays)
 
     def settings(self, arrays: Sequence[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
         """Outputs in every setting that users run the model in."""
-        plain, fast = (run(self.model, arrays, optimise=optimise) for optimise in (False, True))
+        plain, fast = (compute(self.model, arrays, optimise=optimise) for optimise in (False, True))
         return [("onnxruntime, optimisations off", plain), ("onnxruntime", fast)]
 
     def run(
@@ -120,7 +124,7 @@ class Program:
     ) -> list[np.ndarray]:
         """Flat outputs. `watch(key, array)` sees each value in `keys` (all, if None); consumers read the `given` values."""
         if watch is None:
-            return run(self.model, arrays, optimise=False)
+            return compute(self.model, arrays, optimise=False)
         known = {i.name: np.asarray(a) for i, a in zip(self.inputs, arrays, strict=True)}
         for key, array in known.items():
             watch(key, array)

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from ... import names
 from ...errors import Usage
 from .arrays import from_numpy
 
-SHAPES, DTYPES = "leaky_interop.input_shapes", "leaky_interop.input_dtypes"  # in a written graph module's `meta`
+# What a written graph module remembers in its `meta`: the inputs it takes, and the layer names of its values.
+SHAPES, DTYPES, NAMES = "leaky_interop.input_shapes", "leaky_interop.input_dtypes", "leaky_interop.names"
 FUNCTIONS = "_functions"  # where `named` puts a graph module's functions for the time of an export
 
 
@@ -138,9 +140,29 @@ def named(model: torch.nn.Module) -> torch.nn.Module:
     for node in graph.nodes:
         if node.op in ("call_function", "call_method") and node.target is not operator.getitem:
             function = node.target if node.op == "call_function" else _method(node.target)
-            root._modules[FUNCTIONS].add_module(node.name, _Function(function))
-            node.op, node.target = "call_module", f"{FUNCTIONS}.{node.name}"
+            path = names.encode("torch", model.meta.get(NAMES, {}).get(node.name) or node.name)
+            add_submodule(root._modules[FUNCTIONS], path, _Function(function))  # type: ignore[arg-type]
+            node.op, node.target = "call_module", f"{FUNCTIONS}.{path}"
     return torch.fx.GraphModule(root, graph)
+
+
+def add_submodule(root: torch.nn.Module, path: str, module: torch.nn.Module) -> torch.nn.Module:
+    """Put a module at a dotted path, or find the one that stands there already when it is only a container.
+
+    A container that stands where a module belongs hands its children over.
+    """
+    *parents, last = path.split(".")
+    for part in parents:
+        if part not in root._modules:
+            root.add_module(part, torch.nn.Module())
+        root = root._modules[part]  # type: ignore[assignment]
+    there = root._modules.get(last)
+    if there is not None and type(module) is torch.nn.Module:
+        return there
+    for key, child in there._modules.items() if there is not None else ():
+        module.add_module(key, child)
+    root.add_module(last, module)
+    return module
 
 
 def _method(name: str) -> Callable[..., Any]:

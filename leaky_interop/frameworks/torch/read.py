@@ -19,7 +19,7 @@ from ...errors import Refused
 from ...graph import Anchor, Graph, Parameter, Value
 from ...op import importer_of
 from ...passes import after_import
-from ...sizes import Dim, Size, floor_divide, maximum, minimum, symbol
+from ...sizes import Dim, Size, floor_divide, maximum, minimum, scaled, symbol
 from ..base import Call, Importing, output_names
 from .arrays import numpy_dtype, to_numpy
 from .export import FUNCTIONS, export
@@ -104,6 +104,8 @@ class _Reader:
         self.env: dict[torch.fx.Node, Any] = {}
         self.symbols: dict[str, Size] = {}
         self.roots: dict[Any, Any] = {}
+        self.names: dict[torch.fx.Node, str] = {}
+        self.counts: dict[str, int] = {}  # of calls under one name
 
     def read(self) -> Graph:
         from torch.export.graph_signature import InputKind
@@ -192,7 +194,7 @@ class _Reader:
         if importer is None:
             known = all(isinstance(f, torch.Tensor) for f in fakes)
             claims = [(self.shape(f), numpy_dtype(f.dtype)) for f in fakes] if known else []
-            made = self.importing.unsupported(native, where, operands, name=_name(node), claims=claims, keys=keys)
+            made = self.importing.unsupported(native, where, operands, name=self.name(node), claims=claims, keys=keys)
             self.env[node] = None if not made else made if several else made[0]
             return
         if self.importing.missing and _lacks(given.values(), self.env):
@@ -203,7 +205,7 @@ class _Reader:
             importer,
             Call(target, self.graph, left_out=left_out),
             operands,
-            name=_name(node),
+            name=self.name(node),
             source=where,
             left_out=left_out,
             claims=[(self.shape(f), numpy_dtype(f.dtype)) if isinstance(f, torch.Tensor) else None for f in fakes],
@@ -213,6 +215,24 @@ class _Reader:
         for changed, spec in zip(args, schema.arguments, strict=False):
             if spec.is_write and isinstance(changed, torch.fx.Node):
                 self.env[changed] = self.env[node]  # whoever reads the old name from here on sees the new numbers
+
+    def name(self, node: torch.fx.Node) -> str:
+        """The canonical name of a call: its module's path where torch.nn made the module, otherwise path and function."""
+        if node in self.names:
+            return self.names[node]
+        stack = [entry for entry in (node.meta.get("nn_module_stack") or {}).values() if not entry[0].startswith("_empty")]
+        path, kind = stack[-1] if stack else ("", "")
+        if path.startswith(f"{FUNCTIONS}."):
+            found = names.decode(FRAMEWORK, path.removeprefix(f"{FUNCTIONS}."))
+        elif str(kind).startswith("torch.nn.modules."):
+            found = names.decode(FRAMEWORK, path)
+        else:
+            function = str(node.target).split(".")[1].strip("_")
+            plain = names.decode(FRAMEWORK, f"{path}.{function}" if path else function)
+            count = self.counts[plain] = self.counts.get(plain, -1) + 1
+            found = f"{plain}_{count}" if count else plain
+        self.names[node] = found
+        return found
 
     def argument(self, value: Any) -> Any:
         """A native argument as importers read it: Values, plain numbers, sizes, numpy dtypes."""
@@ -261,7 +281,21 @@ def _from_sympy(expression: Any, known: Mapping[str, Size]) -> Dim:
         return floor_divide(args[0], args[1])
     if kind in ("Mod", "PythonMod"):
         return args[0] - args[1] * floor_divide(args[0], args[1])
+    if kind in ("TruncToInt", "FloorToInt") and (found := _scaled(expression.args[0], known)) is not None:
+        return found
     raise Refused(f"the size expression {expression}", why=f"{kind} of sizes is not supported", hint="Fix that dimension")
+
+
+def _scaled(expression: Any, known: Mapping[str, Size]) -> Dim | None:
+    """The whole part of a size times a number, which is how torch says a scale factor."""
+    numbers = [a for a in expression.args if a.is_number]
+    sizes = [a for a in expression.args if type(a).__name__ == "ToFloat"]
+    if len(numbers) != 1 or len(expression.args) != 2 or len(sizes) != 1:
+        return None
+    try:
+        return scaled(_from_sympy(sizes[0].args[0], known), float(numbers[0]))
+    except ValueError as error:
+        raise Refused(str(error), why="the size would differ for some inputs", hint="Fix that dimension") from None
 
 
 def _lacks(arguments: Iterable[Any], env: Mapping[Any, Any]) -> bool:
@@ -284,14 +318,3 @@ def _module(node: torch.fx.Node) -> str:
     """Path of the module a call was traced in."""
     stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if not path.startswith("_empty")]
     return stack[-1] if stack else ""
-
-
-def _name(node: torch.fx.Node) -> str:
-    """The canonical name of a call: its module's path where torch.nn made the module, otherwise path and function."""
-    stack = [entry for entry in (node.meta.get("nn_module_stack") or {}).values() if not entry[0].startswith("_empty")]
-    path, kind = stack[-1] if stack else ("", "")
-    if path.startswith(f"{FUNCTIONS}."):
-        return names.decode(FRAMEWORK, path.removeprefix(f"{FUNCTIONS}."))
-    if str(kind).startswith("torch.nn.modules."):
-        return names.decode(FRAMEWORK, path)
-    return names.decode(FRAMEWORK, f"{path}.{node.name}" if path else node.name)

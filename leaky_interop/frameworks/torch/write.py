@@ -17,7 +17,7 @@ from ...sizes import Dim, Size, fold, symbol
 from ...draws import example_arrays
 from ..base import Builder, arrange
 from .arrays import from_numpy, torch_dtype
-from .export import DTYPES, SHAPES, named
+from .export import DTYPES, NAMES, SHAPES, add_submodule, named
 
 FRAMEWORK = "torch"
 
@@ -69,6 +69,7 @@ class TorchBuilder(Builder):
         self.tracer = GraphAppendingTracer(self.fx)
         self.unique = names.Unique()
         self.tied: dict[Any, torch.nn.Parameter] = {}
+        self.named: dict[str, str] = {}  # fx name -> canonical name
         self.placed: dict[str, tuple[torch.nn.Module, Any]] = {}
         self.first: dict[Any, Parameter] = {}  # by tie: the view of a weight that is stored; other views are made of it
         self.homes: dict[Any, str] = {}  # by identity: where a weight stands
@@ -96,7 +97,7 @@ class TorchBuilder(Builder):
                     module.register_buffer(key, torch.zeros(buffer.shape, dtype=buffer.dtype, device="cpu"))
             left = [k for k, t in module.state_dict().items() if t.is_meta]
             assert not left, f"{type(module).__name__} {path}: no numbers for {left}"
-            _add_submodule(self.root, path, module)
+            add_submodule(self.root, path, module)
             self.placed[path] = (module, signature)
             for key, value in weights.items():
                 if value is not None and value.const is not None and value.const.name:
@@ -159,7 +160,7 @@ class TorchBuilder(Builder):
             if parameter.identity not in self.homes:
                 name = names.encode(FRAMEWORK, parameter.name) if parameter.name else "constant"
                 owner, _, key = name.rpartition(".")
-                module = _add_submodule(self.root, owner, torch.nn.Module()) if owner else self.root
+                module = add_submodule(self.root, owner, torch.nn.Module()) if owner else self.root
                 spare = itertools.chain([key], (f"{key}_{i}" for i in itertools.count(1)))
                 key = next(k for k in spare if not hasattr(module, k))
                 if parameter.name:
@@ -209,6 +210,7 @@ class TorchBuilder(Builder):
     def finished(self, value: Value, native: Any) -> Any:
         if isinstance(native, Proxy) and native.node.op not in ("placeholder", "get_attr"):
             native.node._rename(self.unique(names.identifier(value.name)))
+            self.named[native.node.name] = self.node.name or value.name
         return native
 
     def finish(self) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
@@ -221,6 +223,7 @@ class TorchBuilder(Builder):
         model.graph.eliminate_dead_code()
         model.recompile()
         ports = {self.made[id(v)].node.name: v for v in self.graph.inputs}
+        model.meta[NAMES] = self.named
         model.meta[SHAPES] = {k: tuple(None if isinstance(d, Size) else d for d in v.shape) for k, v in ports.items()}
         model.meta[DTYPES] = {k: torch_dtype(v.dtype) for k, v in ports.items()}
         handles = {key: p.node.name for key, p in self.made.items() if isinstance(key, int) and isinstance(p, Proxy)}
@@ -239,18 +242,3 @@ def viewed(tensor: Any, steps: Iterable[Step]) -> Any:
         else:
             tensor = tensor.to(torch_dtype(rest[0]))
     return tensor
-
-
-def _add_submodule(root: torch.nn.Module, path: str, module: torch.nn.Module) -> torch.nn.Module:
-    """Put a module at a dotted path, or find the one that stands there already when it is only a container."""
-    *parents, last = path.split(".")
-    for part in parents:
-        if part not in root._modules:
-            root.add_module(part, torch.nn.Module())
-        root = root._modules[part]  # type: ignore[assignment]
-    if last in root._modules and type(module) is torch.nn.Module:
-        return root._modules[last]  # type: ignore[return-value]
-    root.add_module(last, module)
-    return module
-
-

@@ -1,0 +1,115 @@
+"""Casts, what leaves data as it is, and the sizes of a value.
+
+| meaning | keras                                 | torch                     | onnx           |
+|---------|---------------------------------------|---------------------------|----------------|
+| Cast    | ops.cast                              | to, float, type_as        | Cast, CastLike |
+| nothing | ops.copy                              | contiguous, clone, detach |                |
+| sizes   | ops.size                              | size, numel               | Shape, Size    |
+
+Sizes are known before the run, as numbers or expressions: no operator remains of them.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..op import Link, Moved, Op, Perm, Shape, Value, case, exports, imports, op, product
+
+
+@op
+class Cast(Op):
+    """The numbers in another dtype: float to integer truncates, to bool asks whether it is not zero."""
+
+    dtype: str
+    tolerance = "exact"
+    symbolic = True
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        from ..numeric import dtype
+
+        return [(inputs[0].shape, dtype(self.dtype))]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        from ..numeric import dtype
+
+        with np.errstate(invalid="ignore", over="ignore"):
+            return arrays[0] if arrays[0].dtype == object else arrays[0].astype(dtype(self.dtype))
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        return Moved(self, (perm,), (perm,))
+
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        return [Link({0: axis}, axis) for axis in range(inputs[0].rank)]
+
+
+@imports("torch", "aten.to.dtype", "aten.to.other", "aten.to.dtype_layout", "aten._to_copy.default", "aten.type_as.default")
+def cast_from_torch(call, x, dtype, *_):
+    return x if dtype is None else x.cast(dtype.dtype if isinstance(dtype, Value) else dtype)
+
+
+@imports("torch", "aten.to.device")
+def moved_from_torch(call, x, device, dtype, *_):
+    return x.cast(dtype)
+
+
+@imports("keras", "ops.Cast", "ops.ConvertToTensor")
+def cast_from_keras(call, x, dtype=None):
+    dtype = call.dtype if dtype is None else dtype
+    return x if dtype is None else x.cast(dtype)
+
+
+@imports("onnx", "Cast")
+def old_cast_from_onnx(node, x):
+    return x.cast("float32" if node.to == "FLOAT" else "float64" if node.to == "DOUBLE" else node.to.lower())
+
+
+@imports("onnx", "Cast", since=6)
+def cast_from_onnx(node, x):
+    return x.cast(node.dtype(node.to))
+
+
+@imports("onnx", "CastLike")
+def cast_like_from_onnx(node, x, like):
+    return x.cast(like.dtype)
+
+
+@imports("torch", "aten.contiguous.default", "aten.clone.default", "aten.detach.default", "aten.alias.default")
+@imports("torch", "aten.lift_fresh_copy.default", "aten.lift_fresh.default", "aten.positive.default")
+@imports("keras", "ops.Copy")
+def unchanged(call, x, *_):
+    return x
+
+
+@exports("torch", Cast)
+def cast_to_torch(op, torch, x):
+    return x.to(torch.torch_dtype(op.dtype))
+
+
+@exports("onnx", Cast)
+def cast_to_onnx(op, onnx, x):
+    return onnx.Cast(x, to=onnx.element_type(op.dtype))
+
+
+@exports("keras", Cast)
+def cast_to_keras(op, keras, x):
+    return keras.ops.cast(x, op.dtype)
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+@imports("onnx", "Shape")
+def shape_from_onnx(node, x):
+    start, end = (node.start or 0, node.end) if node.has("start") else (0, None)
+    return node.graph.of_sizes(x.shape[start:end])
+
+
+@imports("onnx", "Size")
+@imports("keras", "ops.Size")
+def count_of_elements(call, x):
+    return call.graph.of_sizes(product(x.shape))
+
+
+case("cast/to_int32", Cast(dtype="int32"), (2, 3))
+case("cast/to_float64", Cast(dtype="float64"), (2, 3))
+case("cast/to_bool", Cast(dtype="bool"), (2, 3))

@@ -1,0 +1,304 @@
+"""Every native way of saying Resize, read: Keras' layers and image operation, torch's upsample family, ONNX of all opsets.
+
+What comes out is one form per meaning: scales only where they say more than the sizes, nearest as "asymmetric, floor"
+wherever that picks the same elements, half_pixel for coordinates that are the same. Where a framework's float32
+arithmetic picks other elements than exact coordinates would, the elements that it picks are written down.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import Dim, Shape, Value, agree, imports, product, shortest
+from ..sizes import scaled
+from .gather import Gather
+from .resample import Index, nearest, nearest_in_onnxruntime, nearest_in_torch
+from .resize import Resize, factor
+
+CENTRED = ("half_pixel", "round_prefer_ceil")
+PLAIN = ("asymmetric", "floor")
+Picker = Callable[[int, int, float | None], Index]  # the elements that a framework's own arithmetic takes
+
+
+def resized(
+    x: Value, shape: Shape, scales: Sequence[float | None], mode: str, coordinates: str, rounding: str = "", *,
+    cubic_a: float = 0.0, inside_only: bool = False, antialias: bool = False, picker: Picker | None = None,
+) -> Value:  # fmt: skip
+    """Resize in its one form. Axes whose size stays are left alone."""
+    scales = tuple(None if s is None or _says_nothing(n, m, s) else float(s) for n, m, s in zip(x.shape, shape, scales, strict=True))
+    changing = [a for a, (n, m) in enumerate(zip(x.shape, shape, strict=True)) if scales[a] or not agree(n, m)]
+    sizes = [(x.shape[a], shape[a], scales[a]) for a in changing]
+    fixed = all(isinstance(n, int) and isinstance(m, int) for n, m, _ in sizes)
+    if not changing:
+        return x
+    if coordinates == "pytorch_half_pixel" and all(_more_than_one(n, m) for n, m, _ in sizes):
+        coordinates = "half_pixel"
+    if coordinates == "half_pixel_symmetric" and not any(scales):
+        coordinates = "half_pixel"
+    if mode == "nearest":
+        if fixed:
+            form = next(
+                (f for f in (PLAIN, CENTRED) if all(nearest(*s, *f) == nearest(*s, coordinates, rounding) for s in sizes)),  # type: ignore[arg-type]
+                (coordinates, rounding),
+            )
+            own = [picker(*s) if picker else nearest(*s, *form) for s in sizes]  # type: ignore[arg-type]
+            if any(taken != nearest(*s, *form) for taken, s in zip(own, sizes, strict=True)):  # type: ignore[arg-type]
+                for axis, taken in zip(changing, own, strict=True):
+                    x = Gather(axis=axis)(x, x.graph.constant(np.array(taken, np.int64)))
+                return x
+            coordinates, rounding = form
+        elif coordinates == "half_pixel" and rounding.startswith("round") and all(factor(n, m) and not s for n, m, s in sizes):
+            coordinates, rounding = PLAIN
+    smaller = any(not (factor(n, m) or (isinstance(n, int) and isinstance(m, int) and m >= n)) for n, m, _ in sizes)
+    return Resize(
+        shape=tuple(shape), scales=scales, mode=mode, coordinates=coordinates, rounding=rounding if mode == "nearest" else "",
+        cubic_a=cubic_a if mode == "cubic" else 0.0, inside_only=inside_only and mode == "cubic",
+        antialias=antialias and smaller,
+    )(x)  # fmt: skip
+
+
+def _says_nothing(size: Dim, count: Dim, scale: float) -> bool:
+    """Whether a scale is just output size over input size."""
+    if isinstance(size, int) and isinstance(count, int):
+        return Fraction(str(float(scale))) * size == count
+    return float(scale).is_integer() and agree(size * int(scale), count)
+
+
+def _more_than_one(size: Dim, count: Dim) -> bool:
+    return isinstance(count, int) and count > 1 or (factor(size, count) or 0) > 1
+
+
+# --- torch ------------------------------------------------------------------------------------------------------------
+
+
+def _torch(x: Value, sizes: Any, factors: Any, mode: str, coordinates: str, rounding: str = "", **more: Any) -> Value:
+    """Sizes, or factors, or (as recorded after decomposition) both: then the factors are what coordinates use."""
+    spatial = x.rank - 2
+    factors = tuple(factors or (None,) * spatial)
+    if sizes is None:
+        sizes = tuple(scaled(n, f) for n, f in zip(x.shape[2:], factors, strict=True))
+    if coordinates == "align_corners":
+        factors = (None,) * spatial  # not used by the coordinates
+    centred = coordinates == "half_pixel"
+    return resized(
+        x, (*x.shape[:2], *sizes), (None, None, *factors), mode, coordinates, rounding,
+        picker=lambda n, m, s: nearest_in_torch(n, m, s, centred), **more,
+    )  # fmt: skip
+
+
+def _each_rank(stem: str, overload: str) -> list[str]:
+    return [f"aten.{stem}{n}d.{overload}" for n in (1, 2, 3)]
+
+
+@imports("torch", *_each_rank("upsample_nearest", "vec"))
+def upsample_nearest_from_torch(call, x, sizes, factors):
+    return _torch(x, sizes, factors, "nearest", *PLAIN)
+
+
+@imports("torch", *_each_rank("_upsample_nearest_exact", "vec"))
+def upsample_nearest_exact_from_torch(call, x, sizes, factors):
+    return _torch(x, sizes, factors, "nearest", *CENTRED)
+
+
+@imports("torch", *_each_rank("upsample_nearest", "default"))
+def upsample_nearest_from_torch_by_axis(call, x, sizes, *factors):
+    return _torch(x, sizes, factors, "nearest", *PLAIN)
+
+
+@imports("torch", *_each_rank("_upsample_nearest_exact", "default"))
+def upsample_nearest_exact_from_torch_by_axis(call, x, sizes, *factors):
+    return _torch(x, sizes, factors, "nearest", *CENTRED)
+
+
+def _corners(align_corners: bool) -> str:
+    return "align_corners" if align_corners else "half_pixel"
+
+
+@imports("torch", "aten.upsample_linear1d.vec", "aten.upsample_bilinear2d.vec", "aten.upsample_trilinear3d.vec")
+def upsample_linear_from_torch(call, x, sizes, align_corners, factors):
+    return _torch(x, sizes, factors, "linear", _corners(align_corners))
+
+
+@imports("torch", "aten.upsample_linear1d.default", "aten.upsample_bilinear2d.default", "aten.upsample_trilinear3d.default")
+def upsample_linear_from_torch_by_axis(call, x, sizes, align_corners, *factors):
+    return _torch(x, sizes, factors, "linear", _corners(align_corners))
+
+
+@imports("torch", "aten.upsample_bicubic2d.vec")
+def upsample_bicubic_from_torch(call, x, sizes, align_corners, factors):
+    return _torch(x, sizes, factors, "cubic", _corners(align_corners), cubic_a=-0.75)
+
+
+@imports("torch", "aten.upsample_bicubic2d.default")
+def upsample_bicubic_from_torch_by_axis(call, x, sizes, align_corners, *factors):
+    return _torch(x, sizes, factors, "cubic", _corners(align_corners), cubic_a=-0.75)
+
+
+@imports("torch", "aten._upsample_bilinear2d_aa.vec")
+def upsample_bilinear_antialiased_from_torch(call, x, sizes, align_corners, factors):
+    return _torch(x, sizes, factors, "linear", _corners(align_corners), antialias=True)
+
+
+@imports("torch", "aten._upsample_bicubic2d_aa.vec")
+def upsample_bicubic_antialiased_from_torch(call, x, sizes, align_corners, factors):
+    return _torch(x, sizes, factors, "cubic", _corners(align_corners), cubic_a=-0.5, inside_only=True, antialias=True)
+
+
+# --- keras ------------------------------------------------------------------------------------------------------------
+
+
+@imports("keras", "UpSampling1D")
+def upsampling_1d_from_keras(layer, x):
+    channels_first = x.transpose(0, 2, 1)
+    batch, channels, length = channels_first.shape
+    y = resized(channels_first, (batch, channels, length * layer.size), (None,) * 3, "nearest", *PLAIN)
+    return y.transpose(0, 2, 1)
+
+
+@imports("keras", "UpSampling2D", "UpSampling3D", channels_last=True)
+def upsampling_from_keras(layer, x):
+    sizes = tuple(n * f for n, f in zip(x.shape[2:], layer.size, strict=True))
+    interpolation = getattr(layer, "interpolation", "nearest")
+    if interpolation == "nearest":  # repeats; image resizing centres the places instead
+        return resized(x, (*x.shape[:2], *sizes), (None,) * x.rank, "nearest", *PLAIN)
+    return _keras(x, sizes, interpolation, antialias=False)
+
+
+@imports("keras", "Resizing", channels_last=True)
+def resizing_from_keras(layer, x):
+    return _keras_image(layer, x, (layer.height, layer.width))
+
+
+@imports("keras", "ops.Resize", channels_last=True)
+def resize_from_keras(call, x):
+    return _keras_image(call, x, tuple(call.size))
+
+
+def _keras_image(call: Any, x: Value, sizes: tuple[int, int]) -> Value:
+    if x.rank != 4:  # a single image, which the engine has turned to (channels, height, width)
+        return _keras_image(call, x.reshape(1, *x.shape), sizes).reshape(x.shape[0], *sizes)
+    if call.crop_to_aspect_ratio or call.pad_to_aspect_ratio:
+        changed = "crop" if call.crop_to_aspect_ratio else "pad"
+        if not agree(x.shape[2] * sizes[1], x.shape[3] * sizes[0]):
+            raise Refused(
+                f"resizing that {changed}s to keep the aspect ratio",
+                why="what it cuts or adds is rounded differently by Keras' backends",
+                hint="Write it as cropping or padding and resizing",
+            )
+    return _keras(x, sizes, call.interpolation, bool(call.antialias))
+
+
+def _keras(x: Value, sizes: tuple[Dim, ...], interpolation: str, antialias: bool) -> Value:
+    """Keras' image resizing by name, as TensorFlow defines it: centred places, and no weight beyond the border."""
+    shape, scales = (*x.shape[:2], *sizes), (None,) * 4
+    if interpolation == "nearest":
+        return resized(x, shape, scales, "nearest", *CENTRED, picker=lambda n, m, s: nearest_in_torch(n, m, s, True))
+    mode = {"bilinear": "linear", "bicubic": "cubic"}.get(interpolation, interpolation)
+    return resized(x, shape, scales, mode, "half_pixel", cubic_a=-0.5, inside_only=True, antialias=antialias)
+
+
+# --- onnx -------------------------------------------------------------------------------------------------------------
+
+
+@imports("onnx", "Upsample")
+def upsample_from_onnx_by_height_and_width(node, x):
+    return _onnx_asymmetric(node, x, (1.0, 1.0, node.height_scale, node.width_scale))
+
+
+@imports("onnx", "Upsample", since=7)
+def upsample_from_onnx_attribute(node, x):
+    return _onnx_asymmetric(node, x, node.scales)
+
+
+@imports("onnx", "Upsample", since=9)
+def upsample_from_onnx(node, x, scales):
+    return _onnx_asymmetric(node, x, _numbers(scales))
+
+
+@imports("onnx", "Resize", since=10)
+def resize_from_onnx_10(node, x, scales):
+    return _onnx_asymmetric(node, x, _numbers(scales))
+
+
+def _numbers(operand: Value) -> list[float]:
+    """Scales, which must be constant."""
+    if operand.const is None:
+        raise Refused(
+            "resizing by a scale that the network computes",
+            why="sizes must follow from the inputs' shapes",
+            hint="Fix the inputs' sizes with input_shapes, or cut the network before it",
+        )
+    return [float(s) for s in operand.array().reshape(-1)]
+
+
+def _onnx_sizes(x: Value, scales: Sequence[float]) -> Shape:
+    return tuple(int(np.float32(s) * np.float32(n)) if isinstance(n, int) else scaled(n, shortest(s)) for n, s in zip(x.shape, scales, strict=True))
+
+
+def _onnx_asymmetric(node: Any, x: Value, scales: Sequence[float]) -> Value:
+    """Before opset 11 coordinates are asymmetric; onnxruntime's nearest rounds up where the output is smaller."""
+    rounding = "ceil" if any(s < 1 for s in scales) else "floor"
+    return _onnx(x, _onnx_sizes(x, scales), scales, "nearest" if node.mode == "nearest" else "linear", "asymmetric", rounding)
+
+
+def _onnx(x: Value, shape: Shape, scales: Sequence[float | None], mode: str, coordinates: str, rounding: str, **more: Any) -> Value:
+    def picker(size: int, count: int, scale: float | None) -> Index:
+        return nearest_in_onnxruntime(size, count, scale, coordinates, rounding)
+
+    short = tuple(None if s is None or s == 1 else shortest(s) for s in scales)
+    return resized(x, shape, short, mode, coordinates, rounding, picker=picker, **more)
+
+
+@imports("onnx", "Resize", since=11)
+def resize_from_onnx(node, x, roi=None, scales=None, sizes=None):
+    chosen = (node.axes if node.has("axes") else None) or range(x.rank)
+    axes = [a % x.rank for a in chosen]
+    shape, factors = list(x.shape), [None] * x.rank
+    if scales is not None and product(scales.shape) != 0:
+        for axis, scale in zip(axes, _numbers(scales), strict=True):
+            factors[axis] = scale
+        shape = list(_onnx_sizes(x, [1.0 if f is None else f for f in factors]))
+    else:
+        wanted = node.sizes(sizes)
+        policy = node.keep_aspect_ratio_policy if node.has("keep_aspect_ratio_policy") else "stretch"
+        for axis, size in zip(axes, wanted if policy == "stretch" else _kept(x, axes, wanted, policy), strict=True):
+            shape[axis] = size
+    coordinates, rounding = node.coordinate_transformation_mode, node.nearest_mode
+    if coordinates == "tf_half_pixel_for_nn" and node.mode == "nearest" and rounding == "floor":
+        coordinates, rounding = CENTRED  # half_pixel without the half, rounded down
+    if coordinates == "tf_crop_and_resize" and _whole(roi, len(axes)):
+        coordinates = "align_corners"
+    if coordinates in ("tf_half_pixel_for_nn", "tf_crop_and_resize"):
+        raise Refused(
+            f"resizing with {coordinates} coordinates" + (" of a part" if "crop" in coordinates else f" and {rounding}"),
+            why="no other framework has it",
+            hint="Write it as slicing and resizing",
+        )
+    smaller = any(not (isinstance(n, int) and isinstance(m, int) and m >= n) and not factor(n, m) for n, m in zip(x.shape, shape, strict=True))
+    if node.has("antialias") and node.antialias and smaller:
+        raise Refused("antialiased resizing in ONNX", why="the border is weighed as in no other framework", hint="Resize without")
+    return _onnx(
+        x, tuple(shape), factors, node.mode, coordinates, rounding,
+        cubic_a=shortest(node.cubic_coeff_a), inside_only=bool(node.exclude_outside),
+    )  # fmt: skip
+
+
+def _whole(roi: Value | None, count: int) -> bool:
+    """Whether a region of interest is all of the data."""
+    return roi is not None and roi.const is not None and roi.array().tolist() == [0.0] * count + [1.0] * count
+
+
+def _kept(x: Value, axes: Sequence[int], sizes: Sequence[Dim], policy: str) -> list[int]:
+    """Sizes that keep the aspect ratio: all axes are scaled alike, by the least or the largest of the wanted scales."""
+    pairs = [(x.shape[a], s) for a, s in zip(axes, sizes, strict=True)]
+    if not all(isinstance(n, int) and isinstance(s, int) for n, s in pairs):
+        raise Refused(
+            "resizing that keeps the aspect ratio of an open size", why="sizes depend on which side is longer",
+            hint="Fix the size with input_shapes",
+        )  # fmt: skip
+    ratios = [Fraction(s, n) for n, s in pairs]  # type: ignore[arg-type]
+    ratio = min(ratios) if policy == "not_larger" else max(ratios)
+    return [int(ratio * n + Fraction(1, 2)) for n, _ in pairs]  # type: ignore[operator]
