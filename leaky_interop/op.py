@@ -107,7 +107,9 @@ class Op:
         changed = {}
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
-            if symbols(value):
+            if isinstance(value, Op):
+                changed[field.name] = value.bound(sizes)
+            elif symbols(value):
                 changed[field.name] = evaluate(value, sizes)
         return dataclasses.replace(self, **changed) if changed else self  # type: ignore[type-var]
 

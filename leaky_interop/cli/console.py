@@ -74,6 +74,7 @@ class Stages:
 
     def __init__(self) -> None:
         self.shown: Any = None  # rich's progress, while it is on the screen
+        self.ended = False
         self.names: list[str] = []
         self.began = time.monotonic()
         self.lock = threading.Lock()
@@ -101,7 +102,7 @@ class Stages:
                 self.end()
             if self.shown is not None:
                 self.shown.stop()
-            self.shown = self
+            self.ended = True
 
     def end(self) -> None:
         if not self.names:
@@ -116,13 +117,14 @@ class Stages:
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         with self.lock:
-            if self.shown is not None:  # it has ended meanwhile
+            if self.ended:  # while this waited
                 return
             columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), TimeElapsedColumn())
             self.shown = Progress(*columns, console=Console(stderr=True), transient=True)
             self.shown.start()
-            for name in self.names:
-                self.shown.add_task(name, total=1, completed=int(name is not self.names[-1]))
+            tasks = [self.shown.add_task(name, total=1) for name in self.names]
+            for task in tasks[:-1]:
+                self.shown.update(task, completed=1)
 
 
 # --- results ----------------------------------------------------------------------------------------------------------

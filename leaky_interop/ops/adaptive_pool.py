@@ -1,4 +1,4 @@
-"""Pooling to a given output size, whatever the input's: window i of n covers floor(i * in / n) to ceil((i + 1) * in / n).
+"""Pooling to a given output size, whatever the input's: window i of n is floor(i * in / n) to ceil((i + 1) * in / n).
 
 Where the size divides evenly this is ordinary pooling, and to size 1 a reduction; the importers say so. What is left:
 
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..op import Dim, Link, Op, Shape, Value, agree, case, exports, imports, op
+from .average_pool import AveragePool
 from .contract import along_each, along_each_in_keras, contract
-from .pool import AveragePool, MaxIndices, MaxPool
+from .pool import MaxIndices, MaxPool
 from .reduce import ReduceMax, ReduceMean
 from .window import batched, no_pads, spread
 
@@ -127,8 +128,8 @@ def adaptive_max_pool_from_torch(call, x, output):
 
 
 @imports(
-    "keras", "AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D", "ops.AdaptiveAveragePool",
-    channels_last=True,
+    "keras", "AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D",
+    "ops.AdaptiveAveragePool", channels_last=True,
 )  # fmt: skip
 def adaptive_average_pool_from_keras(layer, x):
     return adaptive(x, layer.output_size, average=True)[0]
@@ -194,7 +195,10 @@ def adaptive_max_pool_to_onnx(op, onnx, x):
 MATRICES = dict.fromkeys(("keras", "onnx"), "comes back as a matrix product along every axis")
 GATHERED = dict.fromkeys(("keras", "onnx"), "comes back as elements taken by index and their maximum")
 
-for _kind, _name, _composed in ((AdaptiveAveragePool, "adaptive_average_pool", MATRICES), (AdaptiveMaxPool, "adaptive_max_pool", GATHERED)):
+for _kind, _name, _composed in (
+    (AdaptiveAveragePool, "adaptive_average_pool", MATRICES),
+    (AdaptiveMaxPool, "adaptive_max_pool", GATHERED),
+):
     case(f"{_name}/2d", _kind(output=(3, 4)), (2, 3, 7, 10), composed=_composed)
     case(f"{_name}/one_axis", _kind(output=(3, 6)), (2, 3, 7, 6), composed=_composed)
     case(f"{_name}/larger_than_the_input", _kind(output=(5, 7)), (2, 3, 3, 4), composed=_composed)

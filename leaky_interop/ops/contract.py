@@ -18,7 +18,12 @@ def contract(x: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
 
 
 def along(
-    x: Any, shape: Shape, axis: int, matrix: np.ndarray, held: Callable[[np.ndarray], Any], matmul: Callable[[Any, Any], Any],
+    x: Any,
+    shape: Shape,
+    axis: int,
+    matrix: np.ndarray,
+    held: Callable[[np.ndarray], Any],
+    matmul: Callable[[Any, Any], Any],
     reshape: Callable[[Any, tuple[Dim, ...]], Any],
 ) -> Any:
     """`contract` in a framework's own words: how it holds a constant, multiplies matrices and reshapes."""

@@ -16,8 +16,20 @@ from typing import Any
 import numpy as np
 
 from ..op import Link, Op, Shape, Value, agree, case, exports, imports, op, weight
+from .promotion import as_value
 from .window import (
-    Pads, batched, counts, even, fixed, flat_pads, is_same, no_pads, pads_from_onnx, same_pads, spread, windows,
+    Pads,
+    batched,
+    counts,
+    even,
+    fixed,
+    flat_pads,
+    is_same,
+    no_pads,
+    pads_from_onnx,
+    same_pads,
+    spread,
+    windows,
 )  # fmt: skip
 
 
@@ -35,7 +47,9 @@ class Conv(Op):
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         x, kernel, _ = inputs
         if not agree(x.shape[1], kernel.shape[1] * self.groups):
-            raise ValueError(f"{self} with kernel {kernel.shape} takes {kernel.shape[1] * self.groups} channels, not {x!r}")
+            raise ValueError(
+                f"{self} with kernel {kernel.shape} takes {kernel.shape[1] * self.groups} channels, not {x!r}"
+            )
         sizes = counts(x.shape[2:], kernel.shape[2:], self.strides, self.dilations, self.pads)
         return [((x.shape[0], kernel.shape[0], *sizes), x.dtype)]
 
@@ -139,11 +153,6 @@ def conv_operation_from_keras(call, x, kernel):
     return Conv(**keras_window(call, x.shape[2:], kernel.shape[2:]), groups=groups)(x, kernel, None)
 
 
-def as_value(call: Any, operand: Any) -> Value:
-    """A captured array as a constant; values pass."""
-    return operand if isinstance(operand, Value) else call.graph.constant(operand)
-
-
 @exports("keras", Conv, channels_last=True)
 def conv_to_keras(op, keras, x, kernel, bias):
     if max(op.strides) > 1 and max(op.dilations) > 1:  # refused by Keras: every place is computed, then some are kept
@@ -168,7 +177,7 @@ def conv_of_computed(op: Conv, keras: Any, padding: str, x: Any, kernel: Any) ->
 
 
 def padded_for_keras(op: Any, keras: Any, x: Any, kernel: Any) -> tuple[Any, str]:
-    """The data of a convolution, padded by a layer where neither "same" nor "valid" says how; and which of the two does."""
+    """The data, padded by a layer where neither "same" nor "valid" says how; and which of the two then does."""
     spatial = len(op.strides)
     if not fixed(op.pads) or any(pair != (0, 0) for pair in op.pads):
         if is_same(op.pads, keras.inputs[0].shape[2:], kernel.shape[2:], op.strides, op.dilations):
@@ -189,7 +198,9 @@ def place_in_keras(op: Any, keras: Any, padding: str, kernel: Value, bias: Value
     spatial, inputs = len(op.strides), kernel.shape[1] * op.groups
     settings = {"dilation_rate": op.dilations, "use_bias": bias is not None}
     if op.groups == inputs > 1 and spatial < 3 and len(set(op.strides)) == 1:  # TensorFlow wants equal strides
-        kernel = kernel.reshape(inputs, kernel.shape[0] // inputs, *kernel.shape[2:]).transpose(*range(2, spatial + 2), 0, 1)
+        kernel = kernel.reshape(inputs, kernel.shape[0] // inputs, *kernel.shape[2:]).transpose(
+            *range(2, spatial + 2), 0, 1
+        )
         layer = getattr(keras.layers, f"DepthwiseConv{spatial}D")(
             kernel.shape[:-2], op.strides, padding, depth_multiplier=kernel.shape[-1], **settings
         )

@@ -1,7 +1,8 @@
 """Transposed convolutions of any rank. Data is (N, C, *spatial), the kernel (in, out / groups, *spatial).
 
 Every input element adds its multiple of the kernel; neighbours lie `strides` apart. Of the whole result, of length
-(in - 1) * stride + span, `crops` are cut off: (before, after). A negative crop after appends places that only the bias reaches.
+(in - 1) * stride + span, `crops` are cut off: (before, after). A negative crop appends places that only
+the bias reaches.
 
 | what is said by   | keras                                | torch                   | onnx                        |
 |-------------------|--------------------------------------|-------------------------|-----------------------------|
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..op import Dim, Link, Op, Shape, Value, agree, case, exports, imports, op, weight
-from .conv import Conv, as_value, conv_from_torch, conv_to_keras
+from .conv import Conv, conv_from_torch, conv_to_keras
+from .promotion import as_value
 from .window import Pads, batched, fixed, flat_pads, no_pads, reach, spread
 
 
@@ -45,7 +47,9 @@ class ConvTranspose(Op):
         """A convolution of the data, zeros put between its elements, with the kernel turned round."""
         x, kernel, bias = arrays
         spatial = x.ndim - 2
-        spread_out = np.zeros((*x.shape[:2], *((n - 1) * s + 1 for n, s in zip(x.shape[2:], self.strides, strict=True))), x.dtype)
+        spread_out = np.zeros(
+            (*x.shape[:2], *((n - 1) * s + 1 for n, s in zip(x.shape[2:], self.strides, strict=True))), x.dtype
+        )
         spread_out[(slice(None), slice(None), *(slice(None, None, s) for s in self.strides))] = x
         borders = [
             (w - 1 - before, w - 1 - after)
@@ -58,7 +62,7 @@ class ConvTranspose(Op):
         return conv.reference(padded[(slice(None), slice(None), *inside)], turned(kernel, self.groups), bias)
 
     def length(self, *arrays: np.ndarray) -> int:
-        x, kernel, bias = arrays
+        _, kernel, bias = arrays
         taps = zip(kernel.shape[2:], self.strides, self.dilations, strict=True)
         met = (-(-k * math.gcd(s, d) // s) for k, s, d in taps)  # how many kernel elements meet in one place
         return kernel.shape[0] // self.groups * math.prod(met) + (bias is not None)
@@ -71,7 +75,7 @@ class ConvTranspose(Op):
 
 
 def turned(kernel: np.ndarray, groups: int) -> np.ndarray:
-    """The kernel of the convolution that does the same: (in, out / groups, ...) -> (out, in / groups, ...), mirrored."""
+    """The kernel of the convolution that does the same: (in, out / groups, ..) -> (out, in / groups, ..), mirrored."""
     inputs, outputs, *spatial = kernel.shape
     swapped = kernel.reshape(groups, inputs // groups, outputs, *spatial).swapaxes(1, 2)
     mirrored = swapped.reshape(groups * outputs, inputs // groups, *spatial)
@@ -111,8 +115,8 @@ def conv_transpose_to_torch(op, torch, x, kernel, bias):
         cut.append(slice(before - own or None, min(own - after, 0) or None))
     if torch.holds(kernel, bias):
         conv = getattr(torch.nn, f"ConvTranspose{spatial}d")(
-            kernel.shape[0], kernel.shape[1] * op.groups, kernel.shape[2:], op.strides, tuple(padding), tuple(extra), op.groups,
-            bias=bias is not None, dilation=op.dilations,
+            kernel.shape[0], kernel.shape[1] * op.groups, kernel.shape[2:], op.strides, tuple(padding), tuple(extra),
+            op.groups, bias=bias is not None, dilation=op.dilations,
         )  # fmt: skip
         y = torch.place(conv, weight=kernel, bias=bias)(x)
     else:
@@ -181,14 +185,16 @@ def conv_transpose_to_keras(op, keras, x, kernel, bias):
     open_crops(op, keras)
     strided = max(op.strides) > 1
     appends = all(-after < s for s, (_, after) in zip(op.strides, op.crops, strict=True))
-    native = keras.holds(kernel, bias) and appends and not (strided and max(op.dilations) > 1)  # the layer refuses these
+    native = (
+        keras.holds(kernel, bias) and appends and not (strided and max(op.dilations) > 1)
+    )  # the layer refuses these
     if not native or op.groups > 1:
         if all(isinstance(n, int) for n in keras.inputs[0].shape[2:]) or not strided:
             return turned_round_for_keras(op, keras, x, kernel, bias)
         if not native:
             raise keras.refuse(
                 f"{op}, of an open size",
-                why="the Keras layer takes no computed kernel, strides with dilation or appended places beyond the stride",
+                why="the Keras layer takes no computed kernel, strides with dilation or places beyond the stride",
                 instead="Fix the size with input_shapes",
             )
         return grouped_for_keras(op, keras, x, kernel, bias)
@@ -253,7 +259,9 @@ def grouped_for_keras(op: ConvTranspose, keras: Any, x: Any, kernel: Value, bias
         return keras.graph.parameter(weight.const.take(tuple(range(group * size, (group + 1) * size)), 0))
 
     parts = [
-        conv_transpose_to_keras(alone, keras, own, part(kernel, inputs, g), None if bias is None else part(bias, outputs, g))
+        conv_transpose_to_keras(
+            alone, keras, own, part(kernel, inputs, g), None if bias is None else part(bias, outputs, g)
+        )
         for g, own in enumerate(keras.ops.split(x, op.groups, axis=-1))
     ]
     return keras.ops.concatenate(parts, axis=-1)
@@ -272,10 +280,16 @@ def conv_transpose_from_onnx(node, x, kernel, bias=None):
     totals: list[Dim] = []
     if node.output_shape:
         lengths = node.output_shape[-spatial:]
-        totals = [(n - 1) * s + w + q - m for n, s, w, q, m in zip(x.shape[2:], strides, span, extra, lengths, strict=True)]
+        totals = [
+            (n - 1) * s + w + q - m for n, s, w, q, m in zip(x.shape[2:], strides, span, extra, lengths, strict=True)
+        ]
     elif not flat:
-        totals = [max(w - s + q, 0) for w, s, q in zip(span, strides, extra, strict=True)]  # as long as input times stride
-    halves = [halved(t, node.auto_pad == "SAME_UPPER") for t in totals] or list(zip(flat[:spatial], flat[spatial:], strict=True))
+        totals = [
+            max(w - s + q, 0) for w, s, q in zip(span, strides, extra, strict=True)
+        ]  # as long as input times stride
+    halves = [halved(t, node.auto_pad == "SAME_UPPER") for t in totals] or list(
+        zip(flat[:spatial], flat[spatial:], strict=True)
+    )
     crops = tuple((before, after - q) for (before, after), q in zip(halves, extra, strict=True))
     return ConvTranspose(strides=strides, crops=crops, dilations=dilations, groups=node.group)(x, kernel, bias)
 
@@ -304,7 +318,9 @@ def conv_transpose_to_onnx(op, onnx, x, kernel, bias):
 # --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def _case(name: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: bool = True, groups: int = 1, **fields: Any) -> None:
+def _case(
+    name: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: bool = True, groups: int = 1, **fields: Any
+) -> None:
     spatial = len(kernel) - 2
     differences = {k: fields.pop(k) for k in ("composed", "refused") if k in fields}
     plain = {"strides": (1,) * spatial, "crops": no_pads(spatial), "dilations": (1,) * spatial, "groups": groups}
@@ -312,7 +328,9 @@ def _case(name: str, x: tuple[int, ...], kernel: tuple[int, ...], bias: bool = T
     case(f"conv_transpose/{name}", ConvTranspose(**plain | fields), *operands, **differences)
 
 
-TURNED = {"keras": "comes back as zeros put between elements and a Conv: Keras has no groups, nor strides with dilation, here"}
+TURNED = {
+    "keras": "comes back as zeros put between elements and a Conv: Keras has no groups, nor strides with dilation, here"
+}
 LONGER = {"onnx": "onnxruntime appends fewer places than the stride"}
 
 _case("valid", (2, 3, 5, 6), (3, 4, 3, 3))
@@ -324,10 +342,35 @@ _case("output_padding", (2, 3, 5, 4), (3, 4, 3, 3), strides=(2, 3), crops=((1, 0
 _case("kernel_smaller_than_stride", (2, 3, 4, 5), (3, 2, 2, 1), strides=(3, 2), crops=((0, -1), (0, -1)))
 _case("gaps_without_padding", (2, 3, 4, 5), (3, 2, 2, 1), strides=(3, 2))
 _case("dilated", (2, 3, 6, 5), (3, 4, 3, 2), dilations=(2, 3), crops=((1, 2), (2, 0)))
-_case("strides_with_dilation", (2, 3, 6, 5), (3, 4, 3, 2), strides=(2, 3), dilations=(2, 1), crops=((1, 1), (0, 0)), composed=TURNED)
-_case("appended_beyond_the_stride", (2, 3, 4, 4), (3, 2, 2, 2), dilations=(3, 3), crops=((1, -1), (1, 0)), refused=LONGER, composed=TURNED)
+_case(
+    "strides_with_dilation",
+    (2, 3, 6, 5),
+    (3, 4, 3, 2),
+    strides=(2, 3),
+    dilations=(2, 1),
+    crops=((1, 1), (0, 0)),
+    composed=TURNED,
+)
+_case(
+    "appended_beyond_the_stride",
+    (2, 3, 4, 4),
+    (3, 2, 2, 2),
+    dilations=(3, 3),
+    crops=((1, -1), (1, 0)),
+    refused=LONGER,
+    composed=TURNED,
+)
 _case("groups", (2, 4, 5, 6), (4, 3, 3, 3), groups=2, strides=(2, 2), crops=((1, 1), (1, 0)), composed=TURNED)
-_case("depthwise", (2, 3, 5, 4), (3, 1, 4, 4), groups=3, strides=(2, 2), crops=((1, 1), (1, 1)), bias=False, composed=TURNED)
+_case(
+    "depthwise",
+    (2, 3, 5, 4),
+    (3, 1, 4, 4),
+    groups=3,
+    strides=(2, 2),
+    crops=((1, 1), (1, 1)),
+    bias=False,
+    composed=TURNED,
+)
 _case("groups_stride_one", (2, 4, 5, 6), (4, 3, 3, 2), groups=2, crops=((0, 2), (1, 1)), composed=TURNED)
 _case("crops_beyond_the_kernel", (2, 3, 5, 6), (3, 4, 2, 3), strides=(2, 2), crops=((3, 0), (0, 4)))
 _case("1d", (2, 3, 7), (3, 4, 3), strides=(2,), crops=((0, 1),))

@@ -1,9 +1,9 @@
 """Keras' convolutions with filters per channel: read as convolutions with as many groups as channels.
 
-| native            | kernel                                     | canonical                                             |
-|-------------------|--------------------------------------------|-------------------------------------------------------|
-| DepthwiseConv     | (*spatial, in, multiplier)                 | Conv, kernel (in * multiplier, 1, *spatial)           |
-| SeparableConv     | the same, then (1.., in * multiplier, out) | Conv as above without bias, then Conv with kernel 1   |
+| native        | kernel                                     | canonical                                       |
+|---------------|--------------------------------------------|-------------------------------------------------|
+| DepthwiseConv | (*spatial, in, multiplier)                 | Conv, kernel (in * multiplier, 1, *spatial)     |
+| SeparableConv | the same, then (1.., in * multiplier, out) | the same without bias, then Conv with kernel 1  |
 
 Output channel c * multiplier + m is filter m of channel c in every framework. They are written by conv.py.
 """
@@ -11,7 +11,8 @@ Output channel c * multiplier + m is filter m of channel c in every framework. T
 from typing import Any
 
 from ..op import Value, imports
-from .conv import Conv, as_value, canonical_kernel, keras_window
+from .conv import Conv, canonical_kernel, keras_window
+from .promotion import as_value
 from .window import no_pads
 
 

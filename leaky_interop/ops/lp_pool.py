@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..op import case, exports, imports, op
-from .pool import (
-    AveragePool, Pool, average_pool_to_keras, average_pool_to_torch, old_opset, onnx_settings, onnx_window,
-)  # fmt: skip
+from .average_pool import AveragePool, average_pool_to_keras, average_pool_to_torch
+from .pool import Pool, old_opset, onnx_settings, onnx_window
 from .window import Pads, ceil_pads, flat_pads, no_pads
 
 
@@ -54,7 +53,9 @@ def lp_pool_from_onnx(node, x):
 
 @exports("torch", LpPool)
 def lp_pool_to_torch(op, torch, x):
-    return rooted(op, average_pool_to_torch(op.mean(), torch, x.abs() if op.p == 1 else x.abs().pow(op.p)), lambda y, p: y.pow(p))
+    return rooted(
+        op, average_pool_to_torch(op.mean(), torch, x.abs() if op.p == 1 else x.abs().pow(op.p)), lambda y, p: y.pow(p)
+    )
 
 
 @exports("keras", LpPool, channels_last=True)
@@ -77,7 +78,9 @@ def lp_pool_to_onnx(op, onnx, x):
     dilations = list(op.dilations) if max(op.dilations) > 1 else None
     if dilations is not None and onnx.opset < 18:
         raise old_opset(onnx, "a dilated norm pool", 18)
-    return onnx.LpPool(x, kernel_shape=list(op.kernel), strides=list(op.strides), dilations=dilations, p=op.p, **settings)
+    return onnx.LpPool(
+        x, kernel_shape=list(op.kernel), strides=list(op.strides), dilations=dilations, p=op.p, **settings
+    )
 
 
 POWERS = dict.fromkeys(("keras", "torch"), "comes back as powers around AveragePool")

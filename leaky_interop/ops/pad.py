@@ -1,12 +1,12 @@
 """Padding in every mode, on any axes. Pads are explicit (before, after) pairs, one per axis, none of them negative.
 
-| mode      | keras                          | torch                 | onnx               | row 1 2 3, two on each side |
-|-----------|--------------------------------|-----------------------|--------------------|-----------------------------|
-| constant  | ZeroPadding, ops.pad           | constant              | constant           | 0 0 1 2 3 0 0               |
-| reflect   | ops.pad                        | reflect               | reflect            | 3 2 1 2 3 2 1               |
-| symmetric | ops.pad (wrong on torch)       | none                  | none               | 2 1 1 2 3 3 2               |
-| edge      | none                           | replicate             | edge               | 1 1 1 2 3 3 3               |
-| wrap      | none                           | circular              | wrap (opset 19)    | 2 3 1 2 3 1 2               |
+| mode      | keras                    | torch     | onnx           | row 1 2 3, two on each side |
+|-----------|--------------------------|-----------|----------------|-----------------------------|
+| constant  | ZeroPadding, ops.pad     | constant  | constant       | 0 0 1 2 3 0 0               |
+| reflect   | ops.pad                  | reflect   | reflect        | 3 2 1 2 3 2 1               |
+| symmetric | ops.pad (wrong on torch) | none      | none           | 2 1 1 2 3 3 2               |
+| edge      | none                     | replicate | edge           | 1 1 1 2 3 3 3               |
+| wrap      | none                     | circular  | wrap, opset 19 | 2 3 1 2 3 1 2               |
 
 What a framework cannot say is written as slices of the data joined to it. Negative pads are slices.
 """
@@ -109,9 +109,13 @@ def pad_to_torch(op, torch, x):
     if op.mode != "constant":
         axes = max(axes, rank - 2)
     flat = [torch.size(p) for pair in reversed(op.pads[rank - axes :]) for p in pair]
-    moves = op.mode == "constant" or (axes in (1, 2, 3) and rank - axes in (1, 2) and torch.inputs[0].dtype.kind in "fV")
+    moves = op.mode == "constant" or (
+        axes in (1, 2, 3) and rank - axes in (1, 2) and torch.inputs[0].dtype.kind in "fV"
+    )
     if op.mode == "symmetric" or not moves:
-        return mirrored(op, torch, x, cut, lambda y, axis: torch.flip(y, [axis]), lambda parts, axis: torch.cat(parts, axis))
+        return mirrored(
+            op, torch, x, cut, lambda y, axis: torch.flip(y, [axis]), lambda parts, axis: torch.cat(parts, axis)
+        )
     if axes > 3 or not fixed(op.pads):
         return torch.nn.functional.pad(x, flat, value=op.value)
     settings = (flat, op.value) if op.mode == "constant" else (flat,)
@@ -133,7 +137,9 @@ def pad_from_keras(call, x, constant_values=None):
     pairs = pairs * x.rank if len(pairs) == 1 else pairs
     mode = "wrap" if call.mode == "circular" else call.mode
     if mode not in MODES:
-        raise Refused(f"padding mode {mode!r}", why="what it fills in depends on the data", hint="Write it as operations")
+        raise Refused(
+            f"padding mode {mode!r}", why="what it fills in depends on the data", hint="Write it as operations"
+        )
     return pad(x, pairs, mode, 0.0 if constant_values is None else constant_values)
 
 
@@ -222,7 +228,7 @@ def _pieces_of_onnx(onnx: Any) -> tuple[Callable[..., Any], ...]:
     return cut, flip, lambda parts, axis: onnx.Concat(*parts, axis=axis)
 
 
-# --- padding out of slices ----------------------------------------------------------------------------------------------
+# --- padding out of slices --------------------------------------------------------------------------------------------
 
 
 END = np.iinfo(np.int64).max
@@ -234,7 +240,12 @@ def cut(x: Any, axis: int, start: int, stop: int) -> Any:
 
 
 def mirrored(
-    op: Pad, fw: Any, x: Any, cut: Callable[..., Any], flip: Callable[[Any, int], Any], join: Callable[[list[Any], int], Any]
+    op: Pad,
+    fw: Any,
+    x: Any,
+    cut: Callable[..., Any],
+    flip: Callable[[Any, int], Any],
+    join: Callable[[list[Any], int], Any],
 ) -> Any:
     """Pad with the data's own elements, axis by axis: slices, flipped where the mode mirrors, joined to the data."""
     for axis, (size, (before, after)) in enumerate(zip(fw.inputs[0].shape, op.pads, strict=True)):
@@ -250,7 +261,10 @@ def mirrored(
         elif op.mode == "wrap":
             first, last = [cut(x, axis, -before, END)], [cut(x, axis, 0, after)]
         else:
-            first, last = [flip(cut(x, axis, inner, before + inner), axis)], [flip(cut(x, axis, -after - inner, -inner or END), axis)]
+            first, last = (
+                [flip(cut(x, axis, inner, before + inner), axis)],
+                [flip(cut(x, axis, -after - inner, -inner or END), axis)],
+            )
         parts = [*(first if before else ()), x, *(last if after else ())]
         x = join(parts, axis) if len(parts) > 1 else x
     return x
@@ -259,7 +273,9 @@ def mirrored(
 # --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def _pad(name: str, pads: Any, mode: str = "constant", value: float = 0.0, x: Any = (2, 3, 5, 6), **differences: Any) -> None:
+def _pad(
+    name: str, pads: Any, mode: str = "constant", value: float = 0.0, x: Any = (2, 3, 5, 6), **differences: Any
+) -> None:
     case(f"pad/{name}", Pad(pads=pads, mode=mode, value=value), x, **differences)
 
 
@@ -277,10 +293,29 @@ _pad("integers", ((0, 0), (0, 0), (1, 2), (0, 3)), value=-7, x=Operand((2, 3, 5,
 _pad("half_precision", ((0, 0), (0, 0), (1, 2), (0, 3)), value=0.5, x=Operand((2, 3, 5, 6), dtype="float16"))
 _pad("double_precision", ((0, 0), (0, 0), (1, 2), (0, 3)), value=0.1, x=Operand((2, 3, 5, 6), dtype="float64"))
 for _mode in ("reflect", "symmetric", "edge", "wrap"):
-    _slices = {f: MIRRORED for f in ("keras", "torch", "onnx") if _mode == "symmetric" or (f == "keras" and _mode != "reflect")}
+    _slices = {
+        f: MIRRORED for f in ("keras", "torch", "onnx") if _mode == "symmetric" or (f == "keras" and _mode != "reflect")
+    }
     _pad(f"{_mode}_2d", ((0, 0), (0, 0), (1, 2), (0, 3)), _mode, composed=_slices)
     _pad(f"{_mode}_1d", ((0, 0), (0, 0), (3, 2)), _mode, x=(2, 3, 5), composed=_slices)
-    _pad(f"{_mode}_3d", ((0, 0), (0, 0), (2, 1), (1, 2), (1, 1)), _mode, x=(2, 3, 4, 3, 5), composed=_slices | {"keras": MIRRORED})
+    _pad(
+        f"{_mode}_3d",
+        ((0, 0), (0, 0), (2, 1), (1, 2), (1, 1)),
+        _mode,
+        x=(2, 3, 4, 3, 5),
+        composed=_slices | {"keras": MIRRORED},
+    )
     _pad(f"{_mode}_on_channels", ((0, 0), (1, 2), (0, 1), (2, 0)), _mode, composed=_slices)
-    _pad(f"{_mode}_on_batch", ((1, 0), (0, 0), (0, 0), (2, 0)), _mode, composed=dict.fromkeys(("keras", "torch"), MIRRORED) | _slices)
-    _pad(f"{_mode}_integers", ((0, 0), (0, 0), (1, 2), (0, 3)), _mode, x=Operand((2, 3, 5, 6), dtype="int32"), composed=_slices | {"torch": MIRRORED})
+    _pad(
+        f"{_mode}_on_batch",
+        ((1, 0), (0, 0), (0, 0), (2, 0)),
+        _mode,
+        composed=dict.fromkeys(("keras", "torch"), MIRRORED) | _slices,
+    )
+    _pad(
+        f"{_mode}_integers",
+        ((0, 0), (0, 0), (1, 2), (0, 3)),
+        _mode,
+        x=Operand((2, 3, 5, 6), dtype="int32"),
+        composed=_slices | {"torch": MIRRORED},
+    )

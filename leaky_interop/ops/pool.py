@@ -1,25 +1,34 @@
-"""Pooling over sliding windows. Pads are explicit pairs; ceil mode is longer pads at the end.
+"""Pooling over sliding windows, and the maximum. Pads are explicit pairs; ceil mode is longer pads at the end.
 
-| field    | keras                                  | torch                              | onnx                      |
-|----------|----------------------------------------|------------------------------------|---------------------------|
-| pads     | valid or "same"                        | one number a side, at most half    | begins, then ends         |
-| average  | pads never count                       | count_include_pad, True            | count_include_pad, 0      |
-| ceil     | no                                     | ceil_mode                          | ceil_mode                 |
-| dilation | no                                     | max only                           | both (average: opset 19)  |
+| field    | keras           | torch                              | onnx                                     |
+|----------|-----------------|------------------------------------|------------------------------------------|
+| pads     | valid or "same" | one number a side, at most half    | begins, then ends, less than the window  |
+| ceil     | no              | ceil_mode                          | ceil_mode                                |
+| dilation | no              | yes                                | from opset 10 on                         |
 
-A maximum is padded with what never wins, never with zeros.
+A maximum is padded with what never wins, never with zeros. Means: see average_pool.py.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..op import Link, Op, Operand, Shape, Value, agree, case, exports, imports, op
-from .math import Mul
 from .window import (
-    Pads, batched, ceil_pads, counts, even, fixed, flat_pads, is_same, no_pads, pads_from_onnx, reach, same_pads, spread,
+    Pads,
+    batched,
+    ceil_pads,
+    counts,
+    even,
+    fixed,
+    flat_pads,
+    is_same,
+    no_pads,
+    pads_from_onnx,
+    reach,
+    same_pads,
+    spread,
     taps,
 )  # fmt: skip
 
@@ -70,42 +79,12 @@ def lowest(dtype: np.dtype) -> Any:
 
 @op
 class MaxIndices(Op):
-    """Where the maxima that `of` finds stand. Frameworks count differently, so nothing converts it: see its exporter."""
+    """Where the maxima that `of` finds stand. Frameworks count differently, so it converts to nothing."""
 
     of: Op
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         return [(shape, np.dtype(np.int64)) for shape, _ in self.of.infer(*inputs)]
-
-
-@op
-class AveragePool(Pool):
-    """The mean of every window. Of the pads, `counted` are elements of value zero; the others are no elements at all."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    pads: Pads
-    counted: Pads
-    dilations: tuple[int, ...]
-    tolerance = "sum"
-
-    def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        (x,) = arrays
-        wide = x.astype(np.float32 if x.dtype.itemsize < 4 else x.dtype)
-        total = self.over(np.pad(wide, ((0, 0), (0, 0), *self.pads)), np.add)
-        return (total / self.elements(x.shape[2:]).astype(wide.dtype)).astype(x.dtype)
-
-    def elements(self, sizes: tuple[int, ...]) -> np.ndarray:
-        """How many elements each window has, as an array of shape (1, 1, *counts)."""
-        ones = np.pad(np.ones((1, 1, *sizes), np.int64), ((0, 0), (0, 0), *self.counted), constant_values=1)
-        return self.over(np.pad(ones, ((0, 0), (0, 0), *self.uncounted())), np.add)
-
-    def uncounted(self) -> Pads:
-        """The pads that are no elements."""
-        return tuple((b - x, a - y) for (b, a), (x, y) in zip(self.pads, self.counted, strict=True))
-
-    def length(self, *arrays: np.ndarray) -> int:
-        return int(np.prod(self.kernel))
 
 
 # --- importing --------------------------------------------------------------------------------------------------------
@@ -120,15 +99,7 @@ def max_pool(x: Value, kernel: Any, strides: Any, pads: Pads, dilations: Any, ce
     return pool(x), indices
 
 
-def average_pool(x: Value, kernel: Any, strides: Any, pads: Pads, dilations: Any, ceil: bool, count_pads: bool) -> Value:
-    """The means, as a framework's settings ask for them."""
-    counted = pads if count_pads else no_pads(len(pads))
-    if ceil:
-        pads = ceil_pads(x.shape[2:], kernel, strides, dilations, pads)
-    return AveragePool(kernel=tuple(kernel), strides=tuple(strides), pads=pads, counted=counted, dilations=tuple(dilations))(x)
-
-
-def _torch_window(x: Value, kernel: Any, stride: Any, padding: Any) -> tuple[Any, Any, Pads]:
+def torch_window(x: Value, kernel: Any, stride: Any, padding: Any) -> tuple[Any, Any, Pads]:
     spatial = x.rank - 2
     kernel = spread(kernel, spatial)
     return kernel, spread(stride, spatial) if stride else kernel, tuple((p, p) for p in spread(padding, spatial))
@@ -140,7 +111,7 @@ def _torch_window(x: Value, kernel: Any, stride: Any, padding: Any) -> tuple[Any
 )  # fmt: skip
 @batched
 def max_pool_with_indices_from_torch(call, x, kernel, stride, padding, dilation, ceil_mode):
-    return max_pool(x, *_torch_window(x, kernel, stride, padding), spread(dilation, x.rank - 2), ceil_mode)
+    return max_pool(x, *torch_window(x, kernel, stride, padding), spread(dilation, x.rank - 2), ceil_mode)
 
 
 @imports("torch", "aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
@@ -148,36 +119,22 @@ def max_pool_from_torch(call, x, *settings):
     return max_pool_with_indices_from_torch(call, x, *settings)[0]
 
 
-@imports("torch", "aten.avg_pool1d.default", "aten.avg_pool2d.default", "aten.avg_pool3d.default")
-@batched
-def average_pool_from_torch(call, x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override=None):
-    kernel, strides, pads = _torch_window(x, kernel, stride, padding)
-    plain = (1,) * len(kernel)
-    y = average_pool(x, kernel, strides, pads, plain, ceil_mode, count_include_pad)
-    if divisor_override is None:
-        return y
-    if ceil_mode:
-        pads = ceil_pads(x.shape[2:], kernel, strides, plain, pads)
-    whole = average_pool(x, kernel, strides, pads, plain, False, True)
-    return Mul()(whole, float(np.prod(kernel)) / divisor_override)
-
-
-def _keras_window(layer: Any, x: Value) -> tuple[Any, Any, Pads, Any]:
+def keras_window(layer: Any, x: Value) -> tuple[Any, Any, Pads, Any]:
     spatial = x.rank - 2
     kernel = spread(layer.pool_size, spatial)
     strides = kernel if layer.strides is None else spread(layer.strides, spatial)
     plain = (1,) * spatial
-    return kernel, strides, same_pads(x.shape[2:], kernel, strides, plain) if layer.padding == "same" else no_pads(spatial), plain
+    return (
+        kernel,
+        strides,
+        same_pads(x.shape[2:], kernel, strides, plain) if layer.padding == "same" else no_pads(spatial),
+        plain,
+    )
 
 
 @imports("keras", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "ops.MaxPool", channels_last=True)
 def max_pool_from_keras(layer, x):
-    return max_pool(x, *_keras_window(layer, x), False)[0]
-
-
-@imports("keras", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "ops.AveragePool", channels_last=True)
-def average_pool_from_keras(layer, x):
-    return average_pool(x, *_keras_window(layer, x), False, False)
+    return max_pool(x, *keras_window(layer, x), False)[0]
 
 
 def onnx_window(node: Any, x: Value) -> tuple[Any, Any, Pads, Any, bool]:
@@ -193,12 +150,6 @@ def onnx_window(node: Any, x: Value) -> tuple[Any, Any, Pads, Any, bool]:
 @imports("onnx", "MaxPool")
 def max_pool_from_onnx(node, x):
     return max_pool(x, *onnx_window(node, x))
-
-
-@imports("onnx", "AveragePool")
-def average_pool_from_onnx(node, x):
-    count = node.has("count_include_pad") and node.count_include_pad
-    return average_pool(x, *onnx_window(node, x), bool(count))
 
 
 # --- exporting the maximum --------------------------------------------------------------------------------------------
@@ -234,7 +185,9 @@ def max_pool_to_torch(op, torch, x):
         flat = [torch.size(p) for pair in reversed(op.pads) for p in pair]
         x, native = torch.nn.functional.pad(x, flat, value=lowest(torch.inputs[0].dtype)), ((0,) * spatial, False)
     padding, ceil = native
-    return torch.place(getattr(torch.nn, f"MaxPool{spatial}d")(op.kernel, op.strides, padding, op.dilations, ceil_mode=ceil))(x)
+    return torch.place(
+        getattr(torch.nn, f"MaxPool{spatial}d")(op.kernel, op.strides, padding, op.dilations, ceil_mode=ceil)
+    )(x)
 
 
 @exports("keras", MaxPool, channels_last=True)
@@ -242,7 +195,11 @@ def max_pool_to_keras(op, keras, x):
     spatial, port = len(op.kernel), keras.inputs[0]
     plain, padding = max(op.dilations) == 1, "valid"
     pads = used(op, port.shape[2:])
-    if plain and any(pair != (0, 0) for pair in pads) and is_same(op.pads, port.shape[2:], op.kernel, op.strides, op.dilations):
+    if (
+        plain
+        and any(pair != (0, 0) for pair in pads)
+        and is_same(op.pads, port.shape[2:], op.kernel, op.strides, op.dilations)
+    ):
         padding = "same"
     elif any(pair != (0, 0) for pair in pads):
         if not fixed(pads):
@@ -312,146 +269,40 @@ def max_indices_to_nothing(op, framework, x):
     )
 
 
-# --- exporting the average --------------------------------------------------------------------------------------------
-
-
-@exports("torch", AveragePool)
-def average_pool_to_torch(op, torch, x):
-    spatial, sizes = len(op.kernel), torch.inputs[0].shape[2:]
-    if max(op.dilations) == 1:
-        counts_pads = any(pair != (0, 0) for pair in op.counted)
-        native = torch_padding(op, sizes, op.counted if counts_pads else begins(op.pads))
-        if native is not None:
-            padding, ceil = native
-            return torch.place(getattr(torch.nn, f"AvgPool{spatial}d")(op.kernel, op.strides, padding, ceil, counts_pads))(x)
-
-    def padded(y: Any, pads: Pads, value: float) -> Any:
-        return torch.nn.functional.pad(y, [torch.size(p) for pair in reversed(pads) for p in pair], value=value)
-
-    def pooled(y: Any) -> Any:
-        if max(op.dilations) > 1:
-            return op.over(y, lambda a, b: a + b) / int(np.prod(op.kernel))
-        return getattr(torch.nn.functional, f"avg_pool{spatial}d")(y, op.kernel, op.strides)
-
-    factor = share(op, sizes, torch.inputs[0].dtype)
-    held = None if factor is None else torch.tensor(torch.graph.constant(factor))
-    return averaged(op, x, padded, pooled, held, lambda: torch.ones_like(x[:1, :1]))
-
-
-def averaged(op: AveragePool, x: Any, padded: Any, pooled: Any, factor: Any, ones: Callable[[], Any]) -> Any:
-    """The mean out of a framework's own mean over zero padding, which counts every pad, corrected where some do not."""
-    mean = pooled(padded(x, op.pads, 0.0))
-    if agree(op.counted, op.pads):
-        return mean
-    if factor is not None:
-        return mean * factor
-    return mean / pooled(padded(padded(ones(), op.counted, 1.0), op.uncounted(), 0.0))
-
-
-def share(op: AveragePool, sizes: Shape, dtype: Any) -> np.ndarray | None:
-    """Window size over counted elements, of every window; None where the sizes are open."""
-    if not all(isinstance(n, int) for n in sizes) or not fixed(op.pads):
-        return None
-    return (np.prod(op.kernel) / op.elements(sizes)).astype(dtype)
-
-
-@exports("keras", AveragePool, channels_last=True)
-def average_pool_to_keras(op, keras, x):
-    spatial, port = len(op.kernel), keras.inputs[0]
-    sizes, plain = port.shape[2:], max(op.dilations) == 1
-    bare = all(pair == (0, 0) for pair in op.counted)
-    pads = used(op, sizes) if bare else op.pads
-    same = bare and is_same(op.pads, sizes, op.kernel, op.strides, op.dilations)
-    if plain and (all(pair == (0, 0) for pair in pads) or (same and even(pads))):
-        padding = "same" if any(pair != (0, 0) for pair in pads) else "valid"
-        return keras.place(getattr(keras.layers, f"AveragePooling{spatial}D")(op.kernel, op.strides, padding))(x)
-    if not fixed(pads):  # Keras on torch averages uneven 'same' pads wrongly: sum by a convolution, which it pads rightly
-        if not (same and plain and spatial < 3 and len(set(op.strides)) == 1):
-            raise open_pads(keras, pads)
-        return sums(op, keras, x, port.shape[1]) / sums(op, keras, keras.ops.ones_like(x[..., :1]), 1)
-
-    def padded(y: Any, pads: Pads, value: float) -> Any:
-        return keras.ops.pad(y, ((0, 0), *pads, (0, 0)), "constant", value)
-
-    def pooled(y: Any) -> Any:
-        if not plain:
-            return op.over(y, keras.ops.add, first=1) / int(np.prod(op.kernel))
-        return keras.ops.average_pool(y, op.kernel, op.strides, "valid", "channels_last")
-
-    fitted = dataclasses.replace(op, pads=pads)
-    factor = share(fitted, sizes, port.dtype)
-    held = None if factor is None else factor.transpose(0, *range(2, spatial + 2), 1)
-    return averaged(fitted, x, padded, pooled, held, lambda: keras.ops.ones_like(x[:1, ..., :1]))
-
-
-def sums(op: AveragePool, keras: Any, x: Any, channels: int) -> Any:
-    """The mean over windows padded with zeros as 'same' does, every pad counted."""
-    kernel = np.full((*op.kernel, channels, 1), 1 / np.prod(op.kernel), keras.inputs[0].dtype)
-    return keras.ops.depthwise_conv(x, kernel, op.strides, "same", "channels_last")
-
-
-@exports("onnx", AveragePool)
-def average_pool_to_onnx(op, onnx, x):
-    whole = agree(op.counted, op.pads)
-    settings = onnx_settings(op, onnx)
-    if any(pair != (0, 0) for pair in op.counted) and (not whole or settings is None):
-        begins, ends = ([pair[side] for pair in op.counted] for side in (0, 1))
-        x = onnx.Pad(x, onnx.sizes([0, 0, *begins, 0, 0, *ends]))
-        sizes = tuple(n + sum(p) for n, p in zip(onnx.inputs[0].shape[2:], op.counted, strict=True))
-        op = dataclasses.replace(op, pads=op.uncounted(), counted=no_pads(len(op.pads)))
-        whole, settings = False, onnx_settings(op, onnx, sizes)
-    if settings is None:
-        raise onnx.refuse(
-            f"an average over windows padded by {op.pads} that do not count",
-            why="ONNX pads a pool by less than its window, and by numbers known in advance",
-            instead="Fix the size with input_shapes",
-        )
-    dilations = list(op.dilations) if max(op.dilations) > 1 else None
-    if dilations is not None and onnx.opset < 19:
-        raise old_opset(onnx, "dilated average pooling", 19)
-    return onnx.AveragePool(
-        x, kernel_shape=list(op.kernel), strides=list(op.strides), dilations=dilations,
-        count_include_pad=int(whole and any(pair != (0, 0) for pair in op.pads)), **settings,
-    )  # fmt: skip
-
-
 # --- cases ------------------------------------------------------------------------------------------------------------
 
-NO_DOUBLE = {"onnx": "onnxruntime has no kernel for a mean in float64"}
-UNEVEN = "comes back as Pad, AveragePool, Mul: a mean over uneven pads that do not count"
 SLICES = "comes back as slices and their maximum or sum: this framework does not dilate a pool"
+SHARED: tuple[tuple[str, Any, tuple[int, ...], dict[str, Any]], ...] = (
+    ("2d", (2, 3, 7, 8), (2, 3), {}),
+    ("stride_one", (2, 3, 6, 5), (2, 2), {"strides": (1, 1)}),
+    ("1d", (2, 3, 9), (3,), {"strides": (2,)}),
+    ("3d", (2, 3, 5, 6, 4), (2, 3, 2), {"strides": (2, 1, 2)}),
+    ("same_even", (2, 3, 7, 7), (3, 3), {"strides": (2, 2), "pads": ((1, 1), (1, 1))}),
+    ("float16", Operand((2, 3, 7, 8), dtype="float16"), (2, 3), {}),
+    ("bfloat16", Operand((2, 3, 7, 8), dtype="bfloat16"), (2, 3), {"strides": (1, 2)}),
+)
 
 
-def _pool(kind: type[Pool], name: str, x: Any, kernel: tuple[int, ...], composed: Any = None, refused: Any = None, **fields: Any) -> None:
-    spatial = len(kernel)
-    plain = {"strides": kernel, "pads": no_pads(spatial), "dilations": (1,) * spatial}
-    if kind is AveragePool:
-        plain["counted"] = no_pads(spatial)
-    title = "max_pool" if kind is MaxPool else "average_pool"
-    case(f"{title}/{name}", kind(kernel=kernel, **plain | fields), x, composed=composed, refused=refused)
+def pool_case(
+    kind: type[Pool], title: str, x: Any, kernel: tuple[int, ...], differences: Any = None, **fields: Any
+) -> None:
+    """A case of a pool: windows side by side, no pads and no dilation where nothing else is said."""
+    plain = {"strides": kernel, "pads": no_pads(len(kernel)), "dilations": (1,) * len(kernel)}
+    case(title, kind(kernel=kernel, **plain | fields), x, **differences or {})
 
 
-for _kind in (MaxPool, AveragePool):
-    _pool(_kind, "2d", (2, 3, 7, 8), (2, 3))
-    _pool(_kind, "stride_one", (2, 3, 6, 5), (2, 2), strides=(1, 1))
-    _pool(_kind, "1d", (2, 3, 9), (3,), strides=(2,))
-    _pool(_kind, "3d", (2, 3, 5, 6, 4), (2, 3, 2), strides=(2, 1, 2))
-    _pool(_kind, "same_even", (2, 3, 7, 7), (3, 3), strides=(2, 2), pads=((1, 1), (1, 1)))
-    _pool(_kind, "float16", Operand((2, 3, 7, 8), dtype="float16"), (2, 3))
-    _pool(_kind, "float64", Operand((2, 3, 7, 8), dtype="float64"), (2, 3), strides=(1, 2), refused=NO_DOUBLE if _kind is AveragePool else None)
-_average = {"keras": UNEVEN}
-_pool(MaxPool, "same_uneven", (2, 3, 8, 8), (3, 3), strides=(2, 2), pads=((0, 1), (0, 1)))
-_pool(AveragePool, "same_uneven", (2, 3, 8, 8), (3, 3), strides=(2, 2), pads=((0, 1), (0, 1)), composed=_average)
-_pool(MaxPool, "stride_one_same", (2, 3, 5, 6), (2, 2), strides=(1, 1), pads=((0, 1), (0, 1)))
-_pool(AveragePool, "stride_one_same", (2, 3, 5, 6), (2, 2), strides=(1, 1), pads=((0, 1), (0, 1)), composed=_average | {"torch": UNEVEN})
-_pool(MaxPool, "pads_before", (2, 3, 5, 6), (3, 2), strides=(1, 2), pads=((2, 0), (1, 1)))
-_pool(AveragePool, "pads_before", (2, 3, 5, 6), (3, 2), strides=(1, 2), pads=((2, 0), (1, 1)), composed=_average | {"torch": UNEVEN})
-_pool(MaxPool, "ceil_with_pads", (2, 3, 8, 6), (3, 3), strides=(2, 2), pads=((1, 2), (1, 2)))
-_pool(AveragePool, "ceil_with_pads", (2, 3, 8, 6), (3, 3), strides=(2, 2), pads=((1, 2), (1, 2)), composed=_average)
-_pool(MaxPool, "pads_of_a_side", (2, 3, 5, 6), (3, 3), strides=(1, 1), pads=((0, 2), (2, 0)))
-_pool(AveragePool, "counted", (2, 3, 7, 6), (3, 2), strides=(2, 2), pads=((1, 1), (1, 1)), counted=((1, 1), (1, 1)))
-_pool(AveragePool, "counted_uneven", (2, 3, 7, 6), (3, 2), pads=((2, 1), (0, 1)), counted=((2, 1), (0, 1)))
-_pool(AveragePool, "counted_ceil", (2, 3, 8, 6), (3, 3), strides=(2, 2), pads=((1, 2), (1, 2)), counted=((1, 1), (1, 1)), composed=_average | {"onnx": "comes back as Pad, AveragePool"})
-_pool(MaxPool, "dilated", (2, 3, 9, 8), (3, 2), strides=(2, 1), dilations=(2, 3), pads=((1, 1), (0, 0)), composed={"keras": SLICES})
-_pool(AveragePool, "dilated", (2, 3, 9, 8), (3, 2), strides=(2, 1), dilations=(2, 3), composed={"keras": SLICES, "torch": SLICES})
-_pool(AveragePool, "dilated_padded", (2, 3, 9, 8), (3, 2), strides=(2, 1), dilations=(2, 3), pads=((1, 2), (0, 1)), composed={"keras": SLICES, "torch": SLICES})
+for _name, _x, _kernel, _fields in SHARED:
+    pool_case(MaxPool, f"max_pool/{_name}", _x, _kernel, **_fields)
+pool_case(MaxPool, "max_pool/float64", Operand((2, 3, 7, 8), dtype="float64"), (2, 3), strides=(1, 2))
+for _name, _x, _kernel, _strides, _pads in (
+    ("same_uneven", (2, 3, 8, 8), (3, 3), (2, 2), ((0, 1), (0, 1))),
+    ("stride_one_same", (2, 3, 5, 6), (2, 2), (1, 1), ((0, 1), (0, 1))),
+    ("pads_before", (2, 3, 5, 6), (3, 2), (1, 2), ((2, 0), (1, 1))),
+    ("ceil_with_pads", (2, 3, 8, 6), (3, 3), (2, 2), ((1, 2), (1, 2))),
+    ("pads_of_a_side", (2, 3, 5, 6), (3, 3), (1, 1), ((0, 2), (2, 0))),
+):
+    pool_case(MaxPool, f"max_pool/{_name}", _x, _kernel, strides=_strides, pads=_pads)
+pool_case(
+    MaxPool, "max_pool/dilated", (2, 3, 9, 8), (3, 2), {"composed": {"keras": SLICES}},
+    strides=(2, 1), dilations=(2, 3), pads=((1, 1), (0, 0)),
+)  # fmt: skip

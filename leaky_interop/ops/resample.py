@@ -109,7 +109,14 @@ def area(size: int, count: int) -> np.ndarray:
 
 @functools.lru_cache(64)
 def mixing(
-    size: int, count: int, scale: float | None, mode: str, coordinates: str, cubic_a: float, inside_only: bool, antialias: bool
+    size: int,
+    count: int,
+    scale: float | None,
+    mode: str,
+    coordinates: str,
+    cubic_a: float,
+    inside_only: bool,
+    antialias: bool,
 ) -> np.ndarray:
     """The matrix (out, in) of weights, in float64.
 

@@ -1,15 +1,15 @@
 """Resizing by interpolation. Output sizes and scales are one number an axis of the data, those that stay included.
 
-| meaning                                | keras                     | torch            | onnx                               |
-|----------------------------------------|---------------------------|------------------|------------------------------------|
-| nearest, asymmetric, floor             | UpSampling (nearest)      | nearest          | Upsample, Resize-10; by attributes |
-| nearest, half_pixel, round_prefer_ceil | Resizing (nearest)        | nearest-exact    | by attributes                      |
-| linear, half_pixel                     | UpSampling2D, Resizing    | bilinear         | half_pixel, the default            |
-| linear, align_corners                  | a matrix along every axis | align_corners    | by attributes                      |
-| linear, asymmetric                     | the same                  | a matrix         | Upsample, Resize-10                |
-| cubic, a = -0.75, border repeated      | the same                  | bicubic          | cubic_coeff_a left out             |
-| cubic, a = -0.5, inside only           | bicubic (on TensorFlow)   | a matrix         | by attributes                      |
-| antialias, lanczos, area               | Resizing                  | antialias        | a matrix                           |
+| meaning                                | keras                  | torch         | onnx                               |
+|----------------------------------------|------------------------|---------------|------------------------------------|
+| nearest, asymmetric, floor             | UpSampling             | nearest       | Upsample, Resize-10; by attributes |
+| nearest, half_pixel, round_prefer_ceil | Resizing               | nearest-exact | by attributes                      |
+| linear, half_pixel                     | UpSampling2D, Resizing | bilinear      | half_pixel, the default            |
+| linear, align_corners                  | matrices               | align_corners | by attributes                      |
+| linear, asymmetric                     | matrices               | matrices      | Upsample, Resize-10                |
+| cubic, a = -0.75, border repeated      | matrices               | bicubic       | cubic_coeff_a left out             |
+| cubic, a = -0.5, inside only           | bicubic                | matrices      | by attributes                      |
+| antialias, lanczos, area               | Resizing               | antialias     | matrices                           |
 
 Keras' backends disagree on bicubic: its definition is TensorFlow's, and what is written is right on all.
 """
@@ -49,7 +49,9 @@ class Resize(Op):
 
     def changing(self, shape: Shape) -> list[int]:
         """The axes that are resized."""
-        return [a for a, (n, m, s) in enumerate(zip(shape, self.shape, self.scales, strict=True)) if s or not agree(n, m)]
+        return [
+            a for a, (n, m, s) in enumerate(zip(shape, self.shape, self.scales, strict=True)) if s or not agree(n, m)
+        ]
 
     def indices(self, axis: int, size: int) -> tuple[int, ...]:
         """Nearest: what each place along an axis takes."""
@@ -250,7 +252,9 @@ def onnx_has(op: Resize, onnx: Any) -> bool:
         return False
     if op.coordinates == "half_pixel_symmetric" and (onnx.opset < 19 or op.mode == "nearest"):
         return False
-    if any(s is None and not agree(n, m) for s, n, m in zip(op.scales, port.shape, op.shape, strict=True)) and any(op.scales):
+    if any(s is None and not agree(n, m) for s, n, m in zip(op.scales, port.shape, op.shape, strict=True)) and any(
+        op.scales
+    ):
         return False  # scales of some axes, sizes of others
     if op.mode == "nearest":
         return all(
@@ -260,7 +264,11 @@ def onnx_has(op: Resize, onnx: Any) -> bool:
             for a in op.changing(port.shape)
             if isinstance(port.shape[a], int) and isinstance(op.shape[a], int)
         )
-    return spatial_only(op, onnx) and (op.mode == "linear" or port.rank == 4) and (op.mode == "cubic" or not op.inside_only)
+    return (
+        spatial_only(op, onnx)
+        and (op.mode == "linear" or port.rank == 4)
+        and (op.mode == "cubic" or not op.inside_only)
+    )
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------
@@ -270,10 +278,14 @@ INDEX = "comes back as elements taken by index"
 BOTH_BY_INDEX = {"keras": INDEX, "torch": INDEX}
 
 
-def _resize(name: str, x: Any, to: tuple[int, ...], mode: str, coordinates: str, rounding: str = "", **fields: Any) -> None:
+def _resize(
+    name: str, x: Any, to: tuple[int, ...], mode: str, coordinates: str, rounding: str = "", **fields: Any
+) -> None:
     composed = fields.pop("composed", None)
     plain = {"scales": (None,) * len(x), "cubic_a": 0.0, "inside_only": False, "antialias": False}
-    op = Resize(shape=(*x[: len(x) - len(to)], *to), mode=mode, coordinates=coordinates, rounding=rounding, **plain | fields)
+    op = Resize(
+        shape=(*x[: len(x) - len(to)], *to), mode=mode, coordinates=coordinates, rounding=rounding, **plain | fields
+    )
     case(f"resize/{name}", op, x, composed=composed)
 
 
@@ -281,25 +293,97 @@ _resize("nearest_2d", (2, 3, 4, 5), (8, 15), "nearest", "asymmetric", "floor")
 _resize("nearest_1d", (2, 3, 5), (10,), "nearest", "asymmetric", "floor")
 _resize("nearest_3d", (1, 2, 2, 3, 4), (4, 6, 12), "nearest", "asymmetric", "floor")
 _resize("nearest_uneven", (2, 3, 4, 5), (7, 3), "nearest", "asymmetric", "floor", composed={"keras": INDEX})
-_resize("nearest_centred", (2, 3, 4, 5), (7, 3), "nearest", "half_pixel", "round_prefer_ceil", composed={"keras": INDEX})
+_resize(
+    "nearest_centred", (2, 3, 4, 5), (7, 3), "nearest", "half_pixel", "round_prefer_ceil", composed={"keras": INDEX}
+)
 _resize("nearest_half", (2, 3, 6, 8), (3, 4), "nearest", "asymmetric", "floor", composed={"keras": INDEX})
-_resize("nearest_corners", (2, 3, 4, 5), (9, 8), "nearest", "align_corners", "round_prefer_floor", composed=BOTH_BY_INDEX)
+_resize(
+    "nearest_corners", (2, 3, 4, 5), (9, 8), "nearest", "align_corners", "round_prefer_floor", composed=BOTH_BY_INDEX
+)
 _resize("nearest_ceil", (2, 3, 4, 5), (7, 3), "nearest", "half_pixel", "ceil", composed=BOTH_BY_INDEX)
-_resize("nearest_float32_differs", (1, 1, 26, 39), (22, 33), "nearest", "asymmetric", "floor", composed=BOTH_BY_INDEX | {"onnx": INDEX})
-_resize("nearest_scales", (2, 3, 5, 7), (7, 10), "nearest", "asymmetric", "floor", scales=(None, None, 1.5, 1.5), composed={"keras": INDEX})
+_resize(
+    "nearest_float32_differs",
+    (1, 1, 26, 39),
+    (22, 33),
+    "nearest",
+    "asymmetric",
+    "floor",
+    composed=BOTH_BY_INDEX | {"onnx": INDEX},
+)
+_resize(
+    "nearest_scales",
+    (2, 3, 5, 7),
+    (7, 10),
+    "nearest",
+    "asymmetric",
+    "floor",
+    scales=(None, None, 1.5, 1.5),
+    composed={"keras": INDEX},
+)
 _resize("nearest_channels", (2, 3, 4, 5), (6, 4, 5), "nearest", "asymmetric", "floor", composed=BOTH_BY_INDEX)
 _resize("bilinear", (2, 3, 4, 5), (8, 10), "linear", "half_pixel")
 _resize("bilinear_uneven", (2, 3, 4, 5), (7, 3), "linear", "half_pixel")
 _resize("bilinear_corners", (2, 3, 4, 5), (7, 9), "linear", "align_corners", composed={"keras": MATRIX})
-_resize("bilinear_asymmetric", (2, 3, 4, 5), (8, 10), "linear", "asymmetric", composed={"keras": MATRIX, "torch": MATRIX})
-_resize("bilinear_scales", (2, 3, 5, 7), (7, 10), "linear", "half_pixel", scales=(None, None, 1.5, 1.5), composed={"keras": MATRIX})
+_resize(
+    "bilinear_asymmetric", (2, 3, 4, 5), (8, 10), "linear", "asymmetric", composed={"keras": MATRIX, "torch": MATRIX}
+)
+_resize(
+    "bilinear_scales",
+    (2, 3, 5, 7),
+    (7, 10),
+    "linear",
+    "half_pixel",
+    scales=(None, None, 1.5, 1.5),
+    composed={"keras": MATRIX},
+)
 _resize("bilinear_one_axis", (2, 3, 4, 5), (4, 9), "linear", "half_pixel")
-_resize("bilinear_antialiased", (2, 3, 9, 12), (4, 5), "linear", "half_pixel", antialias=True, composed={"keras": MATRIX, "onnx": MATRIX})
-_resize("linear_1d", (2, 3, 5), (10,), "linear", "half_pixel", composed={"keras": "comes back as Reshape, Resize of an image of one row, Reshape"})
+_resize(
+    "bilinear_antialiased",
+    (2, 3, 9, 12),
+    (4, 5),
+    "linear",
+    "half_pixel",
+    antialias=True,
+    composed={"keras": MATRIX, "onnx": MATRIX},
+)
+_resize(
+    "linear_1d",
+    (2, 3, 5),
+    (10,),
+    "linear",
+    "half_pixel",
+    composed={"keras": "comes back as Reshape, Resize of an image of one row, Reshape"},
+)
 _resize("trilinear", (1, 2, 3, 4, 2), (5, 8, 3), "linear", "half_pixel", composed={"keras": MATRIX})
 _resize("bicubic", (2, 3, 4, 5), (8, 7), "cubic", "half_pixel", cubic_a=-0.75, composed={"keras": MATRIX})
 _resize("bicubic_corners", (2, 3, 4, 5), (8, 7), "cubic", "align_corners", cubic_a=-0.75, composed={"keras": MATRIX})
-_resize("bicubic_keras", (2, 3, 4, 5), (8, 7), "cubic", "half_pixel", cubic_a=-0.5, inside_only=True, composed={"keras": MATRIX, "torch": MATRIX})
-_resize("bicubic_antialiased", (2, 3, 9, 8), (4, 5), "cubic", "half_pixel", cubic_a=-0.5, inside_only=True, antialias=True, composed={"keras": MATRIX, "torch": MATRIX, "onnx": MATRIX})
-_resize("lanczos3", (2, 3, 6, 7), (9, 5), "lanczos3", "half_pixel", composed=dict.fromkeys(("keras", "torch", "onnx"), MATRIX))
+_resize(
+    "bicubic_keras",
+    (2, 3, 4, 5),
+    (8, 7),
+    "cubic",
+    "half_pixel",
+    cubic_a=-0.5,
+    inside_only=True,
+    composed={"keras": MATRIX, "torch": MATRIX},
+)
+_resize(
+    "bicubic_antialiased",
+    (2, 3, 9, 8),
+    (4, 5),
+    "cubic",
+    "half_pixel",
+    cubic_a=-0.5,
+    inside_only=True,
+    antialias=True,
+    composed={"keras": MATRIX, "torch": MATRIX, "onnx": MATRIX},
+)
+_resize(
+    "lanczos3",
+    (2, 3, 6, 7),
+    (9, 5),
+    "lanczos3",
+    "half_pixel",
+    composed=dict.fromkeys(("keras", "torch", "onnx"), MATRIX),
+)
 _resize("area", (2, 3, 6, 7), (4, 10), "area", "half_pixel", composed=dict.fromkeys(("keras", "torch", "onnx"), MATRIX))

@@ -1,4 +1,4 @@
-"""Every native way of saying Resize, read: Keras' layers and image operation, torch's upsample family, ONNX of all opsets.
+"""Every native way of saying Resize, read: Keras' layers and operation, torch's upsample family, ONNX of all opsets.
 
 What comes out is one form per meaning: scales only where they say more than the sizes, nearest as "asymmetric, floor"
 wherever that picks the same elements, half_pixel for coordinates that are the same. Where a framework's float32
@@ -28,7 +28,10 @@ def resized(
     cubic_a: float = 0.0, inside_only: bool = False, antialias: bool = False, picker: Picker | None = None,
 ) -> Value:  # fmt: skip
     """Resize in its one form. Axes whose size stays are left alone."""
-    scales = tuple(None if s is None or _says_nothing(n, m, s) else float(s) for n, m, s in zip(x.shape, shape, scales, strict=True))
+    scales = tuple(
+        None if s is None or _says_nothing(n, m, s) else float(s)
+        for n, m, s in zip(x.shape, shape, scales, strict=True)
+    )
     changing = [a for a, (n, m) in enumerate(zip(x.shape, shape, strict=True)) if scales[a] or not agree(n, m)]
     sizes = [(x.shape[a], shape[a], scales[a]) for a in changing]
     fixed = all(isinstance(n, int) and isinstance(m, int) for n, m, _ in sizes)
@@ -41,7 +44,11 @@ def resized(
     if mode == "nearest":
         if fixed:
             form = next(
-                (f for f in (PLAIN, CENTRED) if all(nearest(*s, *f) == nearest(*s, coordinates, rounding) for s in sizes)),  # type: ignore[arg-type]
+                (
+                    f
+                    for f in (PLAIN, CENTRED)
+                    if all(nearest(*s, *f) == nearest(*s, coordinates, rounding) for s in sizes)
+                ),  # type: ignore[arg-type]
                 (coordinates, rounding),
             )
             own = [picker(*s) if picker else nearest(*s, *form) for s in sizes]  # type: ignore[arg-type]
@@ -50,11 +57,16 @@ def resized(
                     x = Gather(axis=axis)(x, x.graph.constant(np.array(taken, np.int64)))
                 return x
             coordinates, rounding = form
-        elif coordinates == "half_pixel" and rounding.startswith("round") and all(factor(n, m) and not s for n, m, s in sizes):
+        elif (
+            coordinates == "half_pixel"
+            and rounding.startswith("round")
+            and all(factor(n, m) and not s for n, m, s in sizes)
+        ):
             coordinates, rounding = PLAIN
     smaller = any(not (factor(n, m) or (isinstance(n, int) and isinstance(m, int) and m >= n)) for n, m, _ in sizes)
     return Resize(
-        shape=tuple(shape), scales=scales, mode=mode, coordinates=coordinates, rounding=rounding if mode == "nearest" else "",
+        shape=tuple(shape), scales=scales, mode=mode, coordinates=coordinates,
+        rounding=rounding if mode == "nearest" else "",
         cubic_a=cubic_a if mode == "cubic" else 0.0, inside_only=inside_only and mode == "cubic",
         antialias=antialias and smaller,
     )(x)  # fmt: skip
@@ -68,7 +80,7 @@ def _says_nothing(size: Dim, count: Dim, scale: float) -> bool:
 
 
 def _more_than_one(size: Dim, count: Dim) -> bool:
-    return isinstance(count, int) and count > 1 or (factor(size, count) or 0) > 1
+    return (isinstance(count, int) and count > 1) or (factor(size, count) or 0) > 1
 
 
 # --- torch ------------------------------------------------------------------------------------------------------------
@@ -122,7 +134,9 @@ def upsample_linear_from_torch(call, x, sizes, align_corners, factors):
     return _torch(x, sizes, factors, "linear", _corners(align_corners))
 
 
-@imports("torch", "aten.upsample_linear1d.default", "aten.upsample_bilinear2d.default", "aten.upsample_trilinear3d.default")
+@imports(
+    "torch", "aten.upsample_linear1d.default", "aten.upsample_bilinear2d.default", "aten.upsample_trilinear3d.default"
+)
 def upsample_linear_from_torch_by_axis(call, x, sizes, align_corners, *factors):
     return _torch(x, sizes, factors, "linear", _corners(align_corners))
 
@@ -235,16 +249,23 @@ def _numbers(operand: Value) -> list[float]:
 
 
 def _onnx_sizes(x: Value, scales: Sequence[float]) -> Shape:
-    return tuple(int(np.float32(s) * np.float32(n)) if isinstance(n, int) else scaled(n, shortest(s)) for n, s in zip(x.shape, scales, strict=True))
+    return tuple(
+        int(np.float32(s) * np.float32(n)) if isinstance(n, int) else scaled(n, shortest(s))
+        for n, s in zip(x.shape, scales, strict=True)
+    )
 
 
 def _onnx_asymmetric(node: Any, x: Value, scales: Sequence[float]) -> Value:
     """Before opset 11 coordinates are asymmetric; onnxruntime's nearest rounds up where the output is smaller."""
     rounding = "ceil" if any(s < 1 for s in scales) else "floor"
-    return _onnx(x, _onnx_sizes(x, scales), scales, "nearest" if node.mode == "nearest" else "linear", "asymmetric", rounding)
+    return _onnx(
+        x, _onnx_sizes(x, scales), scales, "nearest" if node.mode == "nearest" else "linear", "asymmetric", rounding
+    )
 
 
-def _onnx(x: Value, shape: Shape, scales: Sequence[float | None], mode: str, coordinates: str, rounding: str, **more: Any) -> Value:
+def _onnx(
+    x: Value, shape: Shape, scales: Sequence[float | None], mode: str, coordinates: str, rounding: str, **more: Any
+) -> Value:
     def picker(size: int, count: int, scale: float | None) -> Index:
         return nearest_in_onnxruntime(size, count, scale, coordinates, rounding)
 
@@ -273,13 +294,19 @@ def resize_from_onnx(node, x, roi=None, scales=None, sizes=None):
         coordinates = "align_corners"
     if coordinates in ("tf_half_pixel_for_nn", "tf_crop_and_resize"):
         raise Refused(
-            f"resizing with {coordinates} coordinates" + (" of a part" if "crop" in coordinates else f" and {rounding}"),
+            f"resizing with {coordinates} coordinates"
+            + (" of a part" if "crop" in coordinates else f" and {rounding}"),
             why="no other framework has it",
             hint="Write it as slicing and resizing",
         )
-    smaller = any(not (isinstance(n, int) and isinstance(m, int) and m >= n) and not factor(n, m) for n, m in zip(x.shape, shape, strict=True))
+    smaller = any(
+        not (isinstance(n, int) and isinstance(m, int) and m >= n) and not factor(n, m)
+        for n, m in zip(x.shape, shape, strict=True)
+    )
     if node.has("antialias") and node.antialias and smaller:
-        raise Refused("antialiased resizing in ONNX", why="the border is weighed as in no other framework", hint="Resize without")
+        raise Refused(
+            "antialiased resizing in ONNX", why="the border is weighed as in no other framework", hint="Resize without"
+        )
     return _onnx(
         x, tuple(shape), factors, node.mode, coordinates, rounding,
         cubic_a=shortest(node.cubic_coeff_a), inside_only=bool(node.exclude_outside),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from ..graph import Graph
 from .dense import fold_bias
+from .edges import recognise_edge_pads
 from .detours import straighten
 from .feature_order import absorb_feature_order
 from .hoist import hoist_to_inputs
@@ -22,6 +23,7 @@ AFTER_IMPORT = (
     recognise,
     fold_pads,
     fold_slices,
+    recognise_edge_pads,
     recognise_shuffles,
     merge_reshapes,
     fold_bias,

@@ -13,9 +13,10 @@ from typing import Any
 
 from ..graph import Graph, Node, Rewrite, consumers, inherit
 from ..op import Op
+from ..ops.average_pool import AveragePool
 from ..ops.conv import Conv
 from ..ops.pad import Pad
-from ..ops.pool import AveragePool, MaxPool, lowest
+from ..ops.pool import MaxPool, lowest
 from ..ops.shape import Reshape, Transpose
 from ..ops.window import Pads
 

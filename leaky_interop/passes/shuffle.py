@@ -1,7 +1,7 @@
-"""Recognises shuffles in the reshapes and transposes, or in the taking of channels by index, that frameworks write them as.
+"""Recognises shuffles in what frameworks write them as: reshapes and transposes, or channels taken by index.
 
-A chain of reshapes and transposes only moves factors of sizes about. Where it moves them as DepthToSpace, SpaceToDepth or
-ChannelShuffle do, in whatever layout, it becomes that operator between two transposes, which the layout pass then
+A chain of reshapes and transposes only moves factors of sizes about. Where it moves them as DepthToSpace, SpaceToDepth
+or ChannelShuffle do, in whatever layout, it becomes that operator between two transposes, which the layout pass then
 cancels. Values inside the chain are gone afterwards; its result keeps its anchor. No number changes.
 """
 
@@ -37,7 +37,7 @@ def recognise_shuffles(graph: Graph) -> Graph:
     return _joined(graph)
 
 
-# --- chains of reshapes and transposes ----------------------------------------------------------------------------------
+# --- chains of reshapes and transposes --------------------------------------------------------------------------------
 
 
 def _replaced_chains(graph: Graph) -> Graph:
@@ -174,8 +174,8 @@ def _to_depth(before: Axes, after: Axes) -> Found | None:
 def _block(deep: Axes, flat: Axes) -> tuple[int, Factor, Factor, int, bool, int] | None:
     """Where channels hold two factors that stand behind two others in `flat`.
 
-    The channels' axis in `deep`, the factors for rows and columns, the block, whether the block's factors stand first in
-    the channels, and the channels' axis in `flat`.
+    The channels' axis in `deep`, the factors for rows and columns, the block, whether the block's factors stand first
+    in the channels, and the channels' axis in `flat`.
     """
     if len(deep) != 4 or [len(a) for a in deep[1:]].count(1) != 2 or deep[0] != flat[0]:
         return None
@@ -225,7 +225,7 @@ def _placed(where: dict[int, int]) -> Perm:
     return tuple(sorted(where, key=lambda axis: where[axis]))
 
 
-# --- channels taken by index --------------------------------------------------------------------------------------------
+# --- channels taken by index ------------------------------------------------------------------------------------------
 
 
 def _replaced_gathers(graph: Graph) -> Graph:
@@ -263,7 +263,11 @@ def _joined(graph: Graph) -> Graph:
             continue
         readers, source = users.get(id(node.outputs[0]), []), node.inputs[0].node  # type: ignore[union-attr]
         after = readers[0] if len(readers) == 1 else None
-        if after is not None and isinstance(after.op, DepthToSpace) and _turns(node.op.groups, after.op, after.outputs[0]):
+        if (
+            after is not None
+            and isinstance(after.op, DepthToSpace)
+            and _turns(node.op.groups, after.op, after.outputs[0])
+        ):
             found[id(after)] = node
         elif source is not None and isinstance(source.op, SpaceToDepth) and users[id(source.outputs[0])] == [node]:
             if _turns(node.op.groups, source.op, source.inputs[0]):
@@ -286,7 +290,7 @@ def _joined(graph: Graph) -> Graph:
 
 
 def _turns(groups: int, op: Op, image: Value | None) -> bool:
-    """Whether interleaving so many groups is what turns one order of channels into the other; `image` is the flat side."""
+    """Whether interleaving so many groups turns one order of channels into the other; `image` is the flat side."""
     assert isinstance(op, Block) and image is not None
     to_space = isinstance(op, DepthToSpace)
     return groups == (image.shape[1] if op.places_first == to_space else op.block**2)

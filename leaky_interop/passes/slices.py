@@ -1,7 +1,7 @@
-"""Folds slices into the convolution above them: what a framework cannot say in the operator it says by cutting afterwards.
+"""Folds slices into the convolution above: what a framework cannot say in the operator it says by cutting afterwards.
 
 A transposed convolution whose ends are cut off has larger crops; a convolution of which every second place is kept has
-larger strides. The folded operator keeps its name and computes the slice's value, at the slice's anchor. No number changes.
+larger strides. The folded operator keeps its name and computes the slice's value, at its anchor. No number changes.
 """
 
 from __future__ import annotations
