@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .sizes import Dim, Shape, Size, agree, evaluate, symbol
+from .sizes import Dim, Shape, Size, evaluate, may_agree, symbol
 
 if TYPE_CHECKING:
     from .op import Op
@@ -415,7 +415,7 @@ def _scalar_dtype(operand: Any, dtype: np.dtype | None) -> Any:
 def claim(value: Value, shape: Iterable[Dim | None], dtype: Any, where: str) -> None:
     """Check what an importer produced against what the source says of it; None is a size the source does not know."""
     stated = tuple(shape)
-    fits = len(stated) == value.rank and all(s is None or agree(v, s) for v, s in zip(value.shape, stated, strict=True))
+    fits = len(stated) == value.rank and all(s is None or may_agree(v, s) for v, s in zip(value.shape, stated, strict=True))
     if not fits or np.dtype(dtype) != value.dtype:
         raise AssertionError(
             f"{where}: the adapter yields {value.dtype}[{', '.join(map(str, value.shape))}], "

@@ -15,12 +15,12 @@ import numpy as np
 
 from .graph import Parameter, Value
 from .numeric import shortest
-from .sizes import Dim, Shape, Size, agree, ceil_divide, evaluate, maximum, product, symbols
+from .sizes import Dim, Shape, Size, agree, ceil_divide, evaluate, maximum, may_agree, product, symbols, together
 
 __all__ = [
     "CASES", "Case", "Dim", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
-    "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "maximum", "op", "product", "shortest", "symbols",
-    "weight",
+    "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "maximum",
+    "may_agree", "op", "product", "shortest", "symbols", "together", "weight",
 ]  # fmt: skip
 
 Perm = tuple[int, ...]
@@ -170,11 +170,12 @@ def broadcast(*shapes: Shape) -> Shape:
     rank = max(map(len, shapes))
     result: list[Dim] = []
     for dims in zip(*((1,) * (rank - len(s)) + tuple(s) for s in shapes), strict=True):
-        live = [d for d in dims if d != 1]
-        fixed = [d for d in live if isinstance(d, int)]
-        if len(set(fixed)) > 1 or (not fixed and live and not all(agree(live[0], d) for d in live)):
+        size: Dim | None = 1
+        for dim in dims:
+            size = dim if size == 1 else size if dim == 1 or size is None else together(size, dim)
+        if size is None:
             raise ValueError(f"shapes {', '.join(map(str, shapes))} do not broadcast")
-        result.append(fixed[0] if fixed else live[0] if live else 1)
+        result.append(size)
     return tuple(result)
 
 

@@ -8,6 +8,7 @@ are plain ints again. Nothing here knows a framework.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 from collections.abc import Callable, Mapping
@@ -112,6 +113,11 @@ def floor_divide(left: Dim, right: Dim) -> Dim:
         if (quotient := _divide_exactly(left, right)) is not None:
             return quotient
         return Size({(_Call("//", left, right),): 1})
+    if isinstance(left, Size) and len(left.terms) == 1:
+        (monomial, coefficient), = left.terms
+        inner = monomial[0] if len(monomial) == 1 and coefficient == 1 else None
+        if isinstance(inner, _Call) and inner.name == "//" and isinstance(inner.right, int):
+            return floor_divide(inner.left, inner.right * right)  # (x // a) // b
     whole: dict[_Monomial, int] = {}
     rest: dict[_Monomial, int] = {}
     for monomial, coefficient in _terms(left):
@@ -212,6 +218,30 @@ def agree(left: Any, right: Any) -> bool:
         except ZeroDivisionError:
             continue
     return True
+
+
+def may_agree(left: Dim, right: Dim) -> bool:
+    """Whether two sizes are equal for some values of their symbols: half of an open size, twice, is that size if it is even."""
+    if left == right:
+        return True
+    names = sorted(symbols(left) | symbols(right))
+    draw = random.Random(7)
+    for _ in range(24 if names else 0):
+        values = {name: draw.choice((1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 96, 224)) for name in names}
+        with contextlib.suppress(ZeroDivisionError):
+            if evaluate(left, values) == evaluate(right, values):
+                return True
+    return False
+
+
+def together(left: Dim, right: Dim) -> Dim | None:
+    """The size of two that must be equal for the network to run at all; None where they never are.
+
+    A U-Net's skip connections meet only for some sizes: which, the run decides. The known or the simpler form is kept.
+    """
+    if not may_agree(left, right):
+        return None
+    return min(left, right, key=lambda size: (isinstance(size, Size), len(str(size)), str(size)))
 
 
 def rename(tree: Any, names: Mapping[str, Dim]) -> Any:

@@ -143,6 +143,18 @@ def test_several_inputs_and_outputs_keep_their_order_and_names():
     np.testing.assert_allclose(logits, value("logits"), rtol=0, atol=1e-5)
 
 
+def test_the_parts_program_shows_what_it_was_given_in_place_of_what_the_source_computes():
+    graph, value = loaded("keras")
+    part = cut(graph, inputs=["act1"], outputs=["add"])
+    given = value("act1") + 1
+    seen = {}
+    (out,) = part.program.run([given], seen.__setitem__)
+    start, end = (v.anchor.key for v in (*part.program.starts, *part.program.ends))
+    np.testing.assert_array_equal(seen[start], given)
+    np.testing.assert_array_equal(seen[end], out)
+    assert np.abs(out - value("add")).max() > 0.1
+
+
 def test_nothing_named_leaves_the_network_as_it_is():
     graph, _ = loaded("keras")
     part = cut(graph)

@@ -163,6 +163,18 @@ def test_everything_unsupported_is_listed_and_the_rest_is_shown(monkeypatch):
     assert answer in str(found).splitlines()
 
 
+def test_a_complaint_about_what_could_not_be_read_does_not_hide_it(monkeypatch):
+    monkeypatch.delitem(op.IMPORTERS, ("onnx", "Cast"))
+    model = onnx_net(
+        helper.make_node("Cast", ["size"], ["shape"], name="cast", to=TensorProto.INT64),
+        helper.make_node("Reshape", ["x", "shape"], ["h"], name="flat"),
+        helper.make_node("LeakyRelu", ["h"], ["y"], name="act"),
+        inputs=(("x", ["batch", 4, 6, 6]), ("size", [2])),
+    )
+    found = li.inspect(model)  # reading the Reshape fails, because its shape is not known
+    assert [place for _, place in found.unsupported] == ["onnx Cast 'cast'"]
+
+
 def test_an_unsupported_keras_layer_does_not_hide_the_others(monkeypatch):
     monkeypatch.delitem(op.IMPORTERS, ("keras", "LeakyReLU"))
     monkeypatch.delitem(op.IMPORTERS, ("keras", "ops.LeakyRelu"))

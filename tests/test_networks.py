@@ -40,7 +40,7 @@ def test_height_and_width_stay_dynamic(network, origin, to):
     model, given = checks.source(network, origin, dynamic=True)
     options = {}
     if origin == "torch":
-        options = {"input_shapes": {name: (None, shape[0], *(None,) * (len(shape) - 1)) for name, shape in network.SHAPES.items()}}
+        options = {"input_shapes": [(None, shape[0], *(None,) * (len(shape) - 1)) for shape in network.SHAPES.values()]}
     graph = li.load(model, given, **options)
     conversion = transfer_graph(graph, to)
     rng = np.random.default_rng(0)

@@ -245,3 +245,34 @@ def test_alignment_follows_equal_weights_where_names_and_order_mislead():
     pairs = {a.name: b.name for a, b in align(first, second) if a.name in ("left", "right")}
     assert pairs == {"left": "right", "right": "left"}
     assert li.verify(src, dst).passed
+
+
+class Crossed(torch.nn.Module):
+    """Two chains of equal layers, the one of the second output first, and names that mislead."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = (torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(4)) for _ in range(2))
+
+    def forward(self, x):
+        second = first = x
+        for layer in self.a:
+            second = torch.nn.functional.leaky_relu(layer(second), 0.3)
+        for layer in self.b:
+            first = torch.nn.functional.leaky_relu(layer(first), 0.3)
+        return first, second
+
+
+def test_chains_are_told_apart_by_the_output_that_they_lead_to():
+    keras.utils.set_random_seed(5)
+    x = keras.Input((4,))
+    ends = []
+    for chain in "ab":
+        y = x
+        for index in range(4):
+            y = keras.layers.LeakyReLU()(keras.layers.Dense(4, name=f"{chain}_{index}")(y))
+        ends.append(y)
+    dst = Crossed()
+    done = li.transfer(keras.Model(x, ends), dst)
+    assert done.passed, str(done)
+    assert {m.source.split()[-1][1] + m.target.split()[-1][1] for m in done.matched} == {"ab", "ba"}

@@ -182,6 +182,7 @@ class Builder:
         self.module = module
         self.made: dict[int, Any] = {}  # symbolic native value of each canonical value
         self.views: list[Value] = []  # weights seen by exporters in another shape: kept, because `made` goes by id
+        self.parts: list[Graph] = []  # what `composed` made: kept for the same reason
         self.node: Node = Node(Op(), (), ())
         self.inputs: list[Port | None] = []
         self.outputs: list[Port] = []
@@ -192,17 +193,44 @@ class Builder:
     def export(self) -> None:
         """Run the exporter of every node."""
         self.check()
-        for self.node in self.graph.nodes:
-            inner = self.node.op.op if isinstance(self.node.op, ChannelsLast) else self.node.op
-            self.inputs = [self._port(v, i == 0) for i, v in enumerate(self.node.inputs)]
-            self.outputs = [self._port(v, True) for v in self.node.outputs]  # type: ignore[misc]
-            exporter = EXPORTERS[self.framework, type(inner)]
-            operands = [self.operand(inner, i, v) for i, v in enumerate(self.node.inputs)]
-            with self.writing():
-                result = exporter(inner, self, *operands)
-            results = result if isinstance(result, tuple | list) else (result,)
-            for value, native in zip(self.node.outputs, results, strict=True):
+        for node in self.graph.nodes:
+            self.export_node(node)
+
+    def export_node(self, node: Node) -> None:
+        """Run one node's exporter. A result that nothing reads may come back as None."""
+        self.node = node
+        inner = node.op.op if isinstance(node.op, ChannelsLast) else node.op
+        self.inputs = [self._port(v, i == 0) for i, v in enumerate(node.inputs)]
+        self.outputs = [self._port(v, True) for v in node.outputs]  # type: ignore[misc]
+        exporter = EXPORTERS[self.framework, type(inner)]
+        operands = [self.operand(inner, i, v) for i, v in enumerate(node.inputs)]
+        with self.writing():
+            result = exporter(inner, self, *operands)
+        results = result if isinstance(result, tuple | list) else (result,)
+        for value, native in zip(node.outputs, results, strict=True):
+            if native is not None:
                 self.made[id(value)] = self.finished(value, native)
+
+    def composed(self, compose: Callable[..., Sequence[Value]]) -> tuple[Any, ...]:
+        """The results of the node at hand written in other canonical operators: `compose` takes and returns Values."""
+        outer, part = (self.node, self.inputs, self.outputs), Graph()
+        operands = []
+        for value in outer[0].inputs:
+            if value is None or value.const is not None:
+                operands.append(None if value is None else part.parameter(value.const))
+            else:
+                operands.append(Value(part, value.name, value.shape, value.dtype))
+                self.made[id(operands[-1])] = self.tensor(value)
+        results = compose(*operands)
+        self.parts.append(part)
+        self.views += [v for v in operands if v is not None]
+        for node in part.nodes:
+            node.name, node.source = f"{outer[0].name}_{snake(type(node.op).__name__)}", outer[0].source
+            for value in node.outputs:
+                value.name = node.name
+            self.export_node(node)
+        self.node, self.inputs, self.outputs = outer
+        return tuple(self.tensor(v) for v in results)
 
     def writing(self) -> contextlib.AbstractContextManager[Any]:
         """What holds while the exporter of the node at hand runs."""

@@ -227,7 +227,8 @@ def conv_from_onnx(node, x, kernel, bias=None):
 def conv_to_onnx(op, onnx, x, kernel, bias):
     pads: dict[str, Any] = {"pads": flat_pads(op.pads)}
     if not fixed(op.pads):
-        if is_same(op.pads, onnx.inputs[0].shape[2:], kernel.shape[2:], op.strides, op.dilations):
+        same = is_same(op.pads, onnx.inputs[0].shape[2:], kernel.shape[2:], op.strides, op.dilations)
+        if same and max(op.dilations) == 1:  # onnxruntime does not pad by itself where there is dilation
             pads = {"auto_pad": "SAME_UPPER"}
         else:
             begins, ends = ([pair[side] for pair in op.pads] for side in (0, 1))

@@ -227,8 +227,9 @@ def slice_to_torch(op, torch, x):
     for axis, start, stop, step in zip(op.axes, op.starts, op.stops, op.steps, strict=True):
         size = torch.inputs[0].shape[axis]
         first, last = (bound_from_end(b, size) for b in (start, stop))
-        first, last = torch.size(start) if first is None else first, torch.size(stop) if last is None else last
-        index[axis] = slice(first or None, None if agree(stop, size) else last, None if step == 1 else step)
+        first = torch.size(start) if first is None else None if start == 0 else first
+        last = None if agree(stop, size) else torch.size(stop) if last is None else last
+        index[axis] = slice(first, last, None if step == 1 else step)
     return x[tuple(index)]
 
 

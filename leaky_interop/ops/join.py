@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, ceil_divide, exports, imports, op
+from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, ceil_divide, exports, imports, op, together
 from .math import merges
 from .promotion import as_value, widest
 from .shape import Reshape, with_axes, without
@@ -29,13 +29,14 @@ class Concat(Op):
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         first = inputs[0]
-        total: Dim = 0
-        for x in inputs:
-            rest, other = (v.shape[: self.axis] + v.shape[self.axis + 1 :] for v in (first, x))
-            if x.dtype != first.dtype or not agree(rest, other):
+        sizes = list(first.shape)
+        for x in inputs[1:]:
+            found = [None if a == self.axis else together(s, d) for a, (s, d) in enumerate(zip(sizes, x.shape, strict=True))]
+            if x.dtype != first.dtype or any(d is None for a, d in enumerate(found) if a != self.axis):
                 raise ValueError(f"{self} does not join {first!r} and {x!r}")
-            total = total + x.shape[self.axis]
-        return [((*first.shape[: self.axis], total, *first.shape[self.axis + 1 :]), first.dtype)]
+            found[self.axis] = sizes[self.axis] + x.shape[self.axis]
+            sizes = found
+        return [(tuple(sizes), first.dtype)]
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return np.concatenate(arrays, self.axis)

@@ -168,7 +168,7 @@ def ceil_mode(op: Pool, sizes: Shape, declared: Pads) -> bool | None:
 def torch_padding(op: Pool, sizes: Shape, declared: Pads) -> tuple[tuple[int, ...], bool] | None:
     """The padding and ceil mode by which torch's own pooling has these windows, if it can."""
     ceil = ceil_mode(op, sizes, declared) if even(declared) else None
-    half = all(2 * p <= w for (p, _), w in zip(declared, reach(op.kernel, (1,) * len(op.kernel)), strict=True))
+    half = all(isinstance(p, int) and 2 * p <= w for (p, _), w in zip(declared, reach(op.kernel, (1,) * len(op.kernel)), strict=True))
     return (tuple(p for p, _ in declared), ceil) if ceil is not None and half else None
 
 
@@ -245,7 +245,7 @@ def onnx_settings(op: Pool, onnx: Any, sizes: Shape | None = None) -> dict[str, 
     if fixed(op.pads):
         fits = all(max(pair) < w for pair, w in zip(op.pads, reach(op.kernel, op.dilations), strict=True))
         return {"pads": flat_pads(op.pads)} if fits else None
-    if is_same(op.pads, sizes, op.kernel, op.strides, op.dilations):
+    if is_same(op.pads, sizes, op.kernel, op.strides, op.dilations) and max(op.dilations) == 1:
         return {"auto_pad": "SAME_UPPER"}
     declared = begins(op.pads)
     if fixed(declared) and ceil_mode(op, sizes, declared) and onnx.opset >= 10:

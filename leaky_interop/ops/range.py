@@ -4,7 +4,7 @@
 |----------|---------------------------|--------------------------|---------|
 | Range    | composed                  | arange                   | Range   |
 | Triangle | ops.tril, triu            | tril, triu               | Trilu   |
-| constant | (Keras makes it at once)  | linspace, eye            | EyeLike |
+| constant | (Keras makes it at once)  | (torch makes it at once) | EyeLike |
 | grid     | ops.meshgrid              | meshgrid                 | composed |
 
 All of it is constant where the sizes are known. A range that depends on the data itself is refused.
@@ -100,7 +100,7 @@ def range_from_torch(call, start, stop, step, dtype, *_):
 
 @imports("onnx", "Range")
 def range_from_onnx(node, start, stop, step):
-    bounds = [v.content() for v in (start, stop, step)]
+    bounds = [int(n) if isinstance(n := v.content(), float) and n.is_integer() else n for v in (start, stop, step)]
     if None in bounds:
         raise Refused("Range over numbers that the network computes", why="the result's size would depend on the data")
     return ranged(node.graph, *bounds, start.dtype)
@@ -129,40 +129,6 @@ def range_to_keras(op, keras):
 
 
 # --- constants --------------------------------------------------------------------------------------------------------
-
-
-@imports("torch", "aten.linspace.default")
-def linspace_from_torch(call, start, stop, count, dtype, *_):
-    """torch's own rounding: the first half counts from the start, the second from the end."""
-    kind = np.dtype(dtype or np.float32)
-    if kind.kind not in "f":
-        raise Refused(f"linspace in {kind}", why="its rounding is torch's own", hint="Compute it in floats and cast")
-    wide = np.float32 if kind.itemsize < 4 else kind.type
-    step = wide((wide(stop) - wide(start)) / (count - 1)) if count > 1 else wide(0)
-    places = np.arange(count)
-    rising = wide(start) + step * places.astype(wide)
-    falling = wide(stop) - step * (count - 1 - places).astype(wide)
-    return call.graph.constant(np.where(places < count // 2, rising, falling if count > 1 else rising).astype(kind))
-
-
-@imports("torch", "aten.eye.default")
-def eye_from_torch(call, rows, dtype, *_):
-    return call.graph.constant(np.eye(rows, dtype=dtype or np.float32))
-
-
-@imports("torch", "aten.eye.m")
-def wide_eye_from_torch(call, rows, columns, dtype, *_):
-    return call.graph.constant(np.eye(rows, columns, dtype=dtype or np.float32))
-
-
-@imports("torch", "aten.tril_indices.default")
-def tril_indices_from_torch(call, rows, columns, offset, dtype, *_):
-    return call.graph.constant(np.stack(np.tril_indices(rows, offset, columns)).astype(dtype or np.int64))
-
-
-@imports("torch", "aten.triu_indices.default")
-def triu_indices_from_torch(call, rows, columns, offset, dtype, *_):
-    return call.graph.constant(np.stack(np.triu_indices(rows, offset, columns)).astype(dtype or np.int64))
 
 
 @imports("onnx", "EyeLike")

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Moved, Op, Parameter, Perm, Shape, Value, agree, case, exports, imports, op, product, symbols
+from ..op import (
+    Dim, Moved, Op, Parameter, Perm, Shape, Value, agree, case, exports, imports, may_agree, op, product, symbols,
+)  # fmt: skip
 
 
 @op
@@ -46,7 +48,7 @@ class Reshape(Op):
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         (x,) = inputs
-        if not agree(product(x.shape), product(self.shape)):
+        if not may_agree(product(x.shape), product(self.shape)):
             raise ValueError(f"{self} does not hold the elements of {x!r}")
         return [(self.shape, x.dtype)]
 
@@ -200,7 +202,14 @@ def known_shape(x: Value, shape: tuple[Dim, ...], zero_copies: bool = False) -> 
     """A requested shape with its -1 computed, and its 0 copied where that is the rule."""
     sizes = [x.shape[i] if zero_copies and d == 0 else d for i, d in enumerate(shape)]
     if -1 in sizes:
-        sizes[sizes.index(-1)] = product(x.shape) // product(s for s in sizes if s != -1)
+        left, rest = list(x.shape), []
+        for size in sizes:
+            same = next((d for d in left if agree(d, size)), None)
+            if same is not None:
+                left.remove(same)
+            elif size != -1:
+                rest.append(size)
+        sizes[sizes.index(-1)] = product(left) // product(rest)
     return tuple(sizes)
 
 

@@ -57,8 +57,16 @@ def _readable(program: Any) -> Any:
 
 
 def _without_importer(program: Any) -> set[Any]:
-    calls = {n.target for n in program.graph.nodes if n.op == "call_function"}
+    calls = {n.target for n in program.graph.nodes if n.op == "call_function" and not _is_constant(n)}
     return {t for t in calls if isinstance(t, torch._ops.OpOverload) and not _ignored(str(t)) and _importer(str(t), t._schema) is None}
+
+
+def _is_constant(node: torch.fx.Node) -> bool:
+    """Whether a call makes the same tensor whatever the inputs: of plain numbers alone, and not at random."""
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload) or node.all_input_nodes or target._schema.name == "aten::empty":
+        return False
+    return isinstance(node.meta["val"], torch.Tensor) and torch.Tag.nondeterministic_seeded not in target.tags
 
 
 def _ignored(native: str) -> bool:
@@ -179,6 +187,9 @@ class _Reader:
             self.env[node] = None if made is None else made[index]  # type: ignore[index]
             return
         if _ignored(str(node.target)):
+            return
+        if _is_constant(node):
+            self.env[node] = self.graph.constant(to_numpy(node.target(*node.args, **node.kwargs)))  # type: ignore[operator]
             return
         self.call(node, str(node.target), node.target, node.args, node.kwargs)
 

@@ -1,0 +1,82 @@
+"""Rotation along an axis: what leaves at one end enters at the other.
+
+| keras    | torch | onnx                       |
+|----------|-------|----------------------------|
+| ops.roll | roll  | two slices, joined          |
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..op import Link, Moved, Op, Perm, Value, case, exports, imports, op, product
+from .promotion import as_value
+
+
+@op
+class Roll(Op):
+    """Entry i comes from entry i - shift, counted around the end, along each of the axes."""
+
+    shifts: tuple[int, ...]
+    axes: tuple[int, ...]
+    tolerance = "exact"
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.roll(arrays[0], self.shifts, self.axes)
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        rows = sorted(zip((perm[a] for a in self.axes), self.shifts, strict=True))
+        return Moved(Roll(shifts=tuple(s for _, s in rows), axes=tuple(a for a, _ in rows)), (perm,), (perm,))
+
+    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
+        return [Link({0: a}, a) for a in range(inputs[0].rank) if a not in self.axes]
+
+
+def rolled(x: Value, shifts: Any, axes: Any) -> Value:
+    """Rotated along some axes; without any, as one row of numbers. An axis named twice adds its shifts up."""
+    shifts, axes = (tuple(n) if isinstance(n, tuple | list) else (n,) for n in (shifts, axes))
+    if axes in ((), (None,)):
+        return Roll(shifts=(sum(shifts),), axes=(0,))(x.reshape(product(x.shape))).reshape(*x.shape)
+    total: dict[int, int] = {}
+    for shift, axis in zip(shifts * len(axes) if len(shifts) == 1 else shifts, axes, strict=True):
+        total[axis % x.rank] = total.get(axis % x.rank, 0) + int(shift)
+    rows = sorted((axis, shift) for axis, shift in total.items() if shift)
+    return Roll(shifts=tuple(s for _, s in rows), axes=tuple(a for a, _ in rows))(x) if rows else x
+
+
+@imports("torch", "aten.roll.default")
+def roll_from_torch(call, x, shifts, axes):
+    return rolled(x, shifts, axes)
+
+
+@imports("keras", "ops.Roll")
+def roll_from_keras(call, x):
+    return rolled(as_value(call, x), call.shift, call.axis)
+
+
+@exports("torch", Roll)
+def roll_to_torch(op, torch, x):
+    return x.roll(op.shifts, op.axes)
+
+
+@exports("keras", Roll)
+def roll_to_keras(op, keras, x):
+    return keras.ops.roll(x, op.shifts, op.axes)
+
+
+@exports("onnx", Roll)
+def roll_to_onnx(op, onnx, x):
+    for shift, axis in zip(op.shifts, op.axes, strict=True):
+        size = onnx.inputs[0].shape[axis]
+        if not isinstance(size, int):
+            raise onnx.refuse(str(op), why="how far it goes around depends on the size", instead="Fix it with input_shapes")
+        if size and shift % size:
+            cut = np.array([size - shift % size], np.int64)
+            place, end = np.array([axis], np.int64), np.array([size], np.int64)
+            x = onnx.Concat(onnx.Slice(x, cut, end, place), onnx.Slice(x, cut - cut, cut, place), axis=axis)
+    return x
+
+
+_JOINED = {"onnx": "comes back as slices joined"}
+case("roll/two_axes", Roll(shifts=(2, -1), axes=(1, 3)), (2, 3, 4, 5), composed=_JOINED)
+case("roll/farther_than_the_size", Roll(shifts=(7,), axes=(2,)), (2, 3, 4), composed=_JOINED)
