@@ -9,8 +9,7 @@ def main(model: str) -> int:
     """Print one line a slope; return 1 where the model has none."""
     slopes = li.inspect(model).slopes
     for slope in slopes:
-        origin = "stated" if slope.stated else "the framework's default"
-        print(f"{slope.node:<30} {slope.value}  {origin}  ({slope.origin})")
+        print(f"{slope.node:<30} {slope.value}  {slope.given}  ({slope.origin})")
     return 0 if slopes else 1
 
 

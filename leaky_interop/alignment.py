@@ -73,42 +73,49 @@ def _in_order(graph: Graph, pairs: Pairs) -> Pairs:
 
 
 class _Structure:
-    """The nodes of a graph that hold weights, and a color of each: what it is and, refined, what surrounds it."""
+    """The nodes of a graph that hold weights, and a color of each: what it is and, refined, what surrounds it.
+
+    Between two of them only it counts through which operands of Concat, Sub and the like the one reaches the other.
+    """
 
     def __init__(self, graph: Graph):
         self.nodes = [n for n in graph.nodes if weights_of(n)]
         self.rounds = [{id(n): hash(signature(n)) for n in self.nodes}]
         self.around: dict[int, tuple[list[Any], list[Any]]] = {id(n): ([], []) for n in self.nodes}  # before, behind
-        origins: dict[int, tuple[Any, ...]] = {id(v): (("input", i),) for i, v in enumerate(graph.inputs)}
-
-        def reached(values: Iterable[Value | None]) -> list[Any]:
-            places = [p for v in values if v is not None for p in origins.get(id(v), ())]
-            return list({id(p) if isinstance(p, Node) else p: p for p in places}.values())
-
+        reached: dict[int, list[tuple[Any, int]]] = {id(v): [(("input", i), 0)] for i, v in enumerate(graph.inputs)}
         for node in graph.nodes:
-            places = reached(node.inputs)
-            holds = id(node) in self.around
-            origins.update({id(v): (node,) if holds else tuple(places) for v in node.outputs})
-            if holds:
+            operands = [reached[id(v)] for v in node.inputs if v is not None and id(v) in reached]
+            if len(operands) > 1 and type(node.op).__name__ not in COMMUTATIVE:
+                operands = [[(place, hash((i, way))) for place, way in places] for i, places in enumerate(operands)]
+            places = list({(_key(p), way): (p, way) for found in operands for p, way in found}.values())
+            if id(node) in self.around:
                 self.around[id(node)][0].extend(places)
-                for place in places:
-                    if isinstance(place, Node):
-                        self.around[id(place)][1].append(node)
+                self.behind(places, node)
+                places = [(node, 0)]
+            reached.update({id(v): places for v in node.outputs})
         for index, value in enumerate(graph.outputs):
-            for place in reached([value]):
-                if isinstance(place, Node):
-                    self.around[id(place)][1].append(("output", index))
+            self.behind(reached.get(id(value), []), ("output", index))
+
+    def behind(self, places: Iterable[tuple[Any, int]], reader: Any) -> None:
+        for place, way in places:
+            if isinstance(place, Node):
+                self.around[id(place)][1].append((reader, way))
 
     def refine(self) -> bool:
         """Let every color tell its neighbours' too; whether that told any nodes apart."""
         old = self.rounds[-1]
 
-        def color(place: Any) -> int:
-            return old[id(place)] if isinstance(place, Node) else hash(place)
+        def color(found: tuple[Any, int]) -> int:
+            place, way = found
+            return hash((old[id(place)] if isinstance(place, Node) else place, way))
 
         seen = {key: [tuple(sorted(map(color, side))) for side in sides] for key, sides in self.around.items()}
         self.rounds.append({key: hash((old[key], *seen[key])) for key in old})
         return len(set(self.rounds[-1].values())) > len(set(old.values()))
+
+
+def _key(place: Any) -> Any:
+    return id(place) if isinstance(place, Node) else place
 
 
 def _by_color(nodes: Sequence[Node], colors: Mapping[int, int], pairs: Pairs) -> dict[int, list[Node]]:

@@ -52,6 +52,7 @@ def verify(
     stage("load")
     first = load(a, like, input_shapes, weights=weights)
     second = load_second(first, open_model(b, weights), like, input_shapes)
+    first.notes += [note for note in second.notes if note not in first.notes]
     stage("verify")
     with reproducing(reproducer) as evidence:
         return Verification(compare_graphs(first, second), inputs, atol=atol, rtol=rtol, evidence=evidence).report()

@@ -119,6 +119,7 @@ def inspect(model: Any, example: Any = None, input_shapes: Any = None, *, weight
         graph = error.partial
         missing = [(row.native, row.where) for row in error.missing]
     held = [(p, *_count(p)) for p in graph.parameters()]
+    warnings = engine.hazards(native) if hasattr(engine, "hazards") else []
     return Inspection(
         model=graph.description,
         framework=framework,
@@ -132,8 +133,8 @@ def inspect(model: Any, example: Any = None, input_shapes: Any = None, *, weight
         slopes=tuple(_slope(framework, s) for s in slopes(graph)),
         unsupported=tuple(missing),
         converts={target: _not_written(graph, target) for target in frameworks.NAMES},
-        warnings=tuple(engine.hazards(native)) if hasattr(engine, "hazards") else (),
-        notes=tuple(graph.notes),
+        warnings=tuple(warnings),
+        notes=tuple(note for note in graph.notes if note not in warnings),
     )
 
 

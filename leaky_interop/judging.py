@@ -25,7 +25,8 @@ def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], result
         with np.errstate(all="ignore"):
             length, magnitude = op.terms(*inputs)
         several = magnitude if isinstance(magnitude, tuple) else (magnitude,) * len(results)
-        return [sum_limit(length, m, v.dtype) for m, v in zip(several, node.outputs, strict=True)]
+        pairs = zip(several, node.outputs, results, strict=True)
+        return [sum_limit(length, m, v.dtype) if v.dtype.kind in "fV" else exact_limit(r) for m, v, r in pairs]
     limits = []
     for value, result in zip(node.outputs, results, strict=True):
         if op.tolerance == "exact" or value.dtype.kind not in "fV":

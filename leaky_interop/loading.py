@@ -72,6 +72,7 @@ def load(
     graph = engine.load(
         native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch
     )
+    graph.notes += engine.hazards(native) if hasattr(engine, "hazards") else []
     known = [v.name for v in graph.inputs]
     spelled = {*known, *(names.encode(graph.framework, name) for name in known)}
     if isinstance(input_shapes, Mapping) and (unknown := set(input_shapes) - spelled):

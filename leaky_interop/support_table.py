@@ -1,7 +1,7 @@
 """The operators that are supported, and what each framework calls them: generated from what is registered.
 
-An importer belongs to the operator that its name says (`leaky_relu_from_keras`), or the native name, otherwise to the
-first one that its code makes. So every native name stands in exactly one row.
+An importer belongs to the operator that its name says (`leaky_relu_from_keras`), or the native name, otherwise to one
+that its code makes, of its own family first. So every native name stands in exactly one row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .op import EXPORTERS, IMPORTERS, Op
 
 HEADS = {"keras": "Keras", "torch": "PyTorch", "onnx": "ONNX"}
 METHODS = {"transpose": "Transpose", "reshape": "Reshape", "cast": "Cast"}  # of a Value, which apply these operators
-NOTHING = "(none)"  # the row of what disappears at inference: Dropout, Identity
+NOTHING = "(none)"  # the row of what leaves no operator: Identity, Shape
+SEVERAL = "(several)"  # the row of what becomes a composition of other families' operators
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Row:
     def cell(self, framework: str) -> str:
         """Native names; what is not both read and written says so."""
         names, exporter = self.reads.get(framework, ()), self.writes.get(framework, "")
-        if not exporter and self.operator != NOTHING:
+        if not exporter and self.operator not in (NOTHING, SEVERAL):
             return f"{', '.join(names)} (read only)" if names else "-"
-        return ", ".join(names) or "written only"
+        return ", ".join(names) or ("written only" if exporter else "-")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ def support() -> Support:
         )
         for name in sorted(written | set(reads))
     ]
-    return Support(tuple(sorted(rows, key=lambda row: (row.operator == NOTHING, row.family, row.operator))))
+    return Support(tuple(sorted(rows, key=lambda row: (row.operator in (NOTHING, SEVERAL), row.family, row.operator))))
 
 
 def _all(kind: type[Op]) -> Iterator[type[Op]]:
@@ -106,7 +107,18 @@ def _made_by(native: str, importer: Callable[..., Any], kinds: dict[str, type[Op
         return by_name or native
     found = list(_mentioned(importer, kinds, set()))
     made = [name for name in found if name in kinds]
-    return made[0] if made else METHODS[found[-1]] if found else None  # a method only where nothing else is made
+    if not made:
+        return METHODS[found[-1]] if found else None  # a method only where nothing else is made
+    called = _letters(native.removeprefix("aten.").removeprefix("ops.").removeprefix("activations.").partition(".")[0])
+    alike = [name for name in made if len(name) > 2 and _letters(name) in called]
+    own = [name for name in made if kinds[name].__module__ == importer.__module__]
+    if not alike and not own and len(made) > 1:
+        return SEVERAL
+    return max(alike, key=len) if alike else (own or made)[0]
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z]", "", name.lower())
 
 
 def _mentioned(item: Any, kinds: dict[str, type[Op]], seen: set[int]) -> Iterator[str]:

@@ -221,7 +221,7 @@ def test_the_reproducer_is_the_first_bad_node_alone(run):
 
 
 def test_a_reproducer_of_a_convolution_has_its_weights_and_its_channels_first(tmp_path):
-    wrong = net()
+    wrong = net(0.29)  # wrong twice: the first place counts
     kernel = wrong.get_layer("conv").kernel
     kernel.assign(np.asarray(kernel) * np.float32(1.01))
     report = li.verify(net(), wrong, reproducer=tmp_path / "alone")
@@ -232,6 +232,13 @@ def test_a_reproducer_of_a_convolution_has_its_weights_and_its_channels_first(tm
     (got,) = li.run(model, dict(np.load(tmp_path / "alone" / "inputs.npz")))
     np.testing.assert_allclose(got, np.load(tmp_path / "alone" / "expected.npz")["output"], rtol=0, atol=1e-4)
     assert np.abs(got - np.load(tmp_path / "alone" / "received.npz")["output"]).max() > 1e-3
+
+
+def test_the_command_says_where_the_reproducer_is(run, monkeypatch):
+    command = ["verify", "FILES/net.keras", "FILES/wrong.onnx", "--reproducer", "alone"]
+    assert "Reproducer in alone\n" in run(*command).out
+    monkeypatch.setattr("leaky_interop.comparing.align", lambda first, second: [])
+    assert "No node differs by itself, so there is none to reproduce\n" in run(*command).out
 
 
 def test_nothing_is_reproduced_where_nothing_differs(run):

@@ -248,6 +248,13 @@ def test_zeros_before_a_max_pool_are_warned_of_where_values_may_be_negative(mode
     assert ("warnings:" in str(found)) == warns
 
 
+def test_a_verification_notes_the_warning_of_either_model():
+    risky, safe = padded(), padded(SIGMOID, source="h")
+    for first, second in ((risky, risky), (safe, safe)):
+        report = li.verify(first, second)
+        assert [PAD in note for note in report.notes] == [True] * (first is risky)
+
+
 def test_an_old_pad_with_attributes_is_warned_of_too():
     model = onnx_net(
         helper.make_node("Pad", ["x"], ["p"], name="pad", pads=[0, 0, 0, 0, 0, 0, 1, 1]),

@@ -8,7 +8,7 @@ import pytest
 
 import leaky_interop as li
 from leaky_interop import frameworks, op
-from leaky_interop.support_table import NOTHING, Row
+from leaky_interop.support_table import NOTHING, SEVERAL, Row
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,9 @@ def test_the_spellings_of_leaky_relu_are_in_its_row(table):
         ("torch", "aten.detach.default", NOTHING),
         ("onnx", "LayerNormalization (opset 17 on)", "LayerNorm"),
         ("onnx", "Identity", NOTHING),
+        ("onnx", "ReduceMax", "ReduceMax"),
+        ("keras", "GlobalAveragePooling2D", SEVERAL),
+        ("torch", "aten.softmax.int", "Softmax"),
     ],
 )
 def test_an_importer_belongs_to_the_operator_that_it_makes(table, framework, native, operator):
@@ -65,7 +68,7 @@ def test_a_row_says_what_only_goes_one_way():
     writes = {"keras": "foo_to_keras", "torch": "foo_to_torch"}
     row = Row("Foo", "family", {"keras": ("A", "B"), "onnx": ("C",)}, writes)
     assert [row.cell(name) for name in ("keras", "torch", "onnx")] == ["A, B", "written only", "C (read only)"]
-    assert Row("Foo", "family", {}, {}).cell("keras") == "-"
+    assert Row("Foo", "family", {}, {}).cell("keras") == Row(NOTHING, "", {}, {}).cell("keras") == "-"
 
 
 def test_the_markdown_is_a_table_with_every_row(table):

@@ -69,7 +69,7 @@ def every_command(
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL)],
-    target: Annotated[str, typer.Argument(metavar="DST", help="The file to write: .onnx, .keras or .pt2.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="The file to write: .onnx, .keras, .pt2 or .safetensors.")],
     input_shape: InputShape = [],  # noqa: B006  (typer reads it)
     io: Annotated[Layout, typer.Option(help="Inputs and outputs as the source has them, or as the target does.")] = (
         Layout.as_source
@@ -112,7 +112,7 @@ def convert(
                 **options,
             )
     except Mismatch as error:
-        console.show_report(error.report)
+        console.show_report(error.report, reproducer)
         console.write_reports(error.report, reports)
         raise
     if not no_verify:
@@ -141,7 +141,7 @@ def verify(
     options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer)
     with console.Stages() as stages, listening(stages):
         found = li.verify(parsing.source(a), parsing.source(b), **options)
-    console.show_report(found)
+    console.show_report(found, reproducer)
     console.write_reports(found, reports)
     if not found.passed:
         raise Mismatch(found)

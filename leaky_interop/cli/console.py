@@ -130,7 +130,7 @@ class Stages:
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
-def show_report(report: Report) -> None:
+def show_report(report: Report, reproducer: Path | None = None) -> None:
     """The validation lines; with -v every node, every slope, versions and times."""
     if verbosity >= 1:
         for node in report.nodes:
@@ -142,6 +142,9 @@ def show_report(report: Report) -> None:
         say("  " + ", ".join(f"{name} {version}" for name, version in report.versions.items()))
         say("  " + ", ".join(f"{name} {number(seconds)} s" for name, seconds in report.seconds.items()))
     say(str(report))
+    if reproducer is not None and not report.passed:
+        alone = any(not node.passed for node in report.nodes)
+        say(f"Reproducer in {reproducer}" if alone else "No node differs by itself, so there is none to reproduce")
 
 
 def write_reports(report: Report, paths: Iterable[Path]) -> None:

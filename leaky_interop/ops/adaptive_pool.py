@@ -124,7 +124,7 @@ def adaptive_average_pool_from_torch(call, x, output):
 @batched
 def adaptive_max_pool_from_torch(call, x, output):
     y, op = adaptive(x, output, average=False)
-    return y, MaxIndices(of=op or MaxPool(kernel=(1,), strides=(1,), pads=((0, 0),), dilations=(1,)))(x)
+    return y, MaxIndices(of=op or AdaptiveMaxPool(output=x.shape[2:]))(x)
 
 
 @imports(

@@ -120,11 +120,10 @@ def einsum(call: Any, equation: str, operands: Sequence[Any]) -> Value:
     if len(terms) == 2 and (made := as_dense(call, terms, result, values)) is not None:
         return made
     made = renamed(terms, result)
-    batch = len(result) - 2
-    letters = string.ascii_letters[:batch]
-    i, j, k = string.ascii_letters[batch : batch + 3]
-    if batch >= 0 and made == f"{letters}{i}{j},{letters}{j}{k}->{letters}{i}{k}":
-        return MatMul()(*values)
+    if len(result) > 1:
+        batch, (i, j, k) = string.ascii_letters[: len(result) - 2], string.ascii_letters[len(result) - 2 :][:3]
+        if made == f"{batch}{i}{j},{batch}{j}{k}->{batch}{i}{k}":
+            return MatMul()(*values)
     return Einsum(equation=made)(*values)
 
 
@@ -167,6 +166,12 @@ def as_dense(call: Any, terms: Sequence[str], result: str, values: Sequence[Valu
 @imports("torch", "aten.einsum.default")
 def einsum_from_torch(call, equation, operands, path):
     return einsum(call, equation, operands)
+
+
+@imports("torch", "aten.bilinear.default")
+def bilinear_from_torch(call, x, y, weight, bias):
+    z = einsum(call, "...i,oij,...j->...o", [x, weight, y])
+    return z if bias is None else Add()(z, bias)
 
 
 @imports("keras", "ops.Einsum")

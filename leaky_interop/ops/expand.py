@@ -203,6 +203,11 @@ def fill_from_torch(call, x, number):
     return expanded(as_value(call, number, x.dtype), x.shape)
 
 
+@imports("torch", "aten.copy.default")
+def copy_from_torch(call, x, source, *_):
+    return expanded(source.cast(x.dtype), x.shape)
+
+
 @imports("keras", "ops.ZerosLike", "ops.EmptyLike")
 def zeros_like_from_keras(call, x, *_, dtype=None):
     return filled(call.graph, x.shape, 0, dtype or call.dtype or x.dtype)

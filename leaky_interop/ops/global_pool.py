@@ -10,11 +10,13 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from ..errors import Refused
 from ..op import Value, imports, shortest
 from .functions import Abs
 from .math import Div, Mul, Pow
-from .promotion import floating
+from .promotion import as_value, floating, in_one_dtype
 from .reduce import ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReduceSum, axes_of, reduced
 from .shape import with_axes
 
@@ -57,6 +59,22 @@ def global_norm_from_onnx(node, x):
 def range_of_places(x: Value) -> tuple[int, ...]:
     """The axes behind the batch and the channels."""
     return tuple(range(2, x.rank))
+
+
+@imports("keras", "ops.Average")
+def average_from_keras(call, x, weights=None):
+    x = floating(call, x)
+    if weights is None:
+        return reduced(ReduceMean, x, call.axis, False)
+    x, weights = in_one_dtype(call, x, weights)
+    if weights.rank < x.rank:
+        weights = weights.reshape(*(d if a == call.axis % x.rank else 1 for a, d in enumerate(x.shape)))
+    return Div()(reduced(ReduceSum, Mul()(x, weights), call.axis, False), reduced(ReduceSum, weights, call.axis, False))
+
+
+@imports("keras", "ops.CountNonzero")
+def count_nonzero_from_keras(call, x):
+    return reduced(ReduceSum, as_value(call, x).cast(bool).cast(np.int32), call.axis, False)
 
 
 def norm(x: Value, order: float, axes: Any, keepdims: Any) -> Value:

@@ -259,8 +259,8 @@ def unstack_from_keras(call, x):
 def split_from_onnx(node, x, sizes=None):
     """All opsets: sizes as an attribute (2, 11) or an input (1, 13), none for even parts, `num_outputs` from 18 on."""
     given = node.split if node.has("split") else None
-    if sizes is not None:
-        given = node.sizes(sizes)
+    if sizes is not None:  # opset 1 holds them as floats
+        given = node.sizes(sizes) if sizes.const is None else tuple(int(s) for s in sizes.array())
     if given is None:
         given = parts(x.shape[node.axis], len(node.native.output), even=False)
     return cut(x, given, node.axis or 0)

@@ -17,7 +17,7 @@ import numpy as np
 from ..op import Operand, Pointwise, agree, case, constant, exports, imports, op
 from .logic import And, Or
 from .precision import IN_32_BITS
-from .promotion import floating, in_one_dtype
+from .promotion import aligned, floating, in_one_dtype
 from .table import SIGNS, binary, tensors, widened
 
 

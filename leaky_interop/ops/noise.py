@@ -5,7 +5,11 @@
 | Dropout        | Dropout(rate)          | Dropout(p)                   | Dropout (read; nothing is written) |
 | ChannelDropout | SpatialDropout1D-3D    | Dropout1d-3d                 | none    |
 | AlphaDropout   | AlphaDropout           | AlphaDropout                 | none    |
-| GaussianDropout, GaussianNoise | the same | none: nothing is written     | none    |
+| GaussianDropout, GaussianNoise | the same | none: Identity keeps its name | none   |
+| ActivityRegularization | the same       | none: Identity keeps its name | none   |
+| random changes to images | Random... layers, AugMix, CutMix, MixUp ... | - | -      |
+
+A penalty or a change of images that only training has is read as nothing.
 """
 
 from typing import Any
@@ -13,7 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Op, Pointwise, case, exports, imports, op
+from ..op import Op, Pointwise, Value, case, exports, imports, op, shortest
+from .compare import Equal, NotEqual
+from .logic import Or
+from .promotion import number_of
 
 
 class _Identity:
@@ -73,6 +80,8 @@ def _row(kind: Any, field: str, layer: str, module: str | None, operators: tuple
     own = "deviation" if kind is GaussianNoise else "rate"
 
     def from_keras(native, x):
+        if getattr(native, "noise_shape", None) is not None:
+            native.graph.notes.append(f"{native.name}: the noise_shape of {layer} is left out; it only matters in training")
         return kind(**{own: float(getattr(native, field))})(x)
 
     def from_torch(call, x, rate, training):
@@ -82,7 +91,7 @@ def _row(kind: Any, field: str, layer: str, module: str | None, operators: tuple
         return keras.place(getattr(keras.layers, layer)(getattr(op, own)))(x)
 
     def to_torch(op, torch, x):
-        return x if module is None else torch.place(getattr(torch.nn, module)(getattr(op, own)))(x)
+        return torch.place(torch.nn.Identity() if module is None else getattr(torch.nn, module)(getattr(op, own)))(x)
 
     imports("keras", layer)(from_keras)
     imports("torch", *operators)(from_torch)
@@ -133,19 +142,73 @@ def channel_dropout_to_keras(op, keras, x):
 exports("onnx", ChannelDropout)(nothing_to_onnx)
 
 
+@imports("torch", "aten.feature_alpha_dropout.default")
+def alpha_dropout_of_channels_from_torch(call, x, rate, training):
+    _at_inference(AlphaDropout(rate=float(rate)), training)
+    return x
+
+
 @imports("onnx", "Dropout", since=12)
 def dropout_from_onnx(node, x, ratio=None, training=None):
-    rate = 0.5 if ratio is None or not ratio.is_constant else float(ratio.array())
-    return _at_inference(Dropout(rate=rate), training is not None and (not training.is_constant or bool(training.array())))(x)
+    rate = 0.5 if ratio is None else number_of(ratio)
+    trains = False if training is None else number_of(training)
+    if rate is None or trains is None:
+        raise Refused("Dropout with a computed rate or mode", why="they must be known", hint="Make constants of them")
+    return _at_inference(Dropout(rate=rate), bool(trains))(x), _everything(x)
 
 
 @imports("onnx", "Dropout")
 def old_dropout_from_onnx(node, x):
     """Before opset 7 a node said whether it was for testing; at inference it is one either way."""
-    return Dropout(rate=float(node.ratio))(x)
+    return Dropout(rate=shortest(node.ratio))(x), _everything(x)
 
 
-@imports("keras", "ActivityRegularization", "Identity", "ops.StopGradient")
+def _everything(x: Value) -> Value:
+    """The mask of a dropout that drops nothing: true everywhere."""
+    return Or()(Equal()(x, x), NotEqual()(x, x))
+
+
+@op
+class ActivityRegularization(_Identity, Pointwise):
+    """Adds a penalty on the numbers to the loss in training."""
+
+    l1: float
+    l2: float
+
+
+@imports("keras", "ActivityRegularization")
+def regularization_from_keras(layer, x):
+    return ActivityRegularization(l1=float(layer.l1), l2=float(layer.l2))(x)
+
+
+@exports("keras", ActivityRegularization)
+def regularization_to_keras(op, keras, x):
+    return keras.place(keras.layers.ActivityRegularization(l1=op.l1, l2=op.l2))(x)
+
+
+@exports("torch", ActivityRegularization)
+def regularization_to_torch(op, torch, x):
+    return torch.place(torch.nn.Identity())(x)
+
+
+exports("onnx", ActivityRegularization)(nothing_to_onnx)
+
+
+@imports("keras", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration",
+         "RandomColorJitter", "RandomContrast", "RandomElasticTransform", "RandomErasing", "RandomFlip",
+         "RandomGaussianBlur", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation",
+         "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "Solarization")  # fmt: skip
+def image_augmentation_from_keras(layer, x):
+    """What training does to images at random. The layers compute in floats, so integers become floats."""
+    return x if x.dtype.kind in "fV" else x.cast(layer.compute_dtype)
+
+
+@imports("keras", "RandomGrayscale")
+def random_grayscale_from_keras(layer, x):
+    return x
+
+
+@imports("keras", "Identity", "ops.StopGradient")
 @imports("onnx", "Identity")
 def identity_from_native(native, x):
     return x
@@ -156,5 +219,7 @@ for _kind, _field, *_ in ROWS:
     _own = "deviation" if _kind is GaussianNoise else "rate"
     _reasons = _GONE | ({"torch": "nothing"} if _kind in (GaussianDropout, GaussianNoise) else {})
     case(f"noise/{_kind.__name__}", _kind(**{_own: 0.3}), (2, 3, 4), composed=_reasons)
+case("noise/ActivityRegularization", ActivityRegularization(l1=0.1, l2=0.2), (2, 3, 4),
+     composed={"torch": "nothing", "onnx": "nothing"})  # fmt: skip
 for _rank, _shape in ((1, (2, 3, 4)), (2, (2, 3, 4, 5)), (3, (2, 3, 4, 5, 2))):
     case(f"noise/channels_{_rank}d", ChannelDropout(rate=0.3), _shape, composed=_GONE)

@@ -67,13 +67,12 @@ def one_hot_from_keras(call, ids):
 def old_one_hot_from_onnx(node, ids, depth, values):
     ids = ids if ids.dtype.kind in "iu" else ids.cast(np.int64)
     (count,) = node.sizes(depth)
-    if values.is_constant and values.array().tolist() == [0, 1]:
-        return one_hot(ids, count, node.axis, values.dtype)
-    chosen = one_hot(ids, count, node.axis, bool)
-    if not values.is_constant:
+    if values.const is None:
         raise Refused("OneHot with computed values", why="off and on must be known", hint="Choose between them with Where")
     off, on = values.array()
-    return Where()(chosen, node.graph.constant(on), node.graph.constant(off))
+    if (off, on) == (0, 1):
+        return one_hot(ids, count, node.axis, values.dtype)
+    return Where()(one_hot(ids, count, node.axis, bool), node.graph.constant(on), node.graph.constant(off))
 
 
 @imports("onnx", "OneHot", since=11)

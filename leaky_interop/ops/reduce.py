@@ -81,9 +81,9 @@ def reduced(kind: type[Reduction], x: Value, axes: Any, keepdims: Any, **fields:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def _row(name: str, meaning: str, function: Callable[..., Any], *, aten: Sequence[str] = (), keras: str = "", onnx: str,
+def _row(name: str, meaning: str, function: Callable[..., Any], *, aten: Sequence[str] = (), keras: Sequence[str] = (), onnx: str,
          prepared: Callable[[Any, Value], Value] = as_value, **fields: Any) -> type[Reduction]:  # fmt: skip
-    """A reduction with its importers: torch operators `aten`, the operation `keras`, the operator `onnx`.
+    """A reduction with its importers: torch operators `aten`, operations `keras`, the operator `onnx`.
 
     prepared: what torch and Keras do to the dtype first. Further fields of the class: tolerance, symbolic.
     """
@@ -96,7 +96,7 @@ def _row(name: str, meaning: str, function: Callable[..., Any], *, aten: Sequenc
 
     def from_keras(call: Any, x: Any) -> Value:
         if getattr(call.native, "initial", None) is not None:
-            raise Refused(f"keras.ops.{keras.lower()} with an initial value", why="no reduction takes one", hint="Use maximum")
+            raise Refused(f"{name} with an initial value", why="no reduction takes one", hint="Use maximum")
         x, dtype = as_value(call, x), getattr(call.native, "dtype", None)
         return reduced(kind, x.cast(dtype) if dtype is not None else prepared(call, x), call.axis, call.keepdims)
 
@@ -104,7 +104,7 @@ def _row(name: str, meaning: str, function: Callable[..., Any], *, aten: Sequenc
         return read_onnx(kind, node, x, axes)
 
     for framework, adapter, natives in (
-        ("torch", from_torch, aten), ("keras", from_keras, [keras] if keras else []), ("onnx", from_onnx, [onnx] if onnx else []),
+        ("torch", from_torch, aten), ("keras", from_keras, keras), ("onnx", from_onnx, [onnx] if onnx else []),
     ):  # fmt: skip
         adapter.__name__ = f"{name}_from_{framework}"
         imports(framework, *natives)(adapter)
@@ -154,24 +154,24 @@ def _log_sum_exp_terms(self: Reduction, *arrays: np.ndarray) -> tuple[int, np.nd
     return self.length(*arrays), 1 + np.abs(arrays[0]).astype(float).max(self.axes, keepdims=self.keepdims)
 
 
-ReduceSum = _row("ReduceSum", "The sum.", np.sum, aten=["aten.sum.default", "aten.sum.dim_IntList"], keras="ops.Sum",
+ReduceSum = _row("ReduceSum", "The sum.", np.sum, aten=["aten.sum.default", "aten.sum.dim_IntList"], keras=["ops.Sum"],
                  onnx="ReduceSum", prepared=_summed, tolerance="sum", symbolic=True)  # fmt: skip
 ReduceMean = _row("ReduceMean", "The arithmetic mean.", np.mean, aten=["aten.mean.default", "aten.mean.dim"],
-                  keras="ops.Mean", onnx="ReduceMean", prepared=floating, tolerance="sum")  # fmt: skip
-ReduceProd = _row("ReduceProd", "The product.", np.prod, aten=["aten.prod.default", "aten.prod.dim_int"], keras="ops.Prod",
+                  keras=["ops.Mean"], onnx="ReduceMean", prepared=floating, tolerance="sum")  # fmt: skip
+ReduceProd = _row("ReduceProd", "The product.", np.prod, aten=["aten.prod.default", "aten.prod.dim_int"], keras=["ops.Prod"],
                   onnx="ReduceProd", prepared=_summed, tolerance="sum", symbolic=True)  # fmt: skip
 ReduceMax = _row("ReduceMax", "The largest entry; NaN wins.", np.max, aten=["aten.amax.default", "aten.max.default"],
-                 keras="ops.Max", onnx="", tolerance="exact")  # fmt: skip
+                 keras=["ops.Max", "ops.Amax"], onnx="", tolerance="exact")  # fmt: skip
 ReduceMin = _row("ReduceMin", "The smallest entry; NaN wins.", np.min, aten=["aten.amin.default", "aten.min.default"],
-                 keras="ops.Min", onnx="", tolerance="exact")  # fmt: skip
+                 keras=["ops.Min", "ops.Amin"], onnx="", tolerance="exact")  # fmt: skip
 ReduceAll = _row("ReduceAll", "Whether all entries are true.", np.all,
-                 aten=["aten.all.default", "aten.all.dim", "aten.all.dims"], keras="ops.All", onnx="", prepared=_boolean,
+                 aten=["aten.all.default", "aten.all.dim", "aten.all.dims"], keras=["ops.All"], onnx="", prepared=_boolean,
                  tolerance="exact")  # fmt: skip
 ReduceAny = _row("ReduceAny", "Whether any entry is true.", np.any,
-                 aten=["aten.any.default", "aten.any.dim", "aten.any.dims"], keras="ops.Any", onnx="", prepared=_boolean,
+                 aten=["aten.any.default", "aten.any.dim", "aten.any.dims"], keras=["ops.Any"], onnx="", prepared=_boolean,
                  tolerance="exact")  # fmt: skip
 ReduceLogSumExp = _row("ReduceLogSumExp", "The logarithm of the sum of e to the power of the entries.", _log_sum_exp,
-                       aten=["aten.logsumexp.default"], keras="ops.Logsumexp", onnx="ReduceLogSumExp", prepared=floating,
+                       aten=["aten.logsumexp.default"], keras=["ops.Logsumexp"], onnx="ReduceLogSumExp", prepared=floating,
                        tolerance="sum", terms=_log_sum_exp_terms)  # fmt: skip
 ReduceL1 = _row("ReduceL1", "The sum of absolute values.", lambda x, **how: np.abs(x).sum(**how), onnx="ReduceL1",
                 tolerance="sum")  # fmt: skip
@@ -201,6 +201,16 @@ def _torch(name: str) -> Callable[..., Any]:
         return getattr(x, name)(op.axes, keepdim=op.keepdims)
 
     return write
+
+
+def _dtype_of_sum(torch: Any) -> dict[str, Any]:
+    """Whole numbers are summed up in their own dtype only if torch is told to."""
+    dtype = torch.outputs[0].dtype
+    return {"dtype": torch.torch_dtype(dtype)} if dtype.kind in "iu" and dtype.itemsize < 8 else {}
+
+
+def _sum_to_torch(op, torch, x):
+    return x.sum(op.axes, keepdim=op.keepdims, **_dtype_of_sum(torch))
 
 
 def _keras(name: str) -> Callable[..., Any]:
@@ -234,12 +244,12 @@ def _norm_to_torch(op, torch, x):
 
 def _prod_to_torch(op, torch, x):
     for axis in reversed(op.axes):
-        x = x.prod(axis, keepdim=op.keepdims)
+        x = x.prod(axis, keepdim=op.keepdims, **_dtype_of_sum(torch))
     return x
 
 
 def _square_to_torch(op, torch, x):
-    return x.square().sum(op.axes, keepdim=op.keepdims)
+    return _sum_to_torch(op, torch, x.square())
 
 
 def _log_sum_to_torch(op, torch, x):
@@ -314,7 +324,7 @@ def _pool_to_onnx(name: str, kind: str) -> Callable[..., Any]:
 
 
 for _kind, _to_torch, _to_keras, _to_onnx in (
-    (ReduceSum, _torch("sum"), _keras("sum"), _onnx("ReduceSum")),
+    (ReduceSum, _sum_to_torch, _keras("sum"), _onnx("ReduceSum")),
     (ReduceMean, _pool_to_torch("mean", "Avg"), _pool_to_keras("mean", "Average"), _pool_to_onnx("ReduceMean", "Average")),
     (ReduceProd, _prod_to_torch, _keras("prod"), _onnx("ReduceProd")),
     (ReduceMax, _pool_to_torch("amax", "Max"), _pool_to_keras("max", "Max"), _pool_to_onnx("ReduceMax", "Max")),
@@ -348,6 +358,8 @@ case("reduce_max/int64", ReduceMax(axes=(1,), keepdims=False), Operand((2, 3, 4)
 case("reduce_all/all_axes", ReduceAll(axes=(0, 1), keepdims=False), Operand((2, 1), dtype="bool"))
 case("reduce_any/some", ReduceAny(axes=(1, 2), keepdims=True), Operand((2, 2, 1, 3), dtype="bool"))
 case("reduce_sum/int64", ReduceSum(axes=(1,), keepdims=True), Operand((2, 3), dtype="int64"))
+case("reduce_sum/int32", ReduceSum(axes=(1,), keepdims=False), Operand((2, 3), dtype="int32"))
+case("reduce_prod/int32", ReduceProd(axes=(1,), keepdims=False), Operand((2, 3), dtype="int32"))
 case(
     "reduce_prod/two_axes", ReduceProd(axes=(1, 3), keepdims=False), (2, 3, 4, 2),
     composed={"torch": "comes back as one reduction an axis"},

@@ -98,8 +98,8 @@ def tile_from_keras(call, x):
 
 @imports("onnx", "Tile")
 def old_tile_from_onnx(node, x, tiles, axis):
-    (count,), (axis,) = node.sizes(tiles), node.sizes(axis)
-    return tiled(x, [count if a == axis else 1 for a in range(x.rank)])
+    (count,), (axis,) = node.sizes(tiles), node.sizes(axis)  # stored as floats
+    return tiled(x, [int(count) if a == int(axis) else 1 for a in range(x.rank)])
 
 
 @imports("onnx", "Tile", since=6)

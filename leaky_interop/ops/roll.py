@@ -67,13 +67,12 @@ def roll_to_keras(op, keras, x):
 @exports("onnx", Roll)
 def roll_to_onnx(op, onnx, x):
     for shift, axis in zip(op.shifts, op.axes, strict=True):
-        size = onnx.inputs[0].shape[axis]
-        if not isinstance(size, int):
-            raise onnx.refuse(str(op), why="how far it goes around depends on the size", instead="Fix it with input_shapes")
-        if size and shift % size:
-            cut = np.array([size - shift % size], np.int64)
-            place, end = np.array([axis], np.int64), np.array([size], np.int64)
-            x = onnx.Concat(onnx.Slice(x, cut, end, place), onnx.Slice(x, cut - cut, cut, place), axis=axis)
+        size, place = onnx.size(onnx.inputs[0].shape[axis]), np.array([axis], np.int64)
+        if isinstance(size, np.ndarray):
+            cut = size - shift % size
+        else:
+            cut = onnx.Sub(size, onnx.Mod(np.array([shift], np.int64), size))
+        x = onnx.Concat(onnx.Slice(x, cut, size, place), onnx.Slice(x, np.zeros(1, np.int64), cut, place), axis=axis)
     return x
 
 

@@ -4,6 +4,7 @@
 |------------|-------------------------------|----------------------|-------------------------------------------|
 | Softmax    | Softmax(axis=-1), axis a list | softmax(dim)         | Softmax(axis=-1); before opset 13 axis=1 and everything after it is one axis |
 | LogSoftmax | log_softmax(axis=-1)          | log_softmax(dim)     | LogSoftmax, as Softmax                    |
+| a one at the largest | -                   | -                    | Hardmax, as Softmax: OneHot of ArgMax     |
 """
 
 import dataclasses
@@ -11,7 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, op, product
+from .arg import ArgMax
+from .compare import Greater, Where
+from .one_hot import one_hot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,29 +77,39 @@ class LogSoftmax(AlongAxes):
 KINDS = (Softmax, LogSoftmax)
 
 
-def _over_one_axis(kind: type[Op], x: Value, axes: tuple[int, ...]) -> Value:
-    return kind(axes=tuple(sorted(a % x.rank for a in axes)))(x)
+def _along(kind: type[Op], x: Value, axes: Any) -> Value:
+    """The operator along an axis, a list of them, or all (None), counted from either end."""
+    axes = range(x.rank) if axes is None else axes if isinstance(axes, list | tuple) else (axes,)
+    return kind(axes=tuple(sorted(int(a) % x.rank for a in axes)))(x)
 
 
 def _from_torch(kind):
     def read(call, x, axis, dtype=None):
-        x = x if dtype is None or isinstance(dtype, bool) else x.cast(dtype)
-        return _over_one_axis(kind, x, (axis,))
+        return _along(kind, x if dtype is None or isinstance(dtype, bool) else x.cast(dtype), axis)
 
     return read
 
 
 def _from_keras(kind):
-    def read(call, x, *mask):
-        axis = call.axis
-        return _over_one_axis(kind, x, tuple(axis) if isinstance(axis, list | tuple) else (axis,))
+    def read(call, x):
+        return _along(kind, x, call.axis)
 
     return read
 
 
+@imports("keras", "Softmax")
+def softmax_from_keras(layer, x, mask=None):
+    """Where the mask is false (or up to 0.5) nothing is counted, and the result is 0."""
+    if mask is None:
+        return _along(Softmax, x, layer.axis)
+    mask = mask if mask.dtype == bool else Greater()(mask, 0.5)
+    lowest = -3e4 if x.dtype == np.float16 else -1e9
+    return Where()(mask, _along(Softmax, Where()(mask, x, lowest), layer.axis), 0.0)
+
+
 def _from_onnx(kind):
     def read(node, x):
-        return _over_one_axis(kind, x, (node.axis,))
+        return _along(kind, x, node.axis)
 
     return read
 
@@ -102,12 +117,27 @@ def _from_onnx(kind):
 def _from_old_onnx(kind):
     def read(node, x):
         """Before opset 13 everything from the axis on is one axis."""
-        axis = node.axis % x.rank
-        if axis == x.rank - 1:
-            return _over_one_axis(kind, x, (axis,))
-        return kind(axes=tuple(range(axis, x.rank)))(x)
+        return _along(kind, x, tuple(range(node.axis % x.rank, x.rank)))
 
     return read
+
+
+@imports("onnx", "Hardmax", since=13)
+def hardmax_from_onnx(node, x):
+    return _hardmax(x, node.axis % x.rank)
+
+
+@imports("onnx", "Hardmax")
+def old_hardmax_from_onnx(node, x):
+    axis = node.axis % x.rank
+    return _hardmax(x.reshape(product(x.shape[:axis]), product(x.shape[axis:])), 1).reshape(*x.shape)
+
+
+def _hardmax(x: Value, axis: int) -> Value:
+    """1 at the first of the largest along an axis, 0 elsewhere."""
+    if not isinstance(x.shape[axis], int):
+        raise Refused("Hardmax along an open axis", why="its size must be known", hint="Fix that dimension with input_shapes")
+    return one_hot(ArgMax(axis=axis, keepdims=False)(x), x.shape[axis], axis, x.dtype)
 
 
 def _to_torch(module):
@@ -131,12 +161,13 @@ def _last_axes_merged(axes, shape):
 
 def _to_onnx(kind):
     def write(op, onnx, x):
-        if len(op.axes) == 1:
-            return onnx.write(kind, (x,), axis=op.axes[0])
         shape = onnx.inputs[0].shape
+        if len(op.axes) == 1 and (onnx.opset >= 13 or op.axes[0] == len(shape) - 1):
+            return onnx.write(kind, (x,), axis=op.axes[0])
         order, flat = _last_axes_merged(op.axes, shape)
         back = [int(i) for i in np.argsort(order)]
-        y = onnx.write(kind, (onnx.Reshape(onnx.Transpose(x, perm=list(order)), onnx.shape(flat)),), axis=-1)
+        last = len(flat) - 1
+        y = onnx.write(kind, (onnx.Reshape(onnx.Transpose(x, perm=list(order)), onnx.shape(flat)),), axis=last)
         return onnx.Transpose(onnx.Reshape(y, onnx.shape(tuple(shape[a] for a in order))), perm=back)
 
     return write
@@ -144,7 +175,7 @@ def _to_onnx(kind):
 
 for _kind, _module in zip(KINDS, ("softmax", "log_softmax"), strict=True):
     imports("torch", f"aten.{_module}.int", f"aten._{_module}.default", f"aten.special_{_module}.int")(_from_torch(_kind))
-    imports("keras", f"ops.{_kind.__name__}", f"activations.{_module}", *(("Softmax",) if _kind is Softmax else ()))(_from_keras(_kind))
+    imports("keras", f"ops.{_kind.__name__}", f"activations.{_module}")(_from_keras(_kind))
     imports("onnx", _kind.__name__, since=13)(_from_onnx(_kind))
     imports("onnx", _kind.__name__)(_from_old_onnx(_kind))
     exports("torch", _kind)(_to_torch(_kind.__name__))
@@ -170,6 +201,6 @@ for _name, _kind in (("softmax", Softmax), ("log_softmax", LogSoftmax)):
         f"{_name}/two_axes", _kind(axes=(1, 2)), (2, 3, 4, 5),
         composed={f: "reshaped" for f in ("torch", "onnx")} | ({"keras": "logsumexp"} if _kind is LogSoftmax else {}),
     )  # fmt: skip
-    case(f"{_name}/large_numbers", _kind(axes=(1,)), Operand((3, 7), low=-90.0, high=90.0))
-    for _dtype in ("float16", "float64"):
+    case(f"{_name}/large_numbers", _kind(axes=(1,)), Operand((3, 7), low=-40.0, high=40.0))
+    for _dtype in ("float16", "bfloat16", "float64"):
         case(f"{_name}/{_dtype}", _kind(axes=(1,)), Operand((3, 7), dtype=_dtype))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Value, case, exports, imports, op
+from ..op import Value, case, exports, imports, op, product
 from .functions import Sqrt
 from .precision import exact_in_keras
 from .promotion import floating
@@ -112,29 +112,41 @@ def variance_to_torch(op, torch, x):
     return x.var(op.axes, correction=correction, keepdim=op.keepdims)
 
 
-def _share(op: ReduceVariance, fw: Any) -> float | None:
-    """What the plain mean of squares is multiplied by; None for nothing."""
-    count = math.prod(d if isinstance(d, int) else 0 for d in (fw.inputs[0].shape[a] for a in op.axes))
-    if not op.correction:
-        return None
-    if not count:
-        raise fw.refuse(str(op), why="its correction needs the number of entries", instead="Fix the sizes with input_shapes")
-    return count / (count - op.correction) if count > op.correction else math.inf
+def entries(op: ReduceVariance, fw: Any) -> Any:
+    """How many numbers one result is made of; a native tensor where that is known only at run time."""
+    count = product(fw.inputs[0].shape[a] for a in op.axes)
+    return count if isinstance(count, int) else fw.tensor(fw.graph.of_sizes(count))
+
+
+def share(count: int, correction: float) -> float:
+    """What turns a mean of squares into a corrected one."""
+    return count / (count - correction) if count > correction else math.inf
 
 
 @exports("keras", ReduceVariance)
 def variance_to_keras(op, keras, x):
     exact_in_keras(keras, "a variance")
-    y, share = keras.ops.var(x, axis=op.axes, keepdims=op.keepdims), _share(op, keras)
-    return y if share is None else keras.ops.multiply(y, share)
+    y = keras.ops.var(x, axis=op.axes, keepdims=op.keepdims)
+    if not op.correction:
+        return y
+    count = entries(op, keras)
+    if isinstance(count, int):
+        return keras.ops.multiply(y, share(count, op.correction))
+    count = keras.ops.cast(count, keras.outputs[0].dtype.name)
+    return keras.ops.multiply(y, keras.ops.divide(count, keras.ops.subtract(count, op.correction)))
 
 
 @exports("onnx", ReduceVariance)
 def variance_to_onnx(op, onnx, x):
-    share = _share(op, onnx)
     centred = onnx.Sub(x, reduce_in_onnx(onnx, "ReduceMean", x, op.axes, True))
     y = reduce_in_onnx(onnx, "ReduceMean", onnx.Mul(centred, centred), op.axes, op.keepdims)
-    return y if share is None else onnx.Mul(y, share)
+    if not op.correction:
+        return y
+    count = entries(op, onnx)
+    if isinstance(count, int):
+        return onnx.Mul(y, share(count, op.correction))
+    count = onnx.Cast(count, to=onnx.element_type(onnx.outputs[0].dtype))
+    return onnx.Mul(y, onnx.Div(count, onnx.Sub(count, op.correction)))
 
 
 _PIECES = {"onnx": "comes back as the mean of squared distances"}

@@ -29,8 +29,9 @@ AFTER_IMPORT = (
     fold_bias,
     absorb_feature_order,
     hoist_to_inputs,
+    absorb_feature_order,  # reshapes take up what was hoisted onto them
 )
-BEFORE_KERAS = (merge_reshapes, absorb_feature_order, hoist_to_inputs)
+BEFORE_KERAS = (merge_reshapes, absorb_feature_order, hoist_to_inputs, absorb_feature_order)
 
 
 def after_import(graph: Graph) -> Graph:

@@ -120,6 +120,8 @@ def _up(node: Node, users: dict[int, list[Node]]) -> _Plan | None:
         maker = value.node
         if isinstance(maker.op, Reshape):
             break
+        if not maker.inputs or maker.inputs[0] is None or maker.inputs[0].rank != len(perm):
+            return None
         moved = maker.op.under(perm, maker.inputs)
         if moved is None or moved.op != maker.op or len(maker.outputs) != 1 or moved.inputs[0] != perm:
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..graph import Graph, Node, Rewrite, Value, consumers, inherit
 from ..layout import invert
 from ..op import Moved, Perm
-from ..ops.shape import Transpose
+from ..ops.shape import Reshape, Transpose
 
 
 def hoist_to_inputs(graph: Graph) -> Graph:
@@ -24,14 +24,14 @@ def _find(graph: Graph) -> tuple[Node, dict[int, Moved]] | None:
     for node in graph.nodes:
         if isinstance(node.op, Transpose) and node.inputs[0] not in graph.inputs:
             moves: dict[int, Moved] = {}
-            if _reaches_input(node.inputs[0], node.op.perm, graph, users, moves):  # type: ignore[arg-type]
+            if _reaches_input(node.inputs[0], node.op.perm, graph, users, moves) and moves:  # type: ignore[arg-type]
                 return node, moves
     return None
 
 
 def _reaches_input(value: Value, perm: Perm, graph: Graph, users: dict, moves: dict[int, Moved]) -> bool:
     """Plan for `value` to be computed permuted, back to the inputs."""
-    if value in graph.inputs:
+    if value in graph.inputs or _free(value, perm):
         return True
     node = value.node
     if node is None or len(node.outputs) != 1 or len(users[id(value)]) != 1:
@@ -50,6 +50,12 @@ def _reaches_input(value: Value, perm: Perm, graph: Graph, users: dict, moves: d
     return True
 
 
+def _free(value: Value, perm: Perm) -> bool:
+    """Whether only axes of size 1 change places: that is a reshape, which moves no number."""
+    moving = [axis for axis in perm if value.shape[axis] != 1]
+    return value.node is not None and isinstance(value.node.op, Reshape) and moving == sorted(moving)
+
+
 def _apply(graph: Graph, transpose: Node, moves: dict[int, Moved]) -> Graph:
     rewrite = Rewrite(graph)
     for node in graph.nodes:
@@ -60,7 +66,7 @@ def _apply(graph: Graph, transpose: Node, moves: dict[int, Moved]) -> Graph:
         else:
             moved = moves[id(node)]
             operands = [
-                _turned(rewrite, node, v, None if turn is None else invert(turn), v in graph.inputs or v.const is not None)  # type: ignore[union-attr]
+                _turned(rewrite, node, v, None if turn is None else invert(turn), v is None or v.node is None or id(v.node) not in moves)
                 for v, turn in zip(node.inputs, moved.inputs, strict=True)
             ]
             (new,) = rewrite.emit(node, moved.op, operands)

@@ -31,7 +31,7 @@ from ..ops.logic import Not
 from ..ops.math import Add, Average, Div, Mul, Sub
 from ..ops.promotion import number_of
 
-Found = tuple[Op, tuple[Value, ...]]
+Found = tuple[Op | None, tuple[Value, ...]]  # None: the operand itself
 
 
 def recognise(graph: Graph) -> Graph:
@@ -43,6 +43,9 @@ def recognise(graph: Graph) -> Graph:
             rewrite.copy(node)
             continue
         op, operands = found
+        if op is None:
+            rewrite.put(node.outputs[0], rewrite.get(operands[0]))  # type: ignore[arg-type]
+            continue
         for old, new in zip(node.outputs, rewrite.emit(node, op, map(rewrite.get, operands)), strict=True):
             inherit(new, old)
             rewrite.put(old, new)
@@ -85,7 +88,7 @@ def leaky_relu_by_where(node: Node) -> Found | None:
         if high is not x or slope is None or x.shape != node.outputs[0].shape:
             return None
         number = number_of(slope)
-        if number is not None and math.isfinite(number) and (kind in (Less, GreaterOrEqual) or number >= 0):
+        if number is not None and math.isfinite(number) and (kind in (Less, GreaterOrEqual) or math.copysign(1, number) > 0):
             return LeakyRelu(negative_slope=float(number)), (x,)
         if number is None and slope.const is not None and kind in (Less, GreaterOrEqual):
             return PRelu(), (x, slope)
@@ -114,8 +117,10 @@ def _leaky_relu(node: Node, fits: Callable[[float], bool]) -> Found | None:
 
 
 def product(node: Node) -> Found | None:
-    """x * sigmoid(x), x * tanh(softplus(x)), and 0.5 * x * (1 + erf(x / sqrt(2))) in any order."""
+    """x * 1, x * sigmoid(x), x * tanh(softplus(x)), and 0.5 * x * (1 + erf(x / sqrt(2))) in any order."""
     for x, factor in (node.inputs, node.inputs[::-1]):
+        if number_of(factor) == 1 and x.shape == node.outputs[0].shape:  # type: ignore[union-attr]
+            return None, (x,)  # type: ignore[return-value]
         if parts(factor, Sigmoid) == (x,):
             return Silu(), (x,)  # type: ignore[return-value]
         if parts((parts(factor, Tanh) or (None,))[0], Softplus) == (x,) and factor.node.inputs[0].node.op == EXACT:  # type: ignore[union-attr]

@@ -192,6 +192,8 @@ def _block(deep: Axes, flat: Axes) -> tuple[int, Factor, Factor, int, bool, int]
         return None
     if [rows] not in deep or [columns] not in deep or deep[channels] not in (places + inner, inner + places):
         return None
+    if any(_axis_of(side, rows) > _axis_of(side, columns) for side in (deep, flat)):
+        return None
     block = places[0].size
     assert isinstance(block, int)
     return channels, rows, columns, block, bool(inner) and deep[channels] == places + inner, kept

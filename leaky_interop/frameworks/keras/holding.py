@@ -141,13 +141,13 @@ class Holding(Builder):
                 part = vector if part is None else keras.ops.reshape(part[:, None] + vector, (-1,))
             parts.append(np.zeros(count, np.int32) if part is None else part if count == 1 else keras.ops.tile(part, [count]))
         whole = parts[0] if len(parts) == 1 else keras.ops.concatenate(parts)
-        return whole[less:] if less else whole
+        return whole[(slice(less, None),)] if less else whole
 
     def _atom(self, atom: Any, size: Size) -> Any:
         if not isinstance(atom, str):
             if atom.name != "//" or not isinstance(atom.right, int):
                 raise self._unknown(size)
-            return self.zeros(atom.left)[atom.right - 1 :: atom.right]
+            return self.zeros(atom.left)[(slice(atom.right - 1, None, atom.right),)]
         for value in self.graph.inputs:
             for axis, dim in enumerate(value.shape):
                 if dim == symbol(atom):

@@ -52,6 +52,7 @@ class LayerCall(Call):
         self.reader = reader
         self.name = name
         self.attribute = attribute
+        self.masked = reader.masked  # whether a mask comes along with an input (Masking, Embedding's mask_zero)
 
     def __getattr__(self, name: str) -> Any:
         return self.attribute(self.native, name)
@@ -63,7 +64,7 @@ class LayerCall(Call):
         """
         variable = self.native
         for part in attribute.split("."):
-            variable = getattr(variable, part, None)
+            variable = variable[int(part)] if part.isdigit() else getattr(variable, part, None)
         if variable is None:
             return None
         value = self.reader.variable(variable, f"{self.name}.{attribute.lstrip('_')}")
@@ -90,6 +91,7 @@ class _Reader:
         self.model = model
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
         self.input_shapes = input_shapes
+        self.masked = False
 
     def read(self) -> Graph:
         graph, function = self.graph, self.function
@@ -170,6 +172,7 @@ class _Reader:
                 count = counts[kind] = counts.get(kind, -1) + 1
                 key = (*key[:-2], f"{kind}_{count}" if count else kind, 0)
             claims = [(trace.shape(node, i), dtype_of(stated_dtype(node, t))) for i, t in enumerate(node.output_tensors)]
+            self.masked = any(getattr(t, "_keras_mask", None) is not None for t in node.input_tensors)
             return self.apply(operation, args, kwargs, key, claims, trace.attributes(node))
 
         return walk(trace.function, inputs, apply, path, trace.arguments)

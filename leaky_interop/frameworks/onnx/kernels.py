@@ -25,7 +25,7 @@ LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does no
         "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh", "Elu",
         "Erf", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Hardmax",
         "InstanceNormalization", "LRN", "LeakyRelu", "LpPool", "Mean", "Mish", "NonZero", "PRelu", "Resize", "Selu",
-        "Sinh", "Softplus", "Softsign", "Tan", "ThresholdedRelu",
+        "Sinh", "Softplus", "Softsign", "Tan", "ThresholdedRelu", "LSTM", "GRU", "RNN",
     },
     "bool": {"Less", "Greater", "Max", "Min", "Where"},
     "int8": {"CumSum", "Pow", "ReduceMean", "ReduceProd", "ReduceSum", "Trilu"},

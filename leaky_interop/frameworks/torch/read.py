@@ -23,7 +23,7 @@ from ...sizes import Dim, Size, floor_divide, maximum, minimum, scaled, symbol
 from ..base import Call, Importing, output_names
 from .arrays import numpy_dtype, to_numpy
 from .export import FUNCTIONS, export
-from .run import Program, describe
+from .run import Program, describe, user_outputs
 
 FRAMEWORK = "torch"
 
@@ -133,7 +133,8 @@ class _Reader:
             if node.op == "call_function":
                 self.visit(node)
         graph = self.graph
-        results = list(next(n for n in self.program.graph.nodes if n.op == "output").args[0])
+        outputs = next(n for n in self.program.graph.nodes if n.op == "output").args[0]
+        results = user_outputs(self.program, outputs)
         graph.outputs = [self.value(r) for r in results if not (self.importing.missing and self.env.get(r) is None)]
         
         spec = self.program.call_spec.out_spec

@@ -56,7 +56,13 @@ class Program:
             module = self.model
         with torch.no_grad():
             results = _Watched(module, watch, keys, given or {}).run(*inputs)
-        return _flat(results)
+        return _flat(user_outputs(self.model, results) if isinstance(self.model, torch.export.ExportedProgram) else results)
+
+
+def user_outputs(program: torch.export.ExportedProgram, outputs: Sequence[Any]) -> list[Any]:
+    """What the model itself returns, without the inputs and buffers that it wrote to."""
+    specs = program.graph_signature.output_specs
+    return [o for o, s in zip(outputs, specs, strict=True) if s.kind == torch.export.graph_signature.OutputKind.USER_OUTPUT]
 
 
 class _Watched(torch.fx.Interpreter):

@@ -210,7 +210,7 @@ class TorchBuilder(Builder):
     def finished(self, value: Value, native: Any) -> Any:
         if isinstance(native, Proxy) and native.node.op not in ("placeholder", "get_attr"):
             native.node._rename(self.unique(names.identifier(value.name)))
-            self.named[native.node.name] = self.node.name or value.name
+            self.named[native.node.name] = (self.node.name if value.index == 0 else "") or value.name
         return native
 
     def finish(self) -> tuple[torch.fx.GraphModule, dict[int, Any]]:

