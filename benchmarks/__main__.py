@@ -95,7 +95,7 @@ def run(kind: str, task: dict[str, Any], python: Path, folder: Path, way: Direct
     task_file.write_text(json.dumps({**task, "task": kind}))
     result_file.unlink(missing_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment |= {"KERAS_BACKEND": way.backend or "torch"}
+    environment |= {"KERAS_BACKEND": way.backend or "torch", "TF_NUM_INTRAOP_THREADS": "1"}
     command = [str(python), "-m", "benchmarks.worker", str(task_file), str(result_file)]
     start = time.monotonic()
     try:

@@ -40,7 +40,8 @@ counted). Nothing is verified.
 * *nodes* of the result, constants, inputs and outputs not counted; *executed*: those that onnxruntime makes of them;
   *transposes*: the nodes among them that move data.
 * *latency*: median of {runs} interleaved runs at batch 1 in one process: all ONNX files of a network in onnxruntime, or
-  a converted model and the same network written by hand in that framework.
+  a converted model and the same network written by hand in that framework. Runtimes have one thread: what is compared
+  is the model, and more threads than idle cores would measure the machine.
 * *difference*: the largest from the source model's outputs, as a part of the largest output.
 """
 

@@ -65,6 +65,8 @@ def convert(task: dict[str, Any]) -> dict[str, Any]:
     if way.target == "onnx":
         np.savez(task["expected"], *arrays, *expected)
         return {**found, "onnx": str(result)}
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     fed = _as_fed(result, arrays)
     calls = [_call(result, fed), _call(networks.form(subject, way.target), networks.arrays(subject, way.target))]
     latency, reference = measuring.interleaved(calls, task["runs"])
@@ -100,7 +102,7 @@ def onnx_latency(task: dict[str, Any]) -> dict[str, Any]:
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(optimised)
         options.log_severity_level = 3  # a warning that this file fits this machine only
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or sessions take each other's cores
+        options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         executed.append(measuring.size(optimised)["nodes"])
         optimised.unlink()

@@ -59,8 +59,12 @@ def weights_of(node: Node) -> dict[int, Parameter]:
 
 
 def signature(node: Node) -> tuple[str, tuple[tuple[int, tuple[int, ...]], ...]]:
-    """What two nodes with weights must have in common: the operator, the operand and shape of each weight."""
-    return type(node.op).__name__, tuple((i, parameter.shape) for i, parameter in weights_of(node).items())
+    """What two nodes with weights must have in common: the operator, the operand and shape of each weight.
+
+    Axes of size 1 do not count: slopes of shape (C,) and (C, 1, 1) are the same ones.
+    """
+    held = weights_of(node).items()
+    return type(node.op).__name__, tuple((i, tuple(d for d in parameter.shape if d != 1)) for i, parameter in held)
 
 
 def _known(value: Value) -> tuple[int | None, ...]:
@@ -166,7 +170,7 @@ def _told_apart(ours: Sequence[Node], theirs: Sequence[Node], numbers: bool) -> 
 
 def _equal_weights(a: Node, b: Node) -> bool:
     ours, theirs = weights_of(a), weights_of(b)
-    return all(np.array_equal(ours[i].array(), theirs[i].array()) for i in ours)
+    return all(np.array_equal(ours[i].array().reshape(-1), theirs[i].array().reshape(-1)) for i in ours)
 
 
 def _by_sequence(ours: Sequence[Node], theirs: Sequence[Node], mark: Callable[[Node], Any]) -> Pairs:

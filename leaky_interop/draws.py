@@ -9,7 +9,7 @@ import numpy as np
 from .graph import Graph, Value
 from .sizes import Shape, Size, evaluate, rename, symbols
 
-OPEN = 64  # an open size that is no batch; a multiple of what most networks stride over in all
+OPEN = (64, 256, 1024, 4096, 16384)  # open sizes that are no batch; multiples of what most networks stride over in all
 
 
 def example_arrays(
@@ -18,15 +18,18 @@ def example_arrays(
     batch: int = 1,
     seed: int = 0,
     scale: float = 1.0,
-    size: int = OPEN,
+    size: int | None = None,
     sizes: Mapping[str, int] | None = None,
 ) -> list[np.ndarray]:
     """One array for each input, in its shape and dtype: normal numbers times `scale`; small non-negative integers.
 
-    Open sizes are `batch` along a first axis and `size` elsewhere, unless `sizes` has them by name.
+    Open sizes are `batch` along a first axis and `size` elsewhere, unless `sizes` has them by name. Without `size`, the
+    first of OPEN that leaves no value of the network empty.
     """
     rng = np.random.default_rng(seed)
     batches = batch_symbols(graph)
+    if size is None:
+        size = next((s for s in OPEN if not _empties(graph, sizes or {}, batches, s)), OPEN[0])
     result = []
     for value in graph.inputs:
         shape = concrete(rename(value.shape, sizes or {}), batches, batch, size)
@@ -50,6 +53,12 @@ def concrete(shape: Shape, batches: set[str], batch: int, size: int) -> tuple[in
     """A shape with every open size decided."""
     names = symbols(tuple(d for d in shape if isinstance(d, Size)))
     return evaluate(tuple(shape), {name: batch if name in batches else size for name in names})
+
+
+def _empties(graph: Graph, sizes: Mapping[str, int], batches: set[str], size: int) -> bool:
+    """Whether some value of the network has no elements at these sizes."""
+    shapes = (concrete(rename(v.shape, sizes), batches, 1, size) for n in graph.nodes for v in n.outputs)
+    return any(d < 1 for shape in shapes for d in shape)
 
 
 def _rows(graph: Graph, value: Value) -> int | None:

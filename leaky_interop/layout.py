@@ -225,7 +225,12 @@ def native_ports(graph: Graph) -> Graph:
 
 def transposes(graph: Graph) -> list[Node]:
     """The transposes of a graph that move data: those that only move axes of size 1 are reshapes."""
-    return [n for n in graph.nodes if isinstance(n.op, Transpose)]
+    return [n for n in graph.nodes if isinstance(n.op, Transpose) and _moves_data(n.inputs[0].shape, n.op.perm)]
+
+
+def _moves_data(shape: Shape, perm: Perm) -> bool:
+    long = [axis for axis in perm if shape[axis] != 1]
+    return long != sorted(long)
 
 
 def _permuted(shape: Shape, perm: Perm) -> Shape:

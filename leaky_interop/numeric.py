@@ -169,11 +169,12 @@ def rounding_limit(expected: Any) -> Array:
 def sum_limit(n: int, magnitude: Any, kind: Any) -> Array:
     """SUM_FACTOR * sqrt(n) * unit roundoff * magnitude: sums of n products that were added in another order.
 
-    `magnitude` is the same sum over absolute values, |W| * |x| + |b|. Below the normal numbers rounding is absolute, so
-    the limit never falls under the smallest subnormal number.
+    `magnitude` is the same sum over absolute values, |W| * |x| + |b|. Runtimes may flush what lies below the
+    normal numbers to zero (not in float16, which they widen), so the limit never falls under the smallest of those.
     """
     bound = SUM_FACTOR * math.sqrt(n) * unit_roundoff(kind) * np.asarray(magnitude, np.float64)
-    return np.maximum(bound, ulp(0.0, kind))
+    kept = 1 if dtype(kind) == np.float16 else 2 ** (_format(kind).precision - 1)
+    return np.maximum(bound, kept * ulp(0.0, kind))
 
 
 def network_limit(propagated: Any, distance: Any, scale: Any, kind: Any) -> Array:

@@ -66,6 +66,7 @@ def run(capsys, monkeypatch, tmp_path, files):
     """Runs a command in an empty folder; FILES/ in an argument stands for the folder of networks."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "verbosity", 0)
+    monkeypatch.setattr(console, "PATIENCE", 1e9)  # stages of a busy machine are tested apart
 
     def command(*arguments: str) -> Outcome:
         with pytest.raises(SystemExit) as ended:

@@ -54,8 +54,7 @@ def test_keras_layers(kind, backwards, sequences, state):
     model = keras_model(layer)
     check(model, X)
     names = [type(layer).__name__ for layer in li.convert(model, to="keras").layers]
-    assert names.count(kind) == 1
-    assert len(names) == 2 + 2 * (sequences and backwards), "the second time the sequence is turned around twice"
+    assert names == ["InputLayer", kind]
 
 
 @pytest.mark.parametrize("kind", KERAS)
@@ -238,9 +237,9 @@ def everything(y, state):
 
 
 @pytest.mark.parametrize("kind", TORCH)
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(
+    ("bidirectional", "batch_first", "layers"), [(False, True, 1), (True, False, 1), (False, False, 2), (True, True, 2)]
+)
 def test_torch_layers(kind, bidirectional, batch_first, layers):
     layer = TORCH[kind](
         FEATURES, HIDDEN, layers, batch_first=batch_first, bidirectional=bidirectional, dropout=0.3 * (layers > 1)

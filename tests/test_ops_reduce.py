@@ -127,7 +127,7 @@ KERAS = {
     "std": lambda x: ops.std(x, axis=(1, 2), keepdims=True),
     "moments": lambda x: ops.moments(x, axes=[1, 2]),
     "norm": lambda x: ops.norm(x, axis=1),
-    "norm_of_all": lambda x: ops.norm(x),
+    "norm_of_all": lambda x: ops.norm(x[0, 0]),
     "norm_1": lambda x: ops.norm(x, ord=1, axis=-1, keepdims=True),
     "norm_inf": lambda x: ops.norm(x, ord=float("inf"), axis=2),
     "frobenius": lambda x: ops.norm(x, ord="fro", axis=(1, 2)),

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 import leaky_interop as li
+import models
 from leaky_interop.alignment import align, align_weights
 from leaky_interop.errors import Refused, Usage
 from leaky_interop.graph import Graph, Parameter
 from leaky_interop.ops.dense import Dense
 from leaky_interop.ops.math import Add, Sub
+from models.pairing import copy_weights
 
 IMAGE = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
 FIRST = np.ascontiguousarray(IMAGE.transpose(0, 3, 1, 2))
@@ -148,6 +150,18 @@ def test_shared_weights_stay_shared():
     np.testing.assert_array_equal(dst.layer.weight.detach().numpy(), layer.get_weights()[0].T)
 
 
+def test_learned_slopes_of_another_shape_are_the_same_slopes():
+    slopes = np.linspace(-0.5, 0.5, 4, dtype=np.float32)
+    image = keras.Input((8, 8, 3))
+    layer = keras.layers.PReLU(shared_axes=[1, 2])
+    src = keras.Model(image, layer(keras.layers.Conv2D(4, 3)(image)))
+    layer.set_weights([slopes.reshape(1, 1, 4)])
+    dst = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.PReLU(4))
+    done = li.transfer(src, dst)
+    assert done.passed, str(done)
+    np.testing.assert_array_equal(dst[1].weight.detach().numpy(), slopes)
+
+
 def test_different_weights_do_not_fit_into_one_that_is_tied():
     keras.utils.set_random_seed(0)
     x = keras.Input((3,))
@@ -211,6 +225,17 @@ def test_other_classes_keep_their_own_head():
     np.testing.assert_array_equal(
         dst.left.weight.detach().numpy(), src.get_layer("left").get_weights()[0].transpose(3, 2, 0, 1)
     )
+
+
+@pytest.mark.parametrize("name", ["audio_cnn", "esrgan_generator", "multi_input_output", "nested", "siamese"])
+def test_whole_networks_get_the_weights_that_a_copy_by_hand_gives_them(name):
+    network = models.get(name)
+    src, dst, wanted = network.keras_model(), network.torch_model(), network.torch_model()
+    copy_weights(src, wanted)
+    done = li.transfer(src, dst)
+    assert done.passed, str(done)
+    state = dst.state_dict()
+    assert all(torch.equal(state[key], tensor) for key, tensor in wanted.state_dict().items())
 
 
 def test_another_dtype_is_refused():

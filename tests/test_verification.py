@@ -142,3 +142,38 @@ def test_dynamic_batch_is_proved_by_several_batches():
     report = verify_conversion(transfer_graph(li.load(network()), "onnx"))
     assert {o.batch for o in report.outputs} == {1, 2, 3}
     assert {o.runtime for o in report.outputs} == {"onnxruntime", "onnxruntime, optimisations off"}
+
+
+def test_a_batch_that_an_onnx_file_fixes_opens_when_asked():
+    model = li.convert(network(), to="onnx", static_batch=True)
+    before = model.SerializeToString()
+    report = verify_conversion(transfer_graph(li.load(model, dynamic_batch=True), "torch"))
+    assert report.passed, str(report)
+    assert {o.batch for o in report.outputs} == {1, 2, 3}
+    assert model.SerializeToString() == before  # the user's model keeps its batch
+
+
+def test_open_sizes_are_drawn_large_enough():
+    """Sixty-four steps would be less than one window."""
+    layers = torch.nn.Conv1d(1, 2, 300, stride=100), torch.nn.LeakyReLU(0.2), torch.nn.Conv1d(2, 1, 9)
+    long = torch.nn.Sequential(*layers)
+    graph = li.load(long, (np.zeros((1, 1, 2000), "f"),), input_shapes=[(None, 1, None)])
+    report = verify_conversion(transfer_graph(graph, "onnx"))
+    assert report.passed, str(report)
+    assert {o.shape[2] for o in report.outputs} == {30}  # 4096 steps are 38 windows, of which the second takes nine
+
+
+@pytest.mark.parametrize("to", ("keras", "torch", "onnx"))
+def test_tanh_of_every_size_is_within_its_limit(to):
+    """Runtimes differ by five units in the last place."""
+    x = np.linspace(-12, 12, 200_001, dtype="f").reshape(1, -1)
+    graph = li.load(torch.nn.Sequential(torch.nn.Tanh()), (x,))
+    report = verify_conversion(transfer_graph(graph, to), [x])
+    assert report.passed, str(report)
+
+
+def test_transposes_that_only_move_axes_of_one_are_not_reported():
+    """One grey picture is the same numbers in either layout."""
+    grey = keras.Sequential([keras.Input((9, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
+    report = verify_conversion(transfer_graph(li.load(grey), "torch"))
+    assert report.passed and not [t for t in report.transposes if "at an input" in t]

@@ -69,7 +69,7 @@ def every_command(
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL)],
-    target: Annotated[str, typer.Argument(metavar="DST", help="The file to write: .onnx, .keras, .pt2 or .safetensors.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="What to write: .onnx, .keras, .pt2 or .safetensors.")],
     input_shape: InputShape = [],  # noqa: B006  (typer reads it)
     io: Annotated[Layout, typer.Option(help="Inputs and outputs as the source has them, or as the target does.")] = (
         Layout.as_source

@@ -64,7 +64,7 @@ def pad(x: Value, pads: Sequence[tuple[Dim, Dim]], mode: str, value: Any) -> Val
     if mode != "constant":
         value = 0.0
     elif x.dtype.kind not in "fV":
-        value = int(value)
+        value = bool(value) if x.dtype == bool else int(value)
     return Pad(pads=tuple(map(tuple, pads)), mode=mode, value=value)(x)
 
 

@@ -114,7 +114,7 @@ class _Reader:
         graph.outputs = [v for o in proto.output if (v := self.env.get(o.name)) is not None]
         graph.output_names = [o.name for o in proto.output]
         graph.structure = None if len(graph.outputs) == 1 else tuple(range(len(graph.outputs)))
-        graph.program = Program(self.model)
+        graph.program = Program(_open_batch(self.model) if self.dynamic_batch else self.model)
         return self.importing.finish(settle, after_import)
 
     def weight(self, name: str, tensor: Any) -> Value:
@@ -235,6 +235,16 @@ class _Reader:
         """The tensor type of every value that shape inference or the file itself knows, by name."""
         known = onnx.shape_inference.infer_shapes(self.model).graph
         return {i.name: i.type.tensor_type for i in (*known.value_info, *known.output)}
+
+
+def _open_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose inputs and outputs leave their first size open: onnxruntime insists on what a file fixes."""
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    for info in (*opened.graph.input, *opened.graph.output, *opened.graph.value_info):
+        if info.type.tensor_type.shape.dim:
+            info.type.tensor_type.shape.dim[0].Clear()
+    return opened
 
 
 def _sizes(kind: Any) -> tuple[int | None, ...]:
