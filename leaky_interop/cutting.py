@@ -20,9 +20,11 @@ from .draws import example_arrays
 from .errors import Unsupported, Usage
 from .frameworks.base import Unread
 from .graph import Graph, Node, Rewrite, Value, bind
-from .sizes import Dim, Size, evaluate, symbol, symbols
+from .op import Op
+from .sizes import Dim, Size, evaluate, floor_divide, rename, symbol, symbols
 
 LARGEST = 4096  # a source's size that a given array's size is traced back to
+TRIED = 257  # sizes up to this one tell whether one size determines another
 
 
 def cut(graph: Graph, inputs: Iterable[str] | None = None, outputs: Iterable[str] | None = None) -> Graph:
@@ -45,7 +47,6 @@ def cut(graph: Graph, inputs: Iterable[str] | None = None, outputs: Iterable[str
         raise Usage(f"the cut network also needs {lacking}", why=why)
     _check(raw, starts, nodes, ends)
     starts = starts or {value.name: value for value in own}
-    _check_sizes(starts.values(), nodes)
     part = _copied(raw, starts, ends, nodes)
     for one in raw.passes:
         part = one(part)
@@ -126,14 +127,16 @@ def _check(graph: Graph, starts: Mapping[str, Value], nodes: Sequence[Node], end
 
 
 def _copied(graph: Graph, starts: Mapping[str, Value], ends: Mapping[str, Value], nodes: Sequence[Node]) -> Graph:
+    sizes = _Sizes(starts, nodes)
     rewrite = Rewrite(graph)
     rewrite.new.inputs = []
-    renamed: dict[Size, Size] = {}
     for name, value in starts.items():
-        made = rewrite.input(value, tuple(_free(d, renamed, f"{name}_{axis}") for axis, d in enumerate(value.shape)))
-        made.name = name
+        rewrite.input(value, tuple(map(sizes.of, value.shape))).name = name
     for node in nodes:
-        rewrite.copy(node)
+        for value in node.inputs:
+            if value is not None and value.sizes is not None:
+                rewrite.put(value, rewrite.new.of_sizes(np.vectorize(sizes.of, otypes=[object])(value.sizes), value.dtype))
+        rewrite.copy(node, sizes.within(node))
     part = rewrite.finish([rewrite.get(v) for v in ends.values()])  # type: ignore[misc]
     part.output_names = list(ends)
     part.structure = None if len(ends) == 1 else tuple(range(len(ends)))
@@ -143,23 +146,80 @@ def _copied(graph: Graph, starts: Mapping[str, Value], ends: Mapping[str, Value]
     return part
 
 
-def _free(size: Dim, renamed: dict[Size, Size], name: str) -> Dim:
-    """A size of a cut value: one that followed from an input that is cut off becomes a size of its own."""
-    if isinstance(size, int) or size == symbol(str(size)):
-        return size
-    return renamed.setdefault(size, symbol(name))
+class _Sizes:
+    """What the open sizes of a source are in a part of it.
 
+    A size that follows from an input that is cut off becomes a size of its own; what else follows from that input is
+    then said in terms of it, where it depends on nothing more.
+    """
 
-def _check_sizes(starts: Iterable[Value], nodes: Sequence[Node]) -> None:
-    """Raise Usage where something depends on a size of an input that is cut off."""
-    known = {str(d) for v in starts for d in v.shape if isinstance(d, Size) and d == symbol(str(d))}
-    for node in nodes:
-        fields = tuple(getattr(node.op, f.name) for f in dataclasses.fields(node.op))  # type: ignore[arg-type]
-        sizes = tuple(tuple(v.sizes.reshape(-1)) for v in node.inputs if v is not None and v.sizes is not None)
-        unknown = (symbols(fields) | symbols(sizes)) - known
+    def __init__(self, starts: Mapping[str, Value], nodes: Sequence[Node]):
+        self.known = {str(d) for v in starts.values() for d in v.shape if isinstance(d, Size) and d == symbol(str(d))}
+        self.own: dict[Dim, Size] = {}  # sizes of the cut values that are sizes of their own now
+        self.told: dict[str, Dim] = {}  # sizes of the source's inputs, in terms of those
+        places = [(f"{name}_{axis}", d) for name, v in starts.items() for axis, d in enumerate(v.shape)]
+        uses = [s for node in nodes for s in _sizes_in(_settings(node))] + [d for _, d in places if isinstance(d, Size)]
+        for name, size in places:
+            unknown = symbols(size) - self.known - set(self.told)
+            found = _inverse(size, symbol(name)) if len(unknown) == 1 and isinstance(size, Size) else None
+            if found is not None and _determines(size, found[0], uses):
+                self.told[found[0]], self.own[size] = found[1], symbol(name)
+        for name, size in places:
+            if symbols(size) - self.known - set(self.told):
+                self.own.setdefault(size, symbol(name))
+
+    def of(self, size: Dim) -> Dim:
+        """A size of the source in the part."""
+        return self.own[size] if size in self.own else rename(size, self.told)
+
+    def within(self, node: Node) -> Op:
+        """A node's operator in the part. Raises Usage where it depends on a size that is not known there."""
+        unknown = symbols(_settings(node)) - self.known - set(self.told)
         if unknown:
             why = f"it depends on the size {', '.join(sorted(unknown))}, which the cut network does not see"
             raise Usage("the cut leaves a size open", node.source, why, "Fix the sizes of the inputs with input_shapes")
+        fields = {f.name: getattr(node.op, f.name) for f in dataclasses.fields(node.op)}  # type: ignore[arg-type]
+        open_ones = {name: rename(field, self.told) for name, field in fields.items() if symbols(field)}
+        return dataclasses.replace(node.op, **open_ones)  # type: ignore[type-var]
+
+
+def _settings(node: Node) -> tuple[Any, ...]:
+    """Everything about a node that may depend on sizes: its operator's fields, and operands that are sizes."""
+    fields = (getattr(node.op, f.name) for f in dataclasses.fields(node.op))  # type: ignore[arg-type]
+    return (*fields, *(tuple(v.sizes.reshape(-1)) for v in node.inputs if v is not None and v.sizes is not None))
+
+
+def _sizes_in(tree: Any) -> list[Size]:
+    if isinstance(tree, tuple | list):
+        return [size for inner in tree for size in _sizes_in(inner)]
+    return [tree] if isinstance(tree, Size) else []
+
+
+def _inverse(size: Size, wanted: Dim) -> tuple[str, Dim] | None:
+    """The one symbol of a size, and what it may be so that the size becomes `wanted`: 2s - 1 for (h + 1) // 2."""
+    rest = [(monomial, factor) for monomial, factor in size.terms if monomial]
+    if len(rest) != 1 or len(rest[0][0]) != 1:
+        return None
+    ((atom,), factor), constant = rest[0], next((c for monomial, c in size.terms if not monomial), 0)
+    value = floor_divide((wanted - constant) * (1 if factor > 0 else -1), abs(factor))
+    if isinstance(atom, str):
+        return atom, value
+    if atom.name != "//" or not isinstance(atom.right, int) or not isinstance(atom.left, Size):
+        return None
+    return _inverse(atom.left, value * atom.right)
+
+
+def _determines(size: Size, name: str, uses: Sequence[Size]) -> bool:
+    """Whether everything that depends on a symbol depends on it through `size` alone, as far as trying tells."""
+    uses = [u for u in uses if name in symbols(u)]
+    others = {other: 97 + i for i, other in enumerate(sorted(set().union(*map(symbols, uses)) - {name}))}
+    seen: dict[int, list[int]] = {}
+    for value in range(1, TRIED):
+        values = {**others, name: value}
+        results = [evaluate(u, values) for u in uses]
+        if seen.setdefault(evaluate(size, values), results) != results:
+            return False
+    return True
 
 
 class CutProgram:

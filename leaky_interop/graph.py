@@ -15,136 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .parameter import Anchor, Parameter, Step, apply_steps, invert_steps
 from .sizes import Dim, Shape, Size, evaluate, may_agree, symbol
 
 if TYPE_CHECKING:
     from .op import Op
 
-Step = tuple[Any, ...]  # ("transpose", perm) | ("reshape", shape) | ("take", index, axis) | ("cast", dtype)
-
-
-def apply_steps(array: np.ndarray, steps: Iterable[Step], sizes: Mapping[str, int] | None = None) -> np.ndarray:
-    """A view of `array` after transposes, reshapes (sizes bound from `sizes`), gathers along an axis and casts."""
-    for kind, *rest in steps:
-        if kind == "transpose":
-            array = array.transpose(rest[0])
-        elif kind == "reshape":
-            array = array.reshape(evaluate(rest[0], sizes or {}))
-        elif kind == "take":
-            array = array.take(np.asarray(rest[0]), axis=rest[1])
-        else:
-            array = array.astype(rest[0])
-    return array
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Parameter:
-    """Numbers that a network holds: a weight (named, perhaps trainable) or a constant (no name).
-
-    The array stays where the source framework keeps it and is read on demand; `steps` lay a view over it, so a
-    transposed kernel is still the same, possibly shared, weight. `root` is the identity: two parameters with one root
-    are one weight.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    read: Callable[[], np.ndarray]
-    root: Any
-    trainable: bool = False
-    steps: tuple[Step, ...] = ()
-
-    @classmethod
-    def constant(cls, array: Any) -> Parameter:
-        """An unnamed constant."""
-        array = np.asarray(array)
-        return cls("", array.shape, array.dtype, lambda: array, array)
-
-    @property
-    def identity(self) -> tuple[int, tuple[Step, ...]]:
-        """What decides whether two parameters are the same numbers seen the same way."""
-        return id(self.root), self.steps
-
-    @property
-    def tie(self) -> tuple[int, tuple[Step, ...]]:
-        """What two views of the same numbers share, however their axes are arranged."""
-        return id(self.root), tuple(step for step in self.steps if step[0] in ("take", "cast"))
-
-    def seen_from(self, other: Parameter) -> tuple[Step, ...] | None:
-        """The steps that turn another view of the same weight into this one; None where its numbers do not suffice."""
-        pairs = zip(self.steps, other.steps, strict=False)
-        common = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(self.steps), len(other.steps)))
-        array, back = apply_steps(other.read(), other.steps[:common]), []
-        for step in other.steps[common:]:
-            if step[0] == "transpose":
-                back.append(("transpose", tuple(int(i) for i in np.argsort(step[1]))))
-            elif step[0] == "reshape":
-                back.append(("reshape", array.shape))
-            else:
-                return None
-            array = apply_steps(array, (step,))
-        steps: tuple[Step, ...] = ()
-        for step in (*reversed(back), *self.steps[common:]):
-            steps = _join(steps, step)
-        return steps
-
-    def array(self) -> np.ndarray:
-        """The numbers, in this view's layout; not to be written to."""
-        return apply_steps(self.read(), self.steps)
-
-    def _then(self, step: Step, shape: tuple[int, ...]) -> Parameter:
-        return dataclasses.replace(self, shape=shape, steps=_join(self.steps, step))
-
-    def transpose(self, *perm: int) -> Parameter:
-        """Axes in another order, as numpy's."""
-        return self._then(("transpose", perm), tuple(self.shape[p] for p in perm))
-
-    def reshape(self, *shape: int) -> Parameter:
-        """The same numbers in row-major order under another shape; one entry may be -1."""
-        known = int(np.prod([s for s in shape if s >= 0]))
-        full = tuple(int(np.prod(self.shape)) // max(known, 1) if s < 0 else s for s in shape)
-        return self if full == self.shape else self._then(("reshape", full), full)
-
-    def take(self, index: tuple[int, ...], axis: int) -> Parameter:
-        """The entries `index` along one axis."""
-        shape = (*self.shape[:axis], len(index), *self.shape[axis + 1 :])
-        return self._then(("take", index, axis), shape)
-
-    def __str__(self) -> str:
-        if self.name:
-            return f"{self.name}{'' if self.trainable else ' (frozen)'}"
-        if int(np.prod(self.shape)) <= 4:
-            return str(self.array().tolist())
-        return f"constant {self.dtype}{list(self.shape)}"
-
-
-def _join(steps: tuple[Step, ...], step: Step) -> tuple[Step, ...]:
-    """Append one step; transposes merge, and what undoes its predecessor disappears."""
-    if steps and step[0] == steps[-1][0] == "transpose":
-        perm = tuple(steps[-1][1][p] for p in step[1])
-        return steps[:-1] if perm == tuple(range(len(perm))) else (*steps[:-1], ("transpose", perm))
-    if steps and step[0] == steps[-1][0] == "take" and step[2] == steps[-1][2]:
-        index = tuple(steps[-1][1][i] for i in step[1])
-        return (*steps[:-1], ("take", index, step[2]))
-    if step[0] == "transpose" and step[1] == tuple(range(len(step[1]))):
-        return steps
-    return (*steps, step)
-
-
-@dataclasses.dataclass(frozen=True)
-class Anchor:
-    """Where the source computes a value: the key its program watches, and the view that makes the value of it."""
-
-    key: Any
-    steps: tuple[Step, ...] = ()
-
-    def then(self, *steps: Step) -> Anchor:
-        """The anchor of a value that is this one, seen through further steps."""
-        joined = self.steps
-        for step in steps:
-            joined = _join(joined, step)
-        return Anchor(self.key, joined)
-
+__all__ = [
+    "Anchor", "Graph", "Node", "Parameter", "Rewrite", "Step", "Value", "apply_steps", "bind", "check_fits", "claim",
+    "consumers", "inherit", "interpret", "invert_steps", "label", "prune", "snake",
+]  # fmt: skip
 
 class Value:
     """One array in the graph. Compared by identity."""
@@ -177,7 +57,7 @@ class Value:
             raise TypeError(f"{self} is computed when the network runs")
         return self.const.array()
 
-    def content(self) -> tuple[Dim, ...] | Dim | None:
+    def content(self) -> Any:
         """An integer value's numbers where they are known before the run, sizes included; None where they are not."""
         if self.is_constant:
             return _plain(self.array())
@@ -334,19 +214,6 @@ class Graph:
         return "\n".join(lines)
 
 
-def invert_steps(steps: Iterable[Step]) -> tuple[Step, ...] | None:
-    """The steps that undo transposes and reorderings; None where a reshape or cast cannot be undone from here."""
-    undone: list[Step] = []
-    for kind, *rest in steps:
-        if kind == "transpose":
-            undone.insert(0, ("transpose", tuple(int(i) for i in np.argsort(rest[0]))))
-        elif kind == "take":
-            undone.insert(0, ("take", tuple(int(i) for i in np.argsort(rest[0])), rest[1]))
-        else:
-            return None
-    return tuple(undone)
-
-
 def bind(shapes: Iterable[Shape], arrays: Iterable[np.ndarray]) -> dict[str, int]:
     """The value of every symbol that stands alone as a dimension of an input."""
     sizes: dict[str, int] = {}
@@ -372,12 +239,15 @@ def interpret(
     for value, array in zip(graph.inputs, arrays, strict=True):
         check_fits(value, array)
     sizes = bind((v.shape for v in graph.inputs), arrays)
-    widen = (lambda a: a.astype(dtype) if dtype and a.dtype.kind in "fV" else a)
+
+    def widen(array: np.ndarray) -> np.ndarray:
+        return array.astype(dtype) if dtype and array.dtype.kind in "fV" else array
+
     env = {id(v): widen(a) for v, a in zip(graph.inputs, arrays, strict=True)}
     last = {id(v): i for i, n in enumerate(graph.nodes) for v in n.inputs if v is not None}
     kept = {id(v) for v in graph.outputs}
 
-    def read(value: Value | None) -> np.ndarray | None:
+    def read(value: Value | None) -> Any:
         if value is None:
             return None
         if value.const is not None:
@@ -391,10 +261,10 @@ def interpret(
         for value, array in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
             replaced = watch(value, array) if watch else None
             env[id(value)] = array if replaced is None else replaced
-        for value in node.inputs:
-            if value is not None and last[id(value)] == position and id(value) not in kept:
-                env.pop(id(value), None)
-    return [read(v) for v in graph.outputs]  # type: ignore[misc]
+        for operand in node.inputs:
+            if operand is not None and last[id(operand)] == position and id(operand) not in kept:
+                env.pop(id(operand), None)
+    return [read(v) for v in graph.outputs]
 
 
 def check_fits(value: Value, array: np.ndarray) -> None:

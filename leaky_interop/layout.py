@@ -65,7 +65,7 @@ class ChannelsLast(Op):
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         return [(_permuted(s, to_last(len(s))), d) for s, d in self.op.infer(self.first(inputs[0]), *inputs[1:])]
 
-    def reference(self, *arrays: np.ndarray) -> Any:
+    def reference(self, *arrays: Any) -> Any:
         results = self.op.reference(arrays[0].transpose(to_first(arrays[0].ndim)), *arrays[1:])
         turned = tuple(r.transpose(to_last(r.ndim)) for r in (results if isinstance(results, tuple) else (results,)))
         return turned if isinstance(results, tuple) else turned[0]
@@ -135,10 +135,10 @@ class _Settle:
         moved = self.choose(node)
         operands = [self.operand(v, p) for v, p in zip(node.inputs, moved.inputs, strict=True)]
         outputs = self.rewrite.emit(node, moved.op, operands)
-        for old, new, perm in zip(node.outputs, outputs, moved.outputs, strict=True):
-            perm = identity(new.rank) if perm is None else perm
-            inherit(new, old, *(() if perm == identity(new.rank) else (("transpose", invert(perm)),)))
-            self.pending[id(old)] = (new, perm)
+        for old, new, turn in zip(node.outputs, outputs, moved.outputs, strict=True):
+            turned = identity(new.rank) if turn is None else turn
+            inherit(new, old, *(() if turned == identity(new.rank) else (("transpose", invert(turned)),)))
+            self.pending[id(old)] = (new, turned)
 
     def choose(self, node: Node) -> Moved:
         """How the node works with the fewest new transposes; sliding on wins a tie."""
@@ -212,12 +212,16 @@ def native_ports(graph: Graph) -> Graph:
             rewrite.put(node.outputs[0], rewrite.get(node.inputs[0]))  # type: ignore[arg-type]
         else:
             rewrite.copy(node)
-    outputs, output_perms = [], []
+    outputs: list[Any] = []
+    output_perms: list[Perm | None] = []
     for old in graph.outputs:
-        node = old.node
-        turned = node is not None and isinstance(node.op, Transpose) and users[id(old)] == [None]
-        outputs.append(rewrite.get(node.inputs[0] if turned else old))  # type: ignore[union-attr]
-        output_perms.append(invert(node.op.perm) if turned else None)  # type: ignore[union-attr]
+        maker = old.node
+        if maker is not None and isinstance(maker.op, Transpose) and users[id(old)] == [None]:
+            outputs.append(rewrite.get(maker.inputs[0]))
+            output_perms.append(invert(maker.op.perm))
+        else:
+            outputs.append(rewrite.get(old))
+            output_perms.append(None)
     rewrite.new.input_perms = [perms.get(id(value)) for value in graph.inputs]
     rewrite.new.output_perms = output_perms
     return rewrite.finish(outputs)
@@ -225,7 +229,7 @@ def native_ports(graph: Graph) -> Graph:
 
 def transposes(graph: Graph) -> list[Node]:
     """The transposes of a graph that move data: those that only move axes of size 1 are reshapes."""
-    return [n for n in graph.nodes if isinstance(n.op, Transpose) and _moves_data(n.inputs[0].shape, n.op.perm)]
+    return [n for n in graph.nodes if isinstance(n.op, Transpose) and n.inputs[0] is not None and _moves_data(n.inputs[0].shape, n.op.perm)]
 
 
 def _moves_data(shape: Shape, perm: Perm) -> bool:

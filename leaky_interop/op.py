@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Op:
         """Shape and dtype of each output. The default: those of the first input."""
         return [(inputs[0].shape, inputs[0].dtype)]  # type: ignore[union-attr]
 
-    def reference(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+    def reference(self, *arrays: Any) -> Any:
         """The definition, in plain numpy."""
         raise NotImplementedError(f"{type(self).__name__} has no reference")
 
@@ -87,7 +87,7 @@ class Op:
     def terms(self, *arrays: np.ndarray) -> tuple[Any, np.ndarray]:
         """For tolerance "sum": the number of terms of each sum, and the sum of their absolute values."""
         absolute = (None if a is None else np.abs(a) for a in arrays)
-        return self.length(*arrays), self.reference(*absolute)  # type: ignore[arg-type,return-value]
+        return self.length(*arrays), self.reference(*absolute)
 
     def length(self, *arrays: np.ndarray) -> int:
         """For tolerance "sum": how many terms each output adds up."""
@@ -131,6 +131,7 @@ class Op:
         return f"{type(self).__name__}({fields})" if fields else type(self).__name__
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 def op(cls: type[T]) -> type[T]:
     """Freeze an operator class; a field with a default is an error."""
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
@@ -181,10 +182,10 @@ def broadcast(*shapes: Shape) -> Shape:
 
 # --- attaching frameworks ---------------------------------------------------------------------------------------------
 
-IMPORTERS: dict[tuple[str, str], list[tuple[int, Callable]]] = {}  # newest first: (since, importer)
-EXPORTERS: dict[tuple[str, type[Op]], Callable] = {}
-CHANNELS_LAST: set[Callable] = set()  # adapters of frameworks that keep channels last
-F = TypeVar("F", bound=Callable)
+IMPORTERS: dict[tuple[str, str], list[tuple[int, Callable[..., Any]]]] = {}  # newest first: (since, importer)
+EXPORTERS: dict[tuple[str, type[Op]], Callable[..., Any]] = {}
+CHANNELS_LAST: set[Callable[..., Any]] = set()  # adapters of frameworks that keep channels last
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def imports(framework: str, *native: str, since: int = 1, channels_last: bool = False) -> Callable[[F], F]:
@@ -222,7 +223,7 @@ def exports(framework: str, kind: type[Op], *, channels_last: bool = False) -> C
     return register
 
 
-def importer_of(framework: str, native: str, version: int = 1_000_000) -> Callable | None:
+def importer_of(framework: str, native: str, version: int = 1_000_000) -> Callable[..., Any] | None:
     """The importer that reads `native` as of a version: the newest not newer than asked."""
     return next((fn for since, fn in IMPORTERS.get((framework, native), ()) if since <= version), None)
 

@@ -181,7 +181,7 @@ def evaluate(tree: Any, values: Mapping[str, Any]) -> Any:
     return tree
 
 
-def fold(size: Dim, of_symbol: Callable[[str], Any], divide: Callable, largest: Callable) -> Any:
+def fold(size: Dim, of_symbol: Callable[[str], Any], divide: Callable[..., Any], largest: Callable[..., Any]) -> Any:
     """Compute a size in another arithmetic: a framework's own symbolic integers, for instance."""
     if isinstance(size, int):
         return size

@@ -309,12 +309,31 @@ def test_the_source_is_run_on_sizes_that_lead_to_the_given_ones():
     assert part.program.run([given])[0].shape == given.shape
 
 
-def test_a_part_that_needs_a_size_of_what_is_cut_off_is_refused():
+@pytest.mark.parametrize("strides", [1, 2, 3])
+def test_what_depends_on_a_size_that_is_cut_off_is_said_in_terms_of_the_cut_values(strides):
     image = keras.Input((None, None, 3), name="image")
-    x = keras.layers.Conv2D(4, 3, strides=2, name="conv1")(image)
+    x = keras.layers.Conv2D(4, 3, strides=strides, padding="same", name="conv1")(image)
+    x = keras.layers.MaxPooling2D(3, 2, padding="same", name="pool")(x)  # its pads depend on the size
     graph = li.load(keras.Model(image, keras.layers.Reshape((-1, 4), name="rows")(x)))
-    with pytest.raises(li.Usage, match=r"the cut leaves a size open at keras Reshape 'rows': .* Fix the sizes"):
-        cut(graph, inputs=["conv1"])
+    model = verified(cut(graph, inputs=["conv1"]), "onnx")
+    for height, width in ((5, 8), (6, 7)):
+        given = np.random.default_rng(0).standard_normal((2, height, width, 4)).astype(np.float32)
+        (got,) = li.run(model, [given])
+        (wanted,) = li.run(keras.Sequential([keras.Input((None, None, 4)), *graph.program.model.layers[2:]]), [given])
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_part_that_needs_a_size_of_what_is_cut_off_is_refused():
+    class Grows(torch.nn.Module):
+        def forward(self, image):
+            half = torch.nn.functional.leaky_relu(image[:, :, ::2])
+            return torch.cat([half, torch.ones(image.shape[0], 3, image.shape[2])], 2)  # odd or even: half cannot tell
+
+    options = {"input_shapes": {"image": (None, 3, None)}}
+    graph = li.load(Grows(), **options)
+    with pytest.raises(li.Usage, match=r"the cut leaves a size open .*image_2, which .* Fix the sizes"):
+        cut(graph, inputs=["leaky_relu"])
+    assert verified(cut(graph, outputs=["leaky_relu"]), "onnx")
 
 
 def test_integer_inputs_that_are_cut_off_get_examples_within_their_table():

@@ -47,7 +47,9 @@ def onnx_graph(nodes, weights, *, opset, shape=M.shape):
     """An ONNX model of x and some weights."""
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
     initializers = [onnx.numpy_helper.from_array(np.asarray(w, np.float32), n) for n, w in weights.items()]
-    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], initializers)
+    graph = helper.make_graph(
+        nodes, "g", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], initializers
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
@@ -96,7 +98,9 @@ TORCH = {
 @pytest.mark.parametrize("name", TORCH)
 def test_torch_spellings(name):
     function, expected = TORCH[name]
-    doubles = {"to": ("torch", "onnx")} if name == "matmul_of_two_dtypes" and keras.backend.backend() != "tensorflow" else {}
+    doubles = (
+        {"to": ("torch", "onnx")} if name == "matmul_of_two_dtypes" and keras.backend.backend() != "tensorflow" else {}
+    )
     graph = check(module(function, w=W, v=V), X, **doubles)
     assert expected is None or kinds(graph) == expected
 
@@ -106,7 +110,9 @@ def test_torch_spellings(name):
 ops, layers = keras.ops, keras.layers
 
 
-@pytest.mark.parametrize("activation", [None, "relu", "leaky_relu", keras.layers.LeakyReLU(negative_slope=0.3), "softmax"])
+@pytest.mark.parametrize(
+    "activation", [None, "relu", "leaky_relu", keras.layers.LeakyReLU(negative_slope=0.3), "softmax"]
+)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(5,), (3, 5), (3, 4, 5)])
 def test_keras_dense(activation, bias, shape):
@@ -162,8 +168,12 @@ def test_keras_products(name):
     check(keras_model(KERAS[name], (4, 5), (4, 5)), *rng.standard_normal((2, 2, 4, 5)).astype(np.float32))
 
 
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras on PyTorch multiplies batches instead, and refuses matrices")
-@pytest.mark.parametrize("function", [lambda x, y: ops.dot(x, ops.transpose(y, (0, 2, 1))), lambda x, y: ops.vdot(x[0], y[0])])
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras on PyTorch multiplies batches instead, and refuses matrices"
+)
+@pytest.mark.parametrize(
+    "function", [lambda x, y: ops.dot(x, ops.transpose(y, (0, 2, 1))), lambda x, y: ops.vdot(x[0], y[0])]
+)
 def test_keras_products_of_more_axes(function):
     check(keras_model(function, (4, 5), (4, 5)), *rng.standard_normal((2, 2, 4, 5)).astype(np.float32))
 
@@ -201,7 +211,9 @@ def test_onnx_gemm(how, b, c, expected, opset):
 @pytest.mark.parametrize("shape", [(4, 5), (2, 4, 5), (5,), (2, 3, 4, 5)])
 def test_onnx_matmul_and_add_is_a_dense(shape):
     nodes = [helper.make_node("MatMul", ["x", "b"], ["m"]), helper.make_node("Add", ["c", "m"], ["y"])]
-    graph = check(onnx_graph(nodes, {"b": B, "c": C}, opset=13, shape=shape), rng.standard_normal(shape).astype(np.float32))
+    graph = check(
+        onnx_graph(nodes, {"b": B, "c": C}, opset=13, shape=shape), rng.standard_normal(shape).astype(np.float32)
+    )
     assert [k for k in kinds(graph) if k != "Reshape"] == ["Dense"]
 
 
@@ -243,7 +255,9 @@ def test_onnx_einsum(equation):
 @given(st.data())
 def test_einsum_means_what_numpy_says(data):
     letters, sizes = "abcde", {"a": 2, "b": 3, "c": 2, "d": 1, "e": 4}
-    terms = [data.draw(st.permutations(letters))[: data.draw(st.integers(1, 3))] for _ in range(data.draw(st.integers(1, 3)))]
+    terms = [
+        data.draw(st.permutations(letters))[: data.draw(st.integers(1, 3))] for _ in range(data.draw(st.integers(1, 3)))
+    ]
     if data.draw(st.booleans()):
         terms[0] = [*terms[0], terms[0][0]]  # a diagonal
     used = sorted({c for t in terms for c in t})

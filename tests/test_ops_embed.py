@@ -120,7 +120,11 @@ def test_a_free_weight_trains_in_keras():
     before = {v.path: keras.ops.convert_to_numpy(v) for v in model.weights}
     model.compile("sgd", "mse")
     model.fit(X, np.ones((2, 3), np.float32), verbose=0)
-    changed = {v.path.partition("/")[0] for v in model.weights if not np.array_equal(before[v.path], keras.ops.convert_to_numpy(v))}
+    changed = {
+        v.path.partition("/")[0]
+        for v in model.weights
+        if not np.array_equal(before[v.path], keras.ops.convert_to_numpy(v))
+    }
     assert changed == {"token", "inner__gamma", "temperature", "head"}
 
 
@@ -237,3 +241,12 @@ def test_a_large_constant_is_no_text_in_keras(dtype, tmp_path):
     again = li.load(reloaded(model, tmp_path))
     assert not again.parameters()
     assert kinds(again) == kinds(graph)
+
+
+def test_R52_an_eager_tensor_that_keras_captures_is_a_constant():
+    x = keras.Input((5,))
+    model = keras.Model(
+        x, keras.ops.add(x, keras.ops.ones(5)) * keras.ops.convert_to_tensor(np.arange(5.0, dtype="float32"))
+    )
+    graph = check(model, rng.standard_normal((2, 5)).astype(np.float32))
+    assert len(graph.inputs) == 1 and not graph.parameters()

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 import leaky_interop as li
 from leaky_interop.errors import Refused
 from leaky_interop.graph import Graph
-from leaky_interop.ops.gather import diagonal
 from leaky_interop.ops.index import sliced
+from leaky_interop.ops.picking import diagonal
 
 rng = np.random.default_rng(4)
 X = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
@@ -32,14 +32,23 @@ def keras_model(function, *shapes):
     return keras.Model(inputs, function(*inputs))
 
 
-def node_model(kind, constants=(), *, opset, outputs=("y",), output=TensorProto.FLOAT, shape=X.shape, extra=None, **attributes):
+def node_model(
+    kind, constants=(), *, opset, outputs=("y",), output=TensorProto.FLOAT, shape=X.shape, extra=None, **attributes
+):
     """One ONNX node of x (and further inputs by name), with constants behind it."""
     constants = {f"c{i}": c for i, c in enumerate(constants) if c is not None}
     extra = extra or {}
     node = helper.make_node(kind, ["x", *extra, *constants], list(outputs), name="layer", **attributes)
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
-    inputs += [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in extra.items()]
-    results = [helper.make_tensor_value_info(n, output if n == "y" else TensorProto.INT64 if n == "i" else TensorProto.FLOAT, None) for n in outputs]
+    inputs += [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in extra.items()
+    ]
+    results = [
+        helper.make_tensor_value_info(
+            n, output if n == "y" else TensorProto.INT64 if n == "i" else TensorProto.FLOAT, None
+        )
+        for n in outputs
+    ]
     initializers = [onnx.numpy_helper.from_array(np.asarray(c), n) for n, c in constants.items()]
     graph = helper.make_graph([node], "g", inputs, results, initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
@@ -94,6 +103,7 @@ TORCH = {
     "index_computed": lambda x: x[0, 0][x[:, 0, 0].argmax(-1) % 4],
     "gather": lambda x: x.gather(3, x[..., :2].argsort(-1)),
     "gather_shorter": lambda x: x.gather(1, torch.zeros(2, 1, 2, 5, dtype=torch.int64)),
+    "trace": lambda x: torch.trace(x[0, 0]),
     "take": lambda x: torch.take(x, INDEX),
     "take_along_dim": lambda x: torch.take_along_dim(x, x.argsort(3), 3),
     "one_hot": lambda x: torch.nn.functional.one_hot(x.argmax(-1), 5),
@@ -118,7 +128,16 @@ TORCH = {
     "slice_scatter": lambda x: torch.slice_scatter(x, x[:, :2] + 1, 1, 1, 3),
     "masked_assignment": lambda x: x.masked_fill(x > 0, 1.0),
 }  # fmt: skip
-STATIC = {"index_computed", "index_pair_apart", "gather_shorter", "scatter", "scatter_add", "scatter_reduce", "index_put", "scatter_number"}
+STATIC = {
+    "index_computed",
+    "index_pair_apart",
+    "gather_shorter",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "index_put",
+    "scatter_number",
+}
 
 
 @pytest.mark.parametrize("name", TORCH)
@@ -138,7 +157,13 @@ def test_slices_in_a_row_become_one():
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.tuples(*(st.none() | st.integers(-6, 6) for _ in range(2)), st.none() | st.integers(-3, 3).filter(bool)), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(*(st.none() | st.integers(-6, 6) for _ in range(2)), st.none() | st.integers(-3, 3).filter(bool)),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_slices_mean_what_numpy_says(bounds):
     key = tuple(slice(*b) for b in bounds)
     graph = Graph()
@@ -184,6 +209,14 @@ KERAS = {
     "item_one": lambda x: x[0],
     "slice": lambda x: ops.slice(x[0], [1, 0, 2], [2, 4, 3]),
     "slice_update": lambda x: ops.slice_update(x[0], [0, 1, 0], x[0][:, :2]),
+    "hsplit": lambda x: ops.hsplit(x, 3),
+    "vsplit": lambda x: ops.vsplit(x[0], [1]),
+    "dsplit": lambda x: ops.dsplit(x, 2),
+    "fliplr": ops.fliplr,
+    "flipud": lambda x: ops.flipud(x[0]),
+    "rot90": lambda x: ops.rot90(x, k=1, axes=(1, 2)),
+    "rot90_back": lambda x: ops.rot90(x, k=-1, axes=(2, 3)),
+    "trace": lambda x: ops.trace(x, offset=1, axis1=2, axis2=3),
     "take": lambda x: ops.take(x, np.array([2, 0, -1]), axis=1),
     "take_flat": lambda x: ops.take(x[0], np.array([[2, 0], [7, 1]])),
     "take_computed": lambda x: ops.take(x, ops.cast(ops.abs(x[0, 0, 0]) * 0, "int32"), axis=2),
@@ -205,7 +238,9 @@ def test_keras_spellings(name):
     check(keras_model(KERAS[name]), X)
 
 
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has no negative steps, so Keras cannot run these")
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="PyTorch has no negative steps, so Keras cannot run these"
+)
 def test_keras_reversed_items():
     check(keras_model(lambda x: x[:, ::-1, 2:0:-1]), X)
 
@@ -300,7 +335,9 @@ def test_onnx_gather_nd(batch):
     check(node_model("GatherND", [index], opset=13, batch_dims=batch), X, to=("torch", "onnx"))
 
 
-@pytest.mark.parametrize("kind, opset, how", [("Scatter", 9, {}), ("ScatterElements", 11, {}), ("ScatterElements", 18, {"reduction": "max"})])
+@pytest.mark.parametrize(
+    "kind, opset, how", [("Scatter", 9, {}), ("ScatterElements", 11, {}), ("ScatterElements", 18, {"reduction": "max"})]
+)
 def test_onnx_scatter_elements(kind, opset, how):
     index = np.array([[[[0, 2]], [[1, 0]], [[2, 1]]]])
     updates = rng.standard_normal(index.shape).astype(np.float32)
@@ -311,6 +348,23 @@ def test_onnx_scatter_elements(kind, opset, how):
 def test_onnx_scatter_nd(opset, how):
     updates = rng.standard_normal((2, 4, 5)).astype(np.float32)
     check(node_model("ScatterND", [np.array([[0, 2], [1, 1]]), updates], opset=opset, **how), X)
+
+
+@pytest.mark.parametrize("time, batch", [(0, 1), (1, 0)])
+def test_onnx_reverse_sequence(time, batch):
+    lengths = np.array([1, 3][:2] if batch == 0 else [2, 1, 0], np.int64)
+    check(node_model("ReverseSequence", [lengths], opset=10, time_axis=time, batch_axis=batch), X)
+
+
+def test_onnx_reverse_sequence_of_computed_lengths():
+    model = node_model("ReverseSequence", opset=10, extra={"lengths": np.array([1, 3])}, time_axis=1, batch_axis=0)
+    check(model, X, np.array([1, 3]))
+
+
+@pytest.mark.parametrize("axis", [None, 1, -1])
+def test_onnx_compress(axis):
+    mask = np.array([True, False, True])
+    check(node_model("Compress", [mask], opset=11, **({} if axis is None else {"axis": axis})), X, to=("torch", "onnx"))
 
 
 @pytest.mark.parametrize("opset", [1, 10, 11])

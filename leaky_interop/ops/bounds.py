@@ -168,6 +168,10 @@ def clip_to_keras(op, keras, x):
 
 @exports("onnx", Clip)
 def clip_to_onnx(op, onnx, x):
+    if op.minimum is None:  # a Clip without a bound has the largest number for one, and makes that of infinity
+        return onnx.Min(x, op.maximum)
+    if op.maximum is None:
+        return onnx.Max(x, op.minimum)
     return onnx.Clip(x, op.minimum, op.maximum)
 
 
@@ -198,7 +202,9 @@ for name in ("float16", "bfloat16", "float64"):
     case(f"clip/{name}", Clip(minimum=-0.75, maximum=1.25), Operand((3, 4), dtype=name))
 for name in ("int32", "int64", "int16", "uint8"):
     case(f"clip/{name}", Clip(minimum=1, maximum=3), Operand((3, 4), dtype=name, low=0, high=9))
-case("clip/special", Clip(minimum=-0.7, maximum=1.3), Operand((5,), numbers=(float("nan"), float("inf"), float("-inf"), -0.0, 1.0)))
+for low, high in ((-0.7, 1.3), (-0.7, None), (None, 1.3)):
+    numbers = (float("nan"), float("inf"), float("-inf"), -0.0, 1.0)
+    case(f"clip/special_{low}_{high}", Clip(minimum=low, maximum=high), Operand((5,), numbers=numbers))
 for kind in (Maximum, Minimum):
     case(f"bounds/{kind.__name__}", kind(), (2, 3, 4), (2, 1, 4))
     case(f"bounds/{kind.__name__}_other_rank", kind(), (2, 3, 4), (4,))

@@ -42,7 +42,9 @@ class Cast(Op):
         return [Link({0: axis}, axis) for axis in range(inputs[0].rank)]
 
 
-@imports("torch", "aten.to.dtype", "aten.to.other", "aten.to.dtype_layout", "aten._to_copy.default", "aten.type_as.default")
+@imports(
+    "torch", "aten.to.dtype", "aten.to.other", "aten.to.dtype_layout", "aten._to_copy.default", "aten.type_as.default"
+)
 def cast_from_torch(call, x, dtype, *_):
     return x if dtype is None else x.cast(dtype.dtype if isinstance(dtype, Value) else dtype)
 

@@ -78,6 +78,12 @@ class Where(Pointwise):
         condition, x, y = arrays
         return np.where(condition.astype(bool), x, y)
 
+    def __call__(self, *operands: Any) -> Any:
+        """A bare number takes the dtype of the other choice, not that of the condition."""
+        condition, x, y = operands
+        dtype = next(v.dtype for v in (x, y) if isinstance(v, Value))
+        return super().__call__(condition, *(v if isinstance(v, Value) else condition.graph.constant(v, dtype) for v in (x, y)))
+
 
 @imports("torch", "aten.where.self", "aten.where.ScalarSelf", "aten.where.ScalarOther", "aten.where.Scalar")
 @imports("keras", "ops.Where")

@@ -169,6 +169,17 @@ def heaviside(call, x, at_zero):
     return Where()(Equal()(x, 0), at_zero, Greater()(x, 0).cast(x.dtype))
 
 
+@imports("keras", "ops.DivideNoNan")
+def divide_without_nan_from_keras(call, x, y):
+    quotient = true_divide(call, x, y)
+    return Where()(Equal()(as_value(call, y, quotient.dtype), 0), 0.0, quotient)
+
+
+@imports("keras", "ops.Isclose")
+def is_close_from_keras(call, x, y, rtol, atol):
+    return is_close_from_torch(call, x, y, rtol, atol, call.equal_nan)
+
+
 @imports("torch", "aten.isclose.default")
 def is_close_from_torch(call, x, y, relative, absolute, equal_nan):
     x, y = in_one_dtype(call, x, y)

@@ -52,6 +52,11 @@ def along_each(fw: Any, x: Any, matrices: dict[int, np.ndarray]) -> Any:
     return _each(x, fw.inputs[0].shape, matrices, held, matmul, reshape)
 
 
+def in_keras(axis: int, rank: int) -> int:
+    """Where an axis of channels-first data stands in channels-last data."""
+    return {0: 0, 1: rank - 1}.get(axis, axis - 1)
+
+
 def along_each_in_keras(keras: Any, x: Any, matrices: dict[int, np.ndarray]) -> Any:
     """The same of a channels-last value; axes are still those of channels-first data."""
     port = keras.inputs[0]
@@ -63,7 +68,7 @@ def along_each_in_keras(keras: Any, x: Any, matrices: dict[int, np.ndarray]) -> 
     def reshape(y: Any, dims: tuple[Dim, ...]) -> Any:
         return keras.ops.reshape(y, keras.static_shape(dims))
 
-    moved = {axis - 1: matrix for axis, matrix in matrices.items()}
+    moved = {in_keras(axis, len(shape)): matrix for axis, matrix in matrices.items()}
     return _each(x, shape, moved, held, keras.ops.matmul, reshape)
 
 

@@ -150,7 +150,9 @@ def cumprod_to_onnx(op, onnx, x):
     port = onnx.inputs[0]
     size = port.shape[op.axis]
     if not isinstance(size, int):
-        raise onnx.refuse(str(op), why="ONNX has no running product", instead="Fix the size of that axis with input_shapes")
+        raise onnx.refuse(
+            str(op), why="ONNX has no running product", instead="Fix the size of that axis with input_shapes"
+        )
     earlier = np.tril(np.ones((size, size), bool)).reshape(size, size, *(1,) * (port.rank - op.axis - 1))
     wide = onnx.Unsqueeze(x, np.array([op.axis], np.int64))
     kept = onnx.Where(earlier, wide, np.ones((), port.dtype))
@@ -159,7 +161,12 @@ def cumprod_to_onnx(op, onnx, x):
 
 case("cumsum/channels", CumSum(axis=1, exclusive=False, reverse=False), (2, 5, 3))
 case("cumsum/int64", CumSum(axis=2, exclusive=False, reverse=False), Operand((2, 3, 5), dtype="int64"))
-case("cumsum/float64", CumSum(axis=1, exclusive=False, reverse=False), Operand((2, 5), dtype="float64"), refused=IN_32_BITS)
+case(
+    "cumsum/float64",
+    CumSum(axis=1, exclusive=False, reverse=False),
+    Operand((2, 5), dtype="float64"),
+    refused=IN_32_BITS,
+)
 _PIECES = {"keras": "comes back with the shift and the flips it is made of"}
 _PIECES["torch"] = _PIECES["keras"]
 case("cumsum/exclusive", CumSum(axis=1, exclusive=True, reverse=False), (2, 5, 3), composed=_PIECES)

@@ -26,7 +26,11 @@ class Dense(Op):
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         x, kernel, bias = inputs
-        if kernel.rank != 2 or not agree(x.shape[-1], kernel.shape[1]) or len({v.dtype for v in inputs if v is not None}) > 1:
+        if (
+            kernel.rank != 2
+            or not agree(x.shape[-1], kernel.shape[1])
+            or len({v.dtype for v in inputs if v is not None}) > 1
+        ):
             raise ValueError(f"Dense with kernel {kernel!r} and bias {bias!r} does not fit {x!r}")
         return [((*x.shape[:-1], kernel.shape[0]), x.dtype)]
 

@@ -19,9 +19,9 @@ import numpy as np
 from ..errors import Refused
 from ..op import Link, Moved, Op, Perm, Shape, Value, agree, case, exports, imports, op, product
 from .dense import Dense
-from .gather import diagonal
 from .math import Add
 from .matmul import MatMul
+from .picking import diagonal
 from .promotion import in_one_dtype
 from .reduce import ReduceSum, reduced
 from .shape import without
@@ -43,7 +43,11 @@ class Einsum(Op):
 
     def sizes(self, shapes: Sequence[Shape]) -> dict[str, Any]:
         """The size that each letter stands for."""
-        return {letter: d for term, shape in zip(self.terms_of[0], shapes, strict=True) for letter, d in zip(term, shape, strict=True)}
+        return {
+            letter: d
+            for term, shape in zip(self.terms_of[0], shapes, strict=True)
+            for letter, d in zip(term, shape, strict=True)
+        }
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         sizes = self.sizes([v.shape for v in inputs])
@@ -89,7 +93,8 @@ class Einsum(Op):
         terms, result = self.terms_of
         letters = dict.fromkeys("".join(terms))
         return [
-            Link({i: t.index(c) for i, t in enumerate(terms) if c in t}, result.index(c) if c in result else None) for c in letters
+            Link({i: t.index(c) for i, t in enumerate(terms) if c in t}, result.index(c) if c in result else None)
+            for c in letters
         ]
 
 
@@ -139,7 +144,9 @@ def spelled_out(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     terms = [t.replace("...", dots[len(dots) - n :]) for t, n in zip(terms, hidden, strict=True)]
     if not arrow:
         counted = "".join(terms)
-        result = "..." * bool(dots) + "".join(sorted(c for c in set(counted) if counted.count(c) == 1 and c not in dots))
+        result = "..." * bool(dots) + "".join(
+            sorted(c for c in set(counted) if counted.count(c) == 1 and c not in dots)
+        )
     return terms, result.replace("...", dots)
 
 

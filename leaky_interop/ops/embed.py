@@ -37,13 +37,17 @@ class Embedding(Op):
 @imports("torch", "aten.embedding.default")
 def embedding_from_torch(call, table, ids, padding_index, *_):
     if padding_index >= 0:
-        call.graph.notes.append(f"{call.graph.source}: padding_idx={padding_index} keeps a row from training in PyTorch alone")
+        call.graph.notes.append(
+            f"{call.graph.source}: padding_idx={padding_index} keeps a row from training in PyTorch alone"
+        )
     return Embedding()(ids, table)
 
 
 @imports("torch", "aten.embedding_renorm.default")
 def renorm_from_torch(call, table, *_):
-    raise Refused("Embedding with max_norm", why="it rewrites its table whenever it is called", hint="Clip the table once")
+    raise Refused(
+        "Embedding with max_norm", why="it rewrites its table whenever it is called", hint="Clip the table once"
+    )
 
 
 @imports("keras", "Embedding")
@@ -55,7 +59,7 @@ def embedding_from_keras(layer, ids):
 
 
 def held_weight(layer: Any, ids: np.ndarray, table: Value) -> Value:
-    """The table of an Embedding all of whose rows are looked up in order: a weight of the layer's name, or a constant."""
+    """The table of an Embedding whose rows are all looked up in order: a weight of its name, or a constant."""
     if not np.array_equal(ids, np.arange(table.shape[0])):
         return Embedding()(layer.graph.constant(ids), table)
     kept = layer.name != "constant" and not layer.name.startswith("constant_")

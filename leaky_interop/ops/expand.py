@@ -13,7 +13,21 @@ from typing import Any
 import numpy as np
 
 from ..op import (
-    Dim, Link, Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, product,
+    Dim,
+    Link,
+    Moved,
+    Op,
+    Operand,
+    Perm,
+    Shape,
+    Value,
+    agree,
+    broadcast,
+    case,
+    exports,
+    imports,
+    op,
+    product,
 )  # fmt: skip
 from .promotion import as_value
 from .shape import Reshape, Transpose, with_axes
@@ -72,7 +86,6 @@ def filled(graph: Any, shape: Shape, number: Any, dtype: Any) -> Value:
     return expanded(graph.constant(np.asarray(number).astype(dtype)), shape)
 
 
-
 # --- broadcasting -----------------------------------------------------------------------------------------------------
 
 
@@ -106,7 +119,9 @@ def expand_from_onnx(node, x, shape):
 def expand_to_torch(op, torch, x):
     if not isinstance(x, bool | int | float):
         kept = (None,) * (len(op.shape) - torch.inputs[0].rank) + torch.inputs[0].shape
-        return x.expand([-1 if k is not None and agree(d, k) else torch.size(d) for d, k in zip(op.shape, kept, strict=True)])
+        return x.expand(
+            [-1 if k is not None and agree(d, k) else torch.size(d) for d, k in zip(op.shape, kept, strict=True)]
+        )
     sizes = [torch.size(d) for d in op.shape]
     return torch.call(torch.full, sizes, x, dtype=torch.torch_dtype(torch.outputs[0].dtype))
 

@@ -17,7 +17,7 @@ from ..op import Operand, case, importer_of, imports
 from .compare import Equal
 from .logic import And
 from .precision import IN_32_BITS
-from .promotion import as_value
+from .promotion import as_value, floating
 from .table import unary
 
 
@@ -55,17 +55,28 @@ def _is_finite_to_onnx(onnx, x):
     return onnx.Not(onnx.Or(onnx.IsNaN(x), onnx.IsInf(x)))
 
 
+def _whole(call, x):
+    """What rounds to integers leaves them alone in torch; Keras computes in floats."""
+    return floating(call, x) if call.graph.framework == "keras" else as_value(call, x)
+
+
+def _rounding(kind):
+    return {"tolerance": "exact", "operand": _whole, "read": lambda x: x if x.dtype.kind in "iub" else kind()()(x)}
+
+
 EXACT = {"tolerance": "exact", "operand": as_value}
 
 Abs = unary("Abs", "|x|.", np.abs, torch="abs", keras="absolute", onnx="Abs", **EXACT)
 Neg = unary("Neg", "-x.", np.negative, torch="neg", keras="negative", onnx="Neg", **EXACT)
 Sign = unary("Sign", "-1, 0 or 1.", np.sign, torch="sign", keras="sign", onnx="Sign", **EXACT)
-Floor = unary("Floor", "The largest integer that is not above x.", np.floor, torch="floor", keras="floor", onnx="Floor", **EXACT)
-Ceil = unary("Ceil", "The smallest integer that is not below x.", np.ceil, torch="ceil", keras="ceil", onnx="Ceil", **EXACT)
+Floor = unary("Floor", "The largest integer that is not above x.", np.floor, torch="floor", keras="floor",
+              onnx="Floor", **_rounding(lambda: Floor))  # fmt: skip
+Ceil = unary("Ceil", "The smallest integer that is not below x.", np.ceil, torch="ceil", keras="ceil",
+             onnx="Ceil", **_rounding(lambda: Ceil))  # fmt: skip
 Round = unary("Round", "The nearest integer, the even one of two.", np.rint, torch=lambda torch, x: torch.round(x),
               keras=lambda keras, x: keras.ops.round(x), onnx="Round", **EXACT)  # fmt: skip
 Trunc = unary("Trunc", "The nearest integer that is not farther from 0.", np.trunc, torch="trunc", keras="trunc",
-              onnx=lambda o, x: o.Where(o.Less(x, 0), o.Ceil(x), o.Floor(x)), **EXACT)  # fmt: skip
+              onnx=lambda onnx, x: onnx.Where(onnx.Less(x, 0), onnx.Ceil(x), onnx.Floor(x)), **_rounding(lambda: Trunc))  # fmt: skip
 Exp = unary("Exp", "e to the power x.", np.exp, torch="exp", keras="exp", onnx="Exp")
 Expm1 = unary("Expm1", "exp(x) - 1, exact for small x.", np.expm1, torch="expm1", keras="expm1", onnx=expm1_to_onnx)
 Log = unary("Log", "The natural logarithm.", np.log, torch="log", keras="log", onnx="Log")

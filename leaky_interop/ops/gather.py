@@ -15,11 +15,26 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Moved, Op, Operand, Parameter, Perm, Shape, Value, agree, broadcast, case, constant, exports, imports, op
-from ..op import product
+from ..op import (
+    Moved,
+    Op,
+    Operand,
+    Parameter,
+    Perm,
+    Shape,
+    Value,
+    agree,
+    broadcast,
+    case,
+    constant,
+    exports,
+    imports,
+    op,
+    product,
+)
 from .embed import Embedding
 from .expand import expanded, uniform
-from .index import selected, sliced
+from .index import selected
 from .join import stacked
 from .promotion import as_value
 
@@ -76,7 +91,7 @@ class GatherElements(Op):
 
 @op
 class GatherND(Op):
-    """x[b, index[b, m, 0], index[b, m, 1], ...]: the last axis of the index holds coordinates, behind batch_axes axes."""
+    """x[b, index[b, m, 0], index[b, m, 1], ...]: the index's last axis holds coordinates."""
 
     batch_axes: int
     tolerance = "exact"
@@ -87,7 +102,9 @@ class GatherND(Op):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         x, index = arrays
-        batch = [np.arange(n).reshape(-1, *(1,) * (index.ndim - 2 - a)) for a, n in enumerate(index.shape[: self.batch_axes])]
+        batch = [
+            np.arange(n).reshape(-1, *(1,) * (index.ndim - 2 - a)) for a, n in enumerate(index.shape[: self.batch_axes])
+        ]
         return x[(*batch, *np.moveaxis(index.astype(np.int64), -1, 0))]
 
 
@@ -187,7 +204,7 @@ def take_along_axis_from_keras(call, x, index):
     if call.axis is None:
         return picked_along(call, x.reshape(product(x.shape)), index.reshape(product(index.shape)), 0)
     axis = call.axis % x.rank
-    shape = list(broadcast(*(v.shape[:axis] + (1,) + v.shape[axis + 1 :] for v in (x, index))))
+    shape = list(broadcast(*((*v.shape[:axis], 1, *v.shape[axis + 1 :]) for v in (x, index))))
     x, index = (expanded(v, (*shape[:axis], v.shape[axis], *shape[axis + 1 :])) for v in (x, index))
     return picked_along(call, x, index, axis)
 
@@ -213,7 +230,9 @@ def gather_nd_to_keras(op, keras, x, index):
     axes = range(op.batch_axes, op.batch_axes + places[-1])
     sizes, rest = [shape[a] for a in axes], shape[axes.stop :]
     if op.batch_axes or not all(isinstance(d, int) for d in sizes):
-        raise keras.refuse(str(op), why="Keras takes along one axis of known size", instead="Fix the sizes with input_shapes")
+        raise keras.refuse(
+            str(op), why="Keras takes along one axis of known size", instead="Fix the sizes with input_shapes"
+        )
     flat: Any = None
     for place, size in enumerate(sizes):
         entry = keras.ops.mod(index[..., place], size)
@@ -253,30 +272,6 @@ def gather_elements_to_onnx(op, onnx, x, index):
 def gather_nd_to_onnx(op, onnx, x, index):
     index = index if onnx.inputs[1].dtype == np.int64 else onnx.Cast(index, to=onnx.element_type(np.int64))
     return onnx.GatherND(x, index, batch_dims=op.batch_axes or None)
-
-
-# --- diagonals --------------------------------------------------------------------------------------------------------
-
-
-def diagonal(x: Value, offset: int, first: int, second: int) -> Value:
-    """The diagonal of two axes, as a new last axis: entries of the two axes merged into one."""
-    first, second = first % x.rank, second % x.rank
-    others = [a for a in range(x.rank) if a not in (first, second)]
-    rows, columns = x.shape[first], x.shape[second]
-    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
-    start = offset if offset >= 0 else -offset * columns
-    flat = x.transpose(*others, first, second).reshape(*(x.shape[a] for a in others), rows * columns)
-    return sliced(flat, {len(others): slice(start, start + (count - 1) * (columns + 1) + 1 if count else start, columns + 1)})
-
-
-@imports("torch", "aten.diagonal.default")
-def diagonal_from_torch(call, x, offset, first, second):
-    return diagonal(x, offset, first, second)
-
-
-@imports("keras", "ops.Diagonal")
-def diagonal_from_keras(call, x):
-    return diagonal(x, call.offset, call.axis1, call.axis2)
 
 
 def _index(*shape: int, high: int, dtype: str = "int64") -> Operand:

@@ -84,7 +84,9 @@ def norm(x: Value, order: float, axes: Any, keepdims: Any) -> Value:
     if math.isinf(order):
         return reduced(ReduceMax if order > 0 else ReduceMin, Abs()(x), axes, keepdims)
     if order == 0:
-        raise Refused("a norm of order 0", why="it counts entries; no framework but torch has it", hint="Count them instead")
+        raise Refused(
+            "a norm of order 0", why="it counts entries; no framework but torch has it", hint="Count them instead"
+        )
     return Pow()(reduced(ReduceSum, Pow()(Abs()(x), order), axes, keepdims), 1 / order)
 
 
@@ -110,5 +112,9 @@ def norm_from_keras(call, x):
     order = {None: 2, "fro": 2}.get(call.ord, call.ord)
     of_matrix = len(axes) == 2 and call.ord not in (None, "fro")
     if isinstance(order, str) or of_matrix or (len(axes) > 2 and call.ord is not None):
-        raise Refused(f"a matrix norm of order {call.ord}", why="only norms of vectors and Frobenius' convert", hint="Write it out")
+        raise Refused(
+            f"a matrix norm of order {call.ord}",
+            why="only norms of vectors and Frobenius' convert",
+            hint="Write it out",
+        )
     return norm(x, order, axes, call.keepdims)

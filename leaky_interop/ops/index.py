@@ -1,10 +1,9 @@
-"""Operators that cut data out by position: ranges, single entries, and data in reverse.
+"""Operators that cut data out by position: ranges and single entries.
 
 | meaning | keras                          | torch                | onnx                               |
 |---------|--------------------------------|----------------------|------------------------------------|
 | Slice   | x[:, 1:5], Cropping, ops.slice | x[:, 1:5], narrow    | Slice                              |
 | Select  | x[:, 3]                        | x[:, 3], select      | Gather with one index              |
-| Flip    | ops.flip, x[:, ::-1]           | flip                 | Slice with step -1                 |
 
 Bounds are resolved while importing: none is negative, none passes the end, steps are positive; a negative step reads
 the flipped data. A fixed bound on a size that is known only at run time is taken to fit.
@@ -17,6 +16,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Dim, Link, Moved, Op, Parameter, Perm, Shape, Value, agree, case, ceil_divide, exports, imports, op
+from .flip import Flip
 from .join import joined
 from .shape import with_axes
 
@@ -104,24 +104,6 @@ class Select(Op):
         return [Link({0: a}, a - (a > self.axis)) for a in range(inputs[0].rank) if a != self.axis]
 
 
-@op
-class Flip(Op):
-    """The entries along some axes in reverse order."""
-
-    axes: tuple[int, ...]
-    tolerance = "exact"
-    symbolic = True
-
-    def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        return np.flip(arrays[0], self.axes)
-
-    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
-        return Moved(Flip(axes=tuple(sorted(perm[a] for a in self.axes))), (perm,), (perm,))
-
-    def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
-        return [Link({0: a}, a) for a in range(inputs[0].rank) if a not in self.axes]
-
-
 # --- resolving --------------------------------------------------------------------------------------------------------
 
 
@@ -201,17 +183,14 @@ def select_from_torch(call, x, axis, index):
     return selected(x, axis, index)
 
 
-@imports("torch", "aten.flip.default")
-def flip_from_torch(call, x, axes):
-    return Flip(axes=tuple(sorted(a % x.rank for a in axes)))(x) if axes else x
-
-
 @imports("torch", "aten.slice_scatter.default")
 def slice_scatter_from_torch(call, x, part, axis, start, stop, step):
     size = x.shape[axis]
     start, stop = resolved(start, size, 0, 0, size), resolved(stop, size, size, 0, size)
     if step != 1:
-        raise Refused("an assignment to every other entry", why="only whole ranges are replaced", hint="Use torch.where")
+        raise Refused(
+            "an assignment to every other entry", why="only whole ranges are replaced", hint="Use torch.where"
+        )
     return placed(call, x, part, axis, start, stop)
 
 
@@ -239,11 +218,6 @@ def select_to_torch(op, torch, x):
     return x.select(op.axis, torch.size(op.index) if index is None else index)
 
 
-@exports("torch", Flip)
-def flip_to_torch(op, torch, x):
-    return x.flip(op.axes)
-
-
 # --- keras ------------------------------------------------------------------------------------------------------------
 
 
@@ -269,14 +243,20 @@ def item_from_keras(call, x, key):
         if isinstance(k, int):
             x = selected(x, axis, k)
         elif k is not None and not isinstance(k, slice):
-            raise Refused(f"indexing with a {type(k).__name__}", why="x[...] takes numbers and slices", hint="Use keras.ops.take")
+            raise Refused(
+                f"indexing with a {type(k).__name__}", why="x[...] takes numbers and slices", hint="Use keras.ops.take"
+            )
     kept = [k for _, k in keyed if not isinstance(k, int)]
     return with_axes(x, [i for i, k in enumerate(kept) if k is None]) if None in kept else x
 
 
 @imports("keras", "ops.Slice")
 def slice_from_keras(call, x, starts):
-    starts = [s.content() if isinstance(s, Value) else s for s in starts] if isinstance(starts, list | tuple) else starts.content()
+    starts = (
+        [s.content() if isinstance(s, Value) else s for s in starts]
+        if isinstance(starts, list | tuple)
+        else starts.content()
+    )
     if starts is None or None in starts:
         raise Refused("keras.ops.slice with computed starts", why="what is cut out must follow from the shapes")
     sizes = (x.shape[a] if s is None or s == -1 else s for a, s in enumerate(call.shape))
@@ -287,15 +267,13 @@ def slice_from_keras(call, x, starts):
 def slice_update_from_keras(call, x, starts, part):
     for axis, start in enumerate(int(s) for s in starts):
         if not agree(part.shape[axis], x.shape[axis]):
-            rest = {a: slice(int(s), int(s) + n) for a, (s, n) in enumerate(zip(starts, part.shape, strict=True)) if a > axis}
+            rest = {
+                a: slice(int(s), int(s) + n)
+                for a, (s, n) in enumerate(zip(starts, part.shape, strict=True))
+                if a > axis
+            }
             part = placed(call, sliced(x, rest), part, axis, start, start + part.shape[axis])
     return part
-
-
-@imports("keras", "ops.Flip")
-def flip_from_keras(call, x):
-    axes = range(x.rank) if call.axis is None else call.axis if isinstance(call.axis, tuple | list) else [call.axis]
-    return Flip(axes=tuple(sorted(a % x.rank for a in axes)))(x)
 
 
 @exports("keras", Slice)
@@ -316,11 +294,6 @@ def select_to_keras(op, keras, x):
     if index is None:
         raise keras.refuse(str(op), why="Keras indexes with known numbers", instead="Fix the sizes with input_shapes")
     return x[(slice(None),) * op.axis + (index,)]
-
-
-@exports("keras", Flip)
-def flip_to_keras(op, keras, x):
-    return keras.ops.flip(x, op.axes)
 
 
 # --- onnx -------------------------------------------------------------------------------------------------------------
@@ -360,12 +333,6 @@ def select_to_onnx(op, onnx, x):
     return onnx.Gather(x, np.array(index, np.int64), axis=op.axis)
 
 
-@exports("onnx", Flip)
-def flip_to_onnx(op, onnx, x):
-    back = np.full(len(op.axes), -1, np.int64)
-    return onnx.Slice(x, back, np.full(len(op.axes), -END, np.int64), np.array(op.axes, np.int64), back)
-
-
 case("slice/inner", Slice(axes=(1, 3), starts=(1, 0), stops=(3, 4), steps=(1, 1)), (2, 4, 3, 5))
 case("slice/steps", Slice(axes=(1, 2), starts=(1, 0), stops=(6, 5), steps=(2, 3)), (2, 7, 5))
 case("slice/batch", Slice(axes=(0,), starts=(1,), stops=(3,), steps=(1,)), (4, 3))
@@ -373,4 +340,3 @@ case("slice/empty", Slice(axes=(1,), starts=(2,), stops=(2,), steps=(1,)), (2, 3
 case("select/middle", Select(axis=1, index=2), (2, 4, 3))
 case("select/last_axis", Select(axis=3, index=0), (2, 3, 4, 5))
 case("select/to_rank_0", Select(axis=0, index=1), (3,))
-case("flip/two_axes", Flip(axes=(1, 3)), (2, 3, 4, 5))

@@ -8,12 +8,29 @@
 Stacking is joining along a new axis of size 1, unstacking cuts into entries and drops the axis.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, ceil_divide, exports, imports, op, together
+from ..op import (
+    Dim,
+    Link,
+    Moved,
+    Op,
+    Operand,
+    Perm,
+    Shape,
+    Value,
+    agree,
+    case,
+    ceil_divide,
+    exports,
+    imports,
+    op,
+    together,
+)
 from .math import merges
 from .promotion import as_value, widest
 from .shape import Reshape, with_axes, without
@@ -31,7 +48,9 @@ class Concat(Op):
         first = inputs[0]
         sizes = list(first.shape)
         for x in inputs[1:]:
-            found = [None if a == self.axis else together(s, d) for a, (s, d) in enumerate(zip(sizes, x.shape, strict=True))]
+            found = [
+                None if a == self.axis else together(s, d) for a, (s, d) in enumerate(zip(sizes, x.shape, strict=True))
+            ]
             if x.dtype != first.dtype or any(d is None for a, d in enumerate(found) if a != self.axis):
                 raise ValueError(f"{self} does not join {first!r} and {x!r}")
             found[self.axis] = sizes[self.axis] + x.shape[self.axis]
@@ -102,7 +121,7 @@ def cut(x: Value, sizes: Sequence[Dim], axis: int) -> tuple[Value, ...]:
 
 
 def parts(size: Dim, count: int, *, even: bool) -> list[Dim]:
-    """Sizes of `count` parts: as even as possible with the larger ones first; else all of the rounded-up size but the last."""
+    """Sizes of `count` parts: even, the larger ones first; or all of the rounded-up size but the last."""
     if even:
         return [(size + count - 1 - i) // count for i in range(count)]
     each = ceil_divide(size, count)
@@ -117,7 +136,13 @@ def pieces(size: int, each: int) -> list[Dim]:
 def between(size: Dim, bounds: Sequence[int]) -> list[Dim]:
     """Sizes of the parts between increasing bounds; negative bounds count from the end."""
     places = [0, *(b + size if b < 0 else min(b, size) if isinstance(size, int) else b for b in bounds), size]
-    return [stop - start for start, stop in zip(places, places[1:], strict=False)]
+    return [stop - start for start, stop in itertools.pairwise(places)]
+
+
+def split_along(x: Value, how: Any, axis: int) -> tuple[Value, ...]:
+    """numpy's array_split: into a number of parts, or at bounds."""
+    size = x.shape[axis]
+    return cut(x, parts(size, how, even=True) if isinstance(how, int) else between(size, [int(b) for b in how]), axis)
 
 
 # --- joining ----------------------------------------------------------------------------------------------------------
@@ -142,7 +167,9 @@ def concatenate_from_keras(layer, values):
 @imports("keras", "ops.Concatenate")
 def concat_from_keras(call, values):
     values = [as_value(call, v) for v in values]
-    return joined(call, values, call.axis) if call.axis is not None else joined(call, [v.reshape(-1) for v in values], 0)
+    return (
+        joined(call, values, call.axis) if call.axis is not None else joined(call, [v.reshape(-1) for v in values], 0)
+    )
 
 
 @imports("keras", "ops.Append")
@@ -244,10 +271,22 @@ def unbind_from_torch(call, x, axis):
 
 @imports("keras", "ops.Split", "ops.ArraySplit")
 def split_from_keras(call, x):
-    size = x.shape[call.axis]
-    if isinstance(call.indices_or_sections, int):
-        return cut(x, parts(size, call.indices_or_sections, even=True), call.axis)
-    return cut(x, between(size, [int(b) for b in call.indices_or_sections]), call.axis)
+    return split_along(x, call.indices_or_sections, call.axis)
+
+
+@imports("keras", "ops.Hsplit")
+def hsplit_from_keras(call, x):
+    return split_along(x, call.indices_or_sections, min(x.rank - 1, 1))
+
+
+@imports("keras", "ops.Vsplit")
+def vsplit_from_keras(call, x):
+    return split_along(x, call.indices_or_sections, 0)
+
+
+@imports("keras", "ops.Dsplit")
+def dsplit_from_keras(call, x):
+    return split_along(x, call.indices_or_sections, 2)
 
 
 @imports("keras", "ops.Unstack")

@@ -3,7 +3,7 @@
 | meaning | keras                                | torch                               | onnx   |
 |---------|--------------------------------------|-------------------------------------|--------|
 | MatMul  | ops.matmul, dot, tensordot, Dot      | matmul, bmm, mm, mv, dot, tensordot | MatMul |
-| Dense   | the same with a weight of two axes   | the same with a weight of two axes  | MatMul, Gemm with such a weight |
+| Dense   | the same with a weight of two axes   | the same with such a weight         | MatMul, Gemm with such |
 
 A product with a named weight of two axes is Dense, so that every framework gets a native layer.
 """
@@ -15,7 +15,21 @@ from typing import Any
 import numpy as np
 
 from ..op import (
-    Link, Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, product, shortest,
+    Link,
+    Moved,
+    Op,
+    Operand,
+    Perm,
+    Shape,
+    Value,
+    agree,
+    broadcast,
+    case,
+    exports,
+    imports,
+    op,
+    product,
+    shortest,
 )  # fmt: skip
 from .dense import Dense
 from .local_norm import LpNormalize
@@ -85,8 +99,17 @@ def contracted(call: Any, a: Any, b: Any, axes_a: Sequence[int], axes_b: Sequenc
 def affine(call: Any, a: Value, b: Value, c: Value | None, alpha: float, beta: float) -> Value:
     """alpha * a @ b + beta * c: a Dense with bias where that is what it says."""
     kernel = b.transpose(1, 0) if is_weight(b) else None
-    bias = c.reshape(c.shape[-1]) if c is not None and c.rank and c.const is not None and math.prod(c.shape) == c.shape[-1] else None
-    if kernel is not None and alpha == 1 and beta == 1 and (c is None or (bias is not None and bias.shape == kernel.shape[:1])):
+    bias = (
+        c.reshape(c.shape[-1])
+        if c is not None and c.rank and c.const is not None and math.prod(c.shape) == c.shape[-1]
+        else None
+    )
+    if (
+        kernel is not None
+        and alpha == 1
+        and beta == 1
+        and (c is None or (bias is not None and bias.shape == kernel.shape[:1]))
+    ):
         return Dense()(a, kernel, bias)
     y = matrix_product(call, a, b)
     y = y if alpha == 1 else Mul()(y, alpha)
@@ -196,7 +219,6 @@ def matmul_from_onnx(node, a, b):
 @imports("onnx", "Gemm")
 def gemm_from_onnx(node, a, b, c=None):
     """All opsets: before 7 a flag allowed the broadcasting that is always allowed since."""
-    from ..op import shortest
 
     a = a.transpose(1, 0) if node.transA else a
     alpha, beta = shortest(node.alpha), shortest(node.beta)

@@ -20,7 +20,7 @@ from .promotion import as_value
 
 @op
 class OneHot(Op):
-    """1 at the place that each entry names along a new axis, 0 elsewhere; an entry outside 0 .. depth - 1 names none."""
+    """1 at the place that each entry names along a new axis, 0 elsewhere; one outside 0 .. depth - 1 names none."""
 
     depth: int
     axis: int
@@ -60,7 +60,9 @@ def one_hot_from_torch(call, ids, depth):
 @imports("keras", "ops.OneHot")
 def one_hot_from_keras(call, ids):
     ids = as_value(call, ids)
-    return one_hot(ids if ids.dtype.kind in "iu" else ids.cast(np.int32), call.num_classes, call.axis, call.dtype or np.float32)
+    return one_hot(
+        ids if ids.dtype.kind in "iu" else ids.cast(np.int32), call.num_classes, call.axis, call.dtype or np.float32
+    )
 
 
 @imports("onnx", "OneHot", since=9)
@@ -68,7 +70,9 @@ def old_one_hot_from_onnx(node, ids, depth, values):
     ids = ids if ids.dtype.kind in "iu" else ids.cast(np.int64)
     (count,) = node.sizes(depth)
     if values.const is None:
-        raise Refused("OneHot with computed values", why="off and on must be known", hint="Choose between them with Where")
+        raise Refused(
+            "OneHot with computed values", why="off and on must be known", hint="Choose between them with Where"
+        )
     off, on = values.array()
     if (off, on) == (0, 1):
         return one_hot(ids, count, node.axis, values.dtype)

@@ -62,8 +62,12 @@ def ranged(graph: Any, start: Any, stop: Any, step: Any, dtype: Any) -> Value:
         whole = all(isinstance(n, int) for n in (start, step))
         return graph.constant((start + step * np.arange(count, dtype=np.int64 if whole else np.float64)).astype(dtype))
     if not (isinstance(start, int | Size) and isinstance(stop, int | Size) and isinstance(step, int)):
-        raise Refused("a range over sizes of the data with fractions", why="sizes are whole numbers", hint="Scale it after")
-    return graph.emit(Range(start=start, step=step, count=ceil_divide(stop - start, step), dtype=np.dtype(dtype).name), ())[0]
+        raise Refused(
+            "a range over sizes of the data with fractions", why="sizes are whole numbers", hint="Scale it after"
+        )
+    return graph.emit(
+        Range(start=start, step=step, count=ceil_divide(stop - start, step), dtype=np.dtype(dtype).name), ()
+    )[0]
 
 
 def grid(vectors: Any, *, swapped: bool) -> list[Value]:
@@ -73,7 +77,8 @@ def grid(vectors: Any, *, swapped: bool) -> list[Value]:
     for vector, axis in zip(vectors, axes, strict=True):
         shape[axis] = vector.shape[0] if vector.rank else 1
     standing = (
-        v.reshape(*(shape[axis] if a == axis else 1 for a in range(len(shape)))) for v, axis in zip(vectors, axes, strict=True)
+        v.reshape(*(shape[axis] if a == axis else 1 for a in range(len(shape))))
+        for v, axis in zip(vectors, axes, strict=True)
     )
     return [expanded(v, tuple(shape)) for v in standing]
 
@@ -122,7 +127,9 @@ def range_to_onnx(op, onnx):
 @exports("keras", Range)
 def range_to_keras(op, keras):
     if isinstance(op.start, Size):
-        raise keras.refuse(str(op), why="Keras starts a range at a known number", instead="Fix the sizes with input_shapes")
+        raise keras.refuse(
+            str(op), why="Keras starts a range at a known number", instead="Fix the sizes with input_shapes"
+        )
     steps = keras.ops.cumsum(keras.ops.add(keras.zeros(op.count), op.step))
     made = steps if op.start == op.step else keras.ops.add(steps, op.start - op.step)
     return keras.ops.cast(made, op.dtype)
@@ -136,7 +143,9 @@ def eye_from_onnx(node, x):
     element_type = node.attributes["dtype"]
     dtype = x.dtype if element_type is None else node.dtype(element_type)
     if not all(isinstance(d, int) for d in x.shape):
-        raise Refused("EyeLike of a size that is known only at run time", why="no framework makes one", hint="Fix the sizes")
+        raise Refused(
+            "EyeLike of a size that is known only at run time", why="no framework makes one", hint="Fix the sizes"
+        )
     return node.graph.constant(np.eye(*x.shape, k=node.k, dtype=dtype))
 
 

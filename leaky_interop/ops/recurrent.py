@@ -82,10 +82,9 @@ class Recurrent(Op):
         batch, states, features = x.shape[1 - self.time_axis], [], 0
         for cell in cells:
             hidden, out = cell.kernel.shape[0] // self.gates, cell.recurrent_kernel.shape[1]
-            wanted = {"kernel": (self.gates * hidden, x.shape[2]), "recurrent_kernel": (self.gates * hidden, out)}
-            wanted |= {"bias": wanted["kernel"][:1], "recurrent_bias": wanted["kernel"][:1], "projection": (out, hidden)}
-            for name, shape in (wanted | {"h": (batch, out), "c": (batch, hidden)}).items():
-                value = getattr(cell, name)
+            rows = self.gates * hidden
+            wanted = Cell((rows, x.shape[2]), (rows, out), (rows,), (rows,), (out, hidden), (batch, out), (batch, hidden))
+            for name, value, shape in zip(Cell._fields, cell, wanted, strict=True):
                 if value is not None and not agree(value.shape, shape):
                     raise ValueError(f"{self}: {name} should be {shape}, not {value!r}")
             states += [(batch, size) for size in (out, hidden)[: self.states]]
@@ -312,16 +311,17 @@ def _case(kind: type[Recurrent], name: str, *, direction: str = "forward", time_
 
 
 _steps = "step by step"
-for _kind, _extra in ((Lstm, {}), (Gru, {"reset_after": True}), (Rnn, {})):
+for _kind, _own in ((Lstm, {}), (Gru, {"reset_after": True}), (Rnn, {})):
     for _direction in BACKWARD:
         _reasons = {"composed": {"torch": "between flips"} if _direction == "reverse" else {}}
-        _case(_kind, _direction, direction=_direction, bias="first", reasons=_reasons, **_extra)
-        _case(_kind, f"{_direction}_time_first", direction=_direction, time_axis=0, states=True, reasons=_reasons, **_extra)
-    _case(_kind, "no_bias", bias="none", **_extra)
-    _case(_kind, "states", states=True, **_extra)
-    _case(_kind, "float16", dtype="float16", **_extra)
+        _extra = {"direction": _direction, "reasons": _reasons, **_own}
+        _case(_kind, _direction, bias="first", **_extra)
+        _case(_kind, f"{_direction}_time_first", time_axis=0, states=True, **_extra)
+    _case(_kind, "no_bias", bias="none", **_own)
+    _case(_kind, "states", states=True, **_own)
+    _case(_kind, "float16", dtype="float16", **_own)
     _reasons = {"composed": {"onnx": _steps}, "refused": IN_32_BITS}
-    _case(_kind, "float64", dtype="float64", reasons=_reasons, **_extra)
+    _case(_kind, "float64", dtype="float64", reasons=_reasons, **_own)
 
 _in_torch, _not_in_onnx = {"torch": _steps}, {"keras": _steps, "onnx": _steps}
 for _direction in ("forward", "bidirectional"):

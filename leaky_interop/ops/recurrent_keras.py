@@ -19,6 +19,7 @@ from .relu import Relu
 from .smooth import EXACT, Gelu, Mish, Sigmoid, Silu, Softsign, Tanh
 
 CELLS: dict[str, type[Recurrent]] = {"LSTMCell": Lstm, "GRUCell": Gru, "SimpleRNNCell": Rnn}
+PATHS = ("forward_layer.", "backward_layer.")  # where Bidirectional keeps its layers
 LAYERS: dict[type[Recurrent], str] = {Lstm: "LSTM", Gru: "GRU", Rnn: "SimpleRNN"}
 ACTIVATIONS: dict[Op | None, str] = {
     None: "linear", Tanh(): "tanh", Sigmoid(): "sigmoid", Relu(): "relu", SIXTH: "hard_sigmoid", Elu(alpha=1.0): "elu",
@@ -47,7 +48,7 @@ def bidirectional_from_keras(layer, x, initial_state=None, mask=None):
         check(layer, way, mask)
     states = list(initial_state or ())
     halves = states[: len(states) // 2], states[len(states) // 2 :]
-    both = [one_cell(layer, way, f"{name}.") for way, name in zip(ways, ("forward_layer", "backward_layer"), strict=True)]
+    both = [one_cell(layer, way, path) for way, path in zip(ways, PATHS, strict=True)]
     sequence = layer.return_sequences
     if not ways[0].go_backwards and both[0] is not None and both[1] is not None and both[0][0] == both[1][0]:
         op, _ = both[0]
@@ -62,8 +63,8 @@ def bidirectional_from_keras(layer, x, initial_state=None, mask=None):
             outputs = list(Split(axis=2, sizes=sizes)(y)) if sequence else [f[0] for f in finals]
     else:
         outputs, finals = [], []
-        for way, name, half in zip(ways, ("forward_layer.", "backward_layer."), halves, strict=True):
-            y, final = one_way(layer, way, name, x, half)
+        for way, path, half in zip(ways, PATHS, halves, strict=True):
+            y, final = one_way(layer, way, path, x, half)
             flipped = way.go_backwards != (way is ways[1])  # what Keras gives out, and then turns around
             outputs.append((Flip(axes=(1,))(y) if flipped else y) if sequence else last_output(way, final))
             finals.append(final)
@@ -186,7 +187,9 @@ def rnn_to_keras(op, keras, x, *operands):
     return to_keras(op, keras, x, operands, True, activation=op.activations[0])
 
 
-def to_keras(op: Recurrent, keras: Any, x: Any, operands: Any, sayable: bool, more: Any = None, **functions: Any) -> Any:
+def to_keras(
+    op: Recurrent, keras: Any, x: Any, operands: Any, sayable: bool, more: Any = None, **functions: Any
+) -> tuple[Any, ...]:
     """The layer, in Bidirectional where it reads both ways. It gives out only what is read."""
     exact_in_keras(keras, "a recurrent layer")
     cells = op.cells((x, *operands))
@@ -204,11 +207,11 @@ def to_keras(op: Recurrent, keras: Any, x: Any, operands: Any, sayable: bool, mo
     )  # fmt: skip
     weights: dict[str, Any] = {}
     both = len(cells) == 2
-    for cell, path in zip(cells, ("forward_layer.cell", "backward_layer.cell") if both else ("cell",), strict=True):
-        weights[f"{path}.kernel"] = cell.kernel.transpose(1, 0)
-        weights[f"{path}.recurrent_kernel"] = cell.recurrent_kernel.transpose(1, 0)
+    for cell, path in zip(cells, PATHS if both else ("",), strict=True):
+        weights[f"{path}cell.kernel"] = cell.kernel.transpose(1, 0)
+        weights[f"{path}cell.recurrent_kernel"] = cell.recurrent_kernel.transpose(1, 0)
         if biased:
-            weights[f"{path}.bias"] = bias_to_keras(op, keras, cell)
+            weights[f"{path}cell.bias"] = bias_to_keras(op, keras, cell)
     given = initial_states(op, keras, cells)
     data = keras.ops.transpose(x, (1, 0, 2)) if op.time_axis == 0 else x
     layer = keras.place(keras.layers.Bidirectional(layer) if both else layer, **weights)

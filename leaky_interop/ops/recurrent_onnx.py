@@ -124,10 +124,14 @@ def activation_of(name: str, alpha: float, beta: float) -> Op | None:
         return PLAIN[name]
     if name == "Affine" and (alpha, beta) == (1.0, 0.0):
         return None
-    made = {"LeakyRelu": LeakyRelu(negative_slope=alpha), "Elu": Elu(alpha=alpha), "HardSigmoid": HardSigmoid(alpha=alpha, beta=beta)}
-    if name not in made:
-        raise Refused(f"the activation {name} of a recurrent layer", why=f"supported are {', '.join((*PLAIN, *made))}")
-    return made[name]
+    match name:
+        case "LeakyRelu":
+            return LeakyRelu(negative_slope=alpha)
+        case "Elu":
+            return Elu(alpha=alpha)
+        case "HardSigmoid":
+            return HardSigmoid(alpha=alpha, beta=beta)
+    raise Refused(f"the activation {name} of a recurrent layer", why=f"supported are {', '.join((*PLAIN, *ALPHAS))}")
 
 
 # --- exporters --------------------------------------------------------------------------------------------------------
@@ -161,12 +165,10 @@ def to_onnx(op: Recurrent, onnx: Any, x: Any, operands: Any, **more: Any) -> tup
     kernels, recurrent = (passes_of(onnx, [reordered(c[i], TO_ONNX[kind]) for c in cells]) for i in (0, 1))
     usual = op.activations == USUAL[kind]
     names, alphas, betas = zip(*activations, strict=True)
+    data = onnx.Transpose(x, perm=[1, 0, 2]) if op.time_axis == 1 else x
+    states = (states_to_onnx(op, onnx, cells, i) for i in range(op.states))
     results = onnx.write(
-        NAMES[kind],
-        (
-            onnx.Transpose(x, perm=[1, 0, 2]) if op.time_axis == 1 else x, kernels, recurrent, biases_to_onnx(op, onnx, cells),
-            None, *(states_to_onnx(op, onnx, cells, i) for i in range(op.states)),
-        ),
+        NAMES[kind], (data, kernels, recurrent, biases_to_onnx(op, onnx, cells), None, *states),
         outputs=1 + op.states, hidden_size=cells[0].kernel.shape[0] // op.gates, direction=op.direction,
         activations=None if usual else list(names) * len(cells),
         activation_alpha=[a for a in alphas if a is not None] * len(cells) or None,

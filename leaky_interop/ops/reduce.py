@@ -1,17 +1,18 @@
 """Reductions: one number for all entries along some axes.
 
-| meaning         | keras                                  | torch                        | onnx                            |
-|-----------------|----------------------------------------|------------------------------|---------------------------------|
-| ReduceMean      | ops.mean, GlobalAveragePooling         | mean, AdaptiveAvgPool to 1   | ReduceMean, GlobalAveragePool   |
-| ReduceMax       | ops.max, GlobalMaxPooling              | amax, AdaptiveMaxPool to 1   | ReduceMax, GlobalMaxPool        |
-| ReduceSum ...   | ops.sum, min, prod, logsumexp          | sum, amin, prod, logsumexp   | ReduceSum, Min, Prod, LogSumExp |
-| ReduceL1 ...    | ops.norm, composed                     | vector_norm, composed        | ReduceL1, L2, SumSquare, LogSum |
-| ReduceAll, Any  | ops.all, any                           | all, any                     | ReduceMin, ReduceMax of booleans |
+| meaning        | keras                          | torch                      | onnx                            |
+|----------------|--------------------------------|----------------------------|---------------------------------|
+| ReduceMean     | ops.mean, GlobalAveragePooling | mean, AdaptiveAvgPool to 1 | ReduceMean, GlobalAveragePool   |
+| ReduceMax      | ops.max, GlobalMaxPooling      | amax, AdaptiveMaxPool to 1 | ReduceMax, GlobalMaxPool        |
+| ReduceSum ...  | ops.sum, min, prod, logsumexp  | sum, amin, prod, logsumexp | ReduceSum, Min, Prod, LogSumExp |
+| ReduceL1 ...   | ops.norm, composed             | vector_norm, composed      | ReduceL1, L2, SumSquare, LogSum |
+| ReduceAll, Any | ops.all, any                   | all, any                   | ReduceMin, Max of booleans      |
 
 Axes are written out, in increasing order. Plain ones are rows of a table; global pooling is a reduction over the
 spatial axes. Variance stands in variance.py.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op, product
+from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op
 from .expand import filled, uniform
 from .index import dropped
 from .precision import IN_32_BITS, exact_in_keras
@@ -41,7 +42,9 @@ class Reduction(Op):
         raise NotImplementedError
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        kept = (1 if a in self.axes else d for a, d in enumerate(inputs[0].shape) if self.keepdims or a not in self.axes)
+        kept = (
+            1 if a in self.axes else d for a, d in enumerate(inputs[0].shape) if self.keepdims or a not in self.axes
+        )
         return [(tuple(kept), inputs[0].dtype)]
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
@@ -51,7 +54,7 @@ class Reduction(Op):
         return math.prod(arrays[0].shape[a] for a in self.axes)
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
-        moved = type(self)(**{**vars(self), "axes": tuple(sorted(perm[a] for a in self.axes))})
+        moved = dataclasses.replace(self, axes=tuple(sorted(perm[a] for a in self.axes)))
         return Moved(moved, (perm,), (perm if self.keepdims else dropped(perm, self.axes),))
 
     def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
@@ -81,8 +84,17 @@ def reduced(kind: type[Reduction], x: Value, axes: Any, keepdims: Any, **fields:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def _row(name: str, meaning: str, function: Callable[..., Any], *, aten: Sequence[str] = (), keras: Sequence[str] = (), onnx: str,
-         prepared: Callable[[Any, Value], Value] = as_value, **fields: Any) -> type[Reduction]:  # fmt: skip
+def _row(
+    name: str,
+    meaning: str,
+    function: Callable[..., Any],
+    *,
+    aten: Sequence[str] = (),
+    keras: Sequence[str] = (),
+    onnx: str = "",
+    prepared: Callable[[Any, Value], Value] = as_value,
+    **fields: Any,
+) -> type[Reduction]:
     """A reduction with its importers: torch operators `aten`, operations `keras`, the operator `onnx`.
 
     prepared: what torch and Keras do to the dtype first. Further fields of the class: tolerance, symbolic.
@@ -112,11 +124,21 @@ def _row(name: str, meaning: str, function: Callable[..., Any], *, aten: Sequenc
 
 
 def read_onnx(kind: type[Reduction], node: Any, x: Value, axes: Value | None) -> Value:
-    """A node of any opset: axes are an attribute, later an operand; none of them means all, or by a flag no reduction."""
+    """A node of any opset: axes are an attribute, later an operand; none means all, or by a flag no reduction."""
     stated = node.axes if node.has("axes") else None if axes is None else node.sizes(axes)
     if not stated and node.has("noop_with_empty_axes") and node.noop_with_empty_axes:
-        if kind.__name__ not in ("ReduceSum", "ReduceMean", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceAll", "ReduceAny"):
-            raise Refused(f"{kind.__name__} over no axes", why="runtimes disagree about what is left of it", hint="State axes")
+        if kind.__name__ not in (
+            "ReduceSum",
+            "ReduceMean",
+            "ReduceProd",
+            "ReduceMax",
+            "ReduceMin",
+            "ReduceAll",
+            "ReduceAny",
+        ):
+            raise Refused(
+                f"{kind.__name__} over no axes", why="runtimes disagree about what is left of it", hint="State axes"
+            )
         return x
     return reduced(kind, x, stated, node.keepdims)
 
@@ -146,7 +168,9 @@ def _sum_of_logs_terms(self: Reduction, *arrays: np.ndarray) -> tuple[int, np.nd
     how = {"axis": self.axes, "keepdims": self.keepdims}
     total = arrays[0].astype(float).sum(**how)
     with np.errstate(all="ignore"):
-        return self.length(*arrays), np.abs(arrays[0]).astype(float).sum(**how) / np.abs(total) + np.abs(np.log(np.abs(total)))
+        return self.length(*arrays), np.abs(arrays[0]).astype(float).sum(**how) / np.abs(total) + np.abs(
+            np.log(np.abs(total))
+        )
 
 
 def _log_sum_exp_terms(self: Reduction, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
@@ -158,21 +182,21 @@ ReduceSum = _row("ReduceSum", "The sum.", np.sum, aten=["aten.sum.default", "ate
                  onnx="ReduceSum", prepared=_summed, tolerance="sum", symbolic=True)  # fmt: skip
 ReduceMean = _row("ReduceMean", "The arithmetic mean.", np.mean, aten=["aten.mean.default", "aten.mean.dim"],
                   keras=["ops.Mean"], onnx="ReduceMean", prepared=floating, tolerance="sum")  # fmt: skip
-ReduceProd = _row("ReduceProd", "The product.", np.prod, aten=["aten.prod.default", "aten.prod.dim_int"], keras=["ops.Prod"],
-                  onnx="ReduceProd", prepared=_summed, tolerance="sum", symbolic=True)  # fmt: skip
+ReduceProd = _row("ReduceProd", "The product.", np.prod, aten=["aten.prod.default", "aten.prod.dim_int"],
+                  keras=["ops.Prod"], onnx="ReduceProd", prepared=_summed, tolerance="sum", symbolic=True)  # fmt: skip
 ReduceMax = _row("ReduceMax", "The largest entry; NaN wins.", np.max, aten=["aten.amax.default", "aten.max.default"],
-                 keras=["ops.Max", "ops.Amax"], onnx="", tolerance="exact")  # fmt: skip
+                 keras=["ops.Max", "ops.Amax"], tolerance="exact")  # fmt: skip
 ReduceMin = _row("ReduceMin", "The smallest entry; NaN wins.", np.min, aten=["aten.amin.default", "aten.min.default"],
-                 keras=["ops.Min", "ops.Amin"], onnx="", tolerance="exact")  # fmt: skip
+                 keras=["ops.Min", "ops.Amin"], tolerance="exact")  # fmt: skip
 ReduceAll = _row("ReduceAll", "Whether all entries are true.", np.all,
-                 aten=["aten.all.default", "aten.all.dim", "aten.all.dims"], keras=["ops.All"], onnx="", prepared=_boolean,
+                 aten=["aten.all.default", "aten.all.dim", "aten.all.dims"], keras=["ops.All"], prepared=_boolean,
                  tolerance="exact")  # fmt: skip
 ReduceAny = _row("ReduceAny", "Whether any entry is true.", np.any,
-                 aten=["aten.any.default", "aten.any.dim", "aten.any.dims"], keras=["ops.Any"], onnx="", prepared=_boolean,
+                 aten=["aten.any.default", "aten.any.dim", "aten.any.dims"], keras=["ops.Any"], prepared=_boolean,
                  tolerance="exact")  # fmt: skip
 ReduceLogSumExp = _row("ReduceLogSumExp", "The logarithm of the sum of e to the power of the entries.", _log_sum_exp,
-                       aten=["aten.logsumexp.default"], keras=["ops.Logsumexp"], onnx="ReduceLogSumExp", prepared=floating,
-                       tolerance="sum", terms=_log_sum_exp_terms)  # fmt: skip
+                       aten=["aten.logsumexp.default"], keras=["ops.Logsumexp"], onnx="ReduceLogSumExp",
+                       prepared=floating, tolerance="sum", terms=_log_sum_exp_terms)  # fmt: skip
 ReduceL1 = _row("ReduceL1", "The sum of absolute values.", lambda x, **how: np.abs(x).sum(**how), onnx="ReduceL1",
                 tolerance="sum")  # fmt: skip
 ReduceL2 = _row("ReduceL2", "The square root of the sum of squares.", lambda x, **how: np.sqrt(np.square(x).sum(**how)),
@@ -325,7 +349,8 @@ def _pool_to_onnx(name: str, kind: str) -> Callable[..., Any]:
 
 for _kind, _to_torch, _to_keras, _to_onnx in (
     (ReduceSum, _sum_to_torch, _keras("sum"), _onnx("ReduceSum")),
-    (ReduceMean, _pool_to_torch("mean", "Avg"), _pool_to_keras("mean", "Average"), _pool_to_onnx("ReduceMean", "Average")),
+    (ReduceMean, _pool_to_torch("mean", "Avg"), _pool_to_keras("mean", "Average"),
+     _pool_to_onnx("ReduceMean", "Average")),
     (ReduceProd, _prod_to_torch, _keras("prod"), _onnx("ReduceProd")),
     (ReduceMax, _pool_to_torch("amax", "Max"), _pool_to_keras("max", "Max"), _pool_to_onnx("ReduceMax", "Max")),
     (ReduceMin, _torch("amin"), _keras("min"), _onnx("ReduceMin")),
@@ -368,7 +393,10 @@ case("reduce_prod/one_axis", ReduceProd(axes=(2,), keepdims=True), (2, 3, 4))
 for _kind in (ReduceSum, ReduceMin, ReduceLogSumExp):
     case(f"{_kind.__name__}/inner", _kind(axes=(1, 3), keepdims=True), (2, 3, 4, 5))
     case(f"{_kind.__name__}/dropped", _kind(axes=(0, 2), keepdims=False), (2, 3, 4))
-_BY_PIECES = {"keras": "comes back as a sum and what is done to it", "torch": "comes back as a sum and what is done to it"}
+_BY_PIECES = {
+    "keras": "comes back as a sum and what is done to it",
+    "torch": "comes back as a sum and what is done to it",
+}
 case("reduce_l1/inner", ReduceL1(axes=(1, 3), keepdims=True), (2, 3, 4, 5), composed={"keras": _BY_PIECES["keras"]})
 case("reduce_l2/one_axis", ReduceL2(axes=(1,), keepdims=True), (2, 3, 4))
 case("reduce_l2/inner", ReduceL2(axes=(1, 2), keepdims=False), (2, 3, 4), composed={"keras": _BY_PIECES["keras"]})

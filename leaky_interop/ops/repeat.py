@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Dim, Moved, Op, Perm, Shape, Value, case, exports, imports, op, product
+from ..op import Dim, Moved, Op, Perm, Shape, Size, Value, case, exports, imports, op, product
 from .expand import expanded
 from .gather import Gather
 from .shape import with_axes
@@ -77,7 +77,9 @@ def repeated(x: Value, repeats: Any, axis: int | None) -> Value:
     counts = np.asarray(repeats).reshape(-1)
     if (counts != counts[0]).any():
         return Gather(axis=axis)(x, x.graph.constant(np.repeat(np.arange(x.shape[axis]), counts)))
-    count = int(counts[0])
+    count = counts[0] if isinstance(counts[0], Size) else int(counts[0])
+    if isinstance(count, Size) and x.shape[axis] != 1:
+        raise Refused("a repeat as often as a size of the data says", why="only an axis of size 1 is repeated so")
     if count == 1 or x.shape[axis] == 1:
         return expanded(x, (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :]))
     return Repeat(repeats=count, axis=axis)(x)
@@ -120,7 +122,9 @@ def tile_to_onnx(op, onnx, x):
 @exports("keras", Tile)
 def tile_to_keras(op, keras, x):
     if op.open:
-        raise keras.refuse(str(op), why="Keras tiles a known number of times", instead="Fix the sizes with input_shapes")
+        raise keras.refuse(
+            str(op), why="Keras tiles a known number of times", instead="Fix the sizes with input_shapes"
+        )
     return keras.ops.tile(x, op.repeats)
 
 

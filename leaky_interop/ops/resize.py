@@ -14,13 +14,12 @@
 Keras' backends disagree on bicubic: its definition is TensorFlow's, and what is written is right on all.
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Link, Moved, Op, Perm, Shape, Value, agree, case, exports, op
-from .contract import along_each, along_each_in_keras, contract
+from ..op import Dim, Link, Op, Shape, Value, agree, case, exports, op
+from .contract import along_each, along_each_in_keras, contract, in_keras
 from .resample import mixing, nearest, nearest_in_onnxruntime, nearest_in_torch
 
 
@@ -87,11 +86,6 @@ class Resize(Op):
             length *= int(used.sum(1).max())
             x = contract(x, axis, np.abs(matrix) + used * (np.arange(matrix.shape[1]) + 1.0))
         return length, x
-
-    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
-        back = np.argsort(perm)
-        fields = {name: tuple(getattr(self, name)[i] for i in back) for name in ("shape", "scales")}
-        return Moved(dataclasses.replace(self, **fields), (perm,), (perm,))
 
     def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
         changing = self.changing(inputs[0].shape)
@@ -214,8 +208,7 @@ def resize_to_keras(op, keras, x):
     if op.mode != "nearest":
         return along_each_in_keras(keras, x, op.matrices(port.shape))
     for axis in op.changing(port.shape):
-        place = {0: 0, 1: spatial + 1}.get(axis, axis - 1)
-        x = keras.ops.take(x, np.array(op.indices(axis, port.shape[axis])), axis=place)
+        x = keras.ops.take(x, np.array(op.indices(axis, port.shape[axis])), axis=in_keras(axis, port.rank))
     return x
 
 
@@ -256,6 +249,8 @@ def onnx_has(op: Resize, onnx: Any) -> bool:
         op.scales
     ):
         return False  # scales of some axes, sizes of others
+    if op.mode == "cubic" and is_fixed(op, port.shape) and any(m < n for n, m in zip(port.shape, op.shape, strict=True)):
+        return False  # onnxruntime moves a transpose past it, and then refuses to make channels-last data smaller
     if op.mode == "nearest":
         return all(
             nearest_in_onnxruntime(port.shape[a], op.shape[a], op.scales[a], op.coordinates, op.rounding, tie)  # type: ignore[arg-type]

@@ -93,7 +93,9 @@ def scatter_add_from_torch(call, x, axis, index, updates):
 @imports("torch", "aten.scatter_reduce.two")
 def scatter_reduce_from_torch(call, x, axis, index, updates, reduction, include_self):
     if not include_self or reduction == "mean":
-        raise Refused(f"scatter_reduce {reduction}, include_self={include_self}", why="only what is there can be combined with")
+        raise Refused(
+            f"scatter_reduce {reduction}, include_self={include_self}", why="only what is there can be combined with"
+        )
     return _along(call, x, axis, index, updates, FROM_TORCH[reduction])
 
 
@@ -124,7 +126,9 @@ def index_put_from_torch(call, x, indices, updates, accumulate):
     axes = [a for a, i in enumerate(indices) if i is not None]
     if indices[axes[0]].dtype == bool:
         if len(axes) > 1 or product(updates.shape) != 1:
-            raise Refused("writing through a mask", why="which entry goes where depends on the data", hint="Use torch.where")
+            raise Refused(
+                "writing through a mask", why="which entry goes where depends on the data", hint="Use torch.where"
+            )
         mask = indices[0].reshape(*indices[0].shape, *(1,) * (x.rank - indices[0].rank))
         return Where()(mask, updates.reshape(*(1,) * x.rank), x)
     return put(call, x, axes, [indices[a] for a in axes], updates, "add" if accumulate else "none")
@@ -218,7 +222,9 @@ def scatter_nd_from_onnx(node, x, index, updates):
 
 @exports("onnx", ScatterElements)
 def scatter_elements_to_onnx(op, onnx, x, index, updates):
-    return onnx.ScatterElements(x, index, updates, axis=op.axis, reduction=None if op.reduction == "none" else op.reduction)
+    return onnx.ScatterElements(
+        x, index, updates, axis=op.axis, reduction=None if op.reduction == "none" else op.reduction
+    )
 
 
 @exports("onnx", ScatterND)
@@ -234,9 +240,18 @@ case("scatter_elements/add", ScatterElements(axis=1, reduction="add"), (2, 4, 3)
 case("scatter_elements/max", ScatterElements(axis=1, reduction="max"), (2, 4, 2), _PLACES, (2, 2, 2), composed=_LIST)
 _ROWS = constant([[0, 2], [1, 0]], "int64")
 case("scatter_nd/none", ScatterND(reduction="none"), (2, 3, 4), _ROWS, (2, 4))
-case("scatter_nd/add", ScatterND(reduction="add"), (2, 3, 4), constant([[[1], [0]]], "int64"), (1, 2, 3, 4), composed=_LIST)
+case(
+    "scatter_nd/add",
+    ScatterND(reduction="add"),
+    (2, 3, 4),
+    constant([[[1], [0]]], "int64"),
+    (1, 2, 3, 4),
+    composed=_LIST,
+)
 case(
     "scatter_nd/min", ScatterND(reduction="min"), (2, 3, 4), _ROWS, (2, 4),
     refused={"torch": "index_put replaces or adds"},
 )  # fmt: skip
-case("scatter_nd/int64", ScatterND(reduction="none"), Operand((3, 4), dtype="int64"), _ROWS, Operand((2,), dtype="int64"))
+case(
+    "scatter_nd/int64", ScatterND(reduction="none"), Operand((3, 4), dtype="int64"), _ROWS, Operand((2,), dtype="int64")
+)

@@ -1,9 +1,9 @@
 """Operators that move numbers without computing on them: transposes and reshapes.
 
-| meaning   | keras                                  | torch                              | onnx                 |
-|-----------|----------------------------------------|------------------------------------|----------------------|
-| Transpose | Permute, ops.transpose, moveaxis ...   | permute, transpose, movedim, .T    | Transpose            |
-| Reshape   | Reshape, Flatten, ops.squeeze ...      | reshape, view, flatten, unsqueeze  | Reshape, Flatten, Squeeze, Unsqueeze |
+| meaning   | keras                                | torch                             | onnx                          |
+|-----------|--------------------------------------|-----------------------------------|-------------------------------|
+| Transpose | Permute, ops.transpose, moveaxis ... | permute, transpose, movedim, .T   | Transpose                     |
+| Reshape   | Reshape, Flatten, ops.squeeze ...    | reshape, view, flatten, unsqueeze | Reshape, Flatten, (Un)Squeeze |
 
 A -1 and a 0 in a requested shape are resolved while importing: a canonical shape is complete.
 """
@@ -13,7 +13,21 @@ from typing import Any
 import numpy as np
 
 from ..op import (
-    Dim, Moved, Op, Parameter, Perm, Shape, Value, agree, case, exports, imports, may_agree, op, product, symbols,
+    Dim,
+    Moved,
+    Op,
+    Parameter,
+    Perm,
+    Shape,
+    Value,
+    agree,
+    case,
+    exports,
+    imports,
+    may_agree,
+    op,
+    product,
+    symbols,
 )  # fmt: skip
 
 
@@ -40,7 +54,7 @@ class Transpose(Op):
 
 @op
 class Reshape(Op):
-    """The same numbers in row-major order under another shape; sizes that are known only at run time are expressions."""
+    """The same numbers in row-major order under another shape; sizes known only at run time are expressions."""
 
     shape: tuple[Dim, ...]
     tolerance = "exact"
@@ -64,7 +78,9 @@ class Reshape(Op):
         groups = axis_groups(x.shape, self.shape)
         if groups is None:
             return None
-        order = [axis for axis in np.argsort(perm).tolist() if x.shape[axis] != 1]  # the axes that matter, as they come in
+        order = [
+            axis for axis in np.argsort(perm).tolist() if x.shape[axis] != 1
+        ]  # the axes that matter, as they come in
         places, last = [], -1
         for ins, _ in groups:
             moving = [axis for axis in ins if x.shape[axis] != 1]
@@ -335,7 +351,9 @@ def flatten_from_onnx(node, x):
 
 @imports("onnx", "Squeeze")
 def squeeze_from_onnx(node, x, axes=None):
-    axes = (node.axes if node.has("axes") else axes and node.sizes(axes)) or [a for a, d in enumerate(x.shape) if d == 1]
+    axes = (node.axes if node.has("axes") else axes and node.sizes(axes)) or [
+        a for a, d in enumerate(x.shape) if d == 1
+    ]
     return without(x, [a % x.rank for a in axes])
 
 

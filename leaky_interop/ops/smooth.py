@@ -79,7 +79,7 @@ def _softsign_to_onnx(onnx, x):
 
 
 Tanh = activation("Tanh", "The hyperbolic tangent.", np.tanh, module="Tanh", aten="tanh", keras="tanh", onnx="Tanh",
-                 terms=lambda x: 2 * np.abs(np.tanh(x)))  # onnxruntime's quotient of polynomials is 5.5 ulp off  # fmt: skip
+                  terms=lambda x: 2 * np.abs(np.tanh(x)))  # onnxruntime's quotient of polynomials is 5.5 ulp off  # fmt: skip
 Sigmoid = activation("Sigmoid", "1 / (1 + exp(-x)).", _sigmoid, module="Sigmoid", aten="sigmoid", keras="sigmoid", onnx="Sigmoid",
                      terms=np.ones_like)  # onnxruntime's comes by way of tanh, exact to a digit of 1  # fmt: skip
 Silu = activation("Silu", "x * sigmoid(x); swish.", lambda x: x * _sigmoid(x), module="SiLU", aten="silu", keras="silu",

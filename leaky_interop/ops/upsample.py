@@ -37,6 +37,11 @@ def resized(
     fixed = all(isinstance(n, int) and isinstance(m, int) for n, m, _ in sizes)
     if not changing:
         return x
+    if 1 in changing and x.rank in (3, 4, 5) and max(changing) == x.rank - 2 and changing[0] == 1:  # channels stand last
+        first, last = (0, x.rank - 1, *range(1, x.rank - 1)), (0, *range(2, x.rank), 1)
+        turned = (tuple(t[a] for a in first) for t in (shape, scales))
+        more = {"cubic_a": cubic_a, "inside_only": inside_only, "antialias": antialias, "picker": picker}
+        return resized(x.transpose(*first), *turned, mode, coordinates, rounding, **more).transpose(*last)
     if coordinates == "pytorch_half_pixel" and all(_more_than_one(n, m) for n, m, _ in sizes):
         coordinates = "half_pixel"
     if coordinates == "half_pixel_symmetric" and not any(scales):
@@ -67,7 +72,7 @@ def resized(
     return Resize(
         shape=tuple(shape), scales=scales, mode=mode, coordinates=coordinates,
         rounding=rounding if mode == "nearest" else "",
-        cubic_a=cubic_a if mode == "cubic" else 0.0, inside_only=inside_only and mode == "cubic",
+        cubic_a=cubic_a if mode == "cubic" else 0.0, inside_only=inside_only and mode not in ("nearest", "linear", "area"),
         antialias=antialias and smaller,
     )(x)  # fmt: skip
 
@@ -192,7 +197,10 @@ def resize_from_keras(call, x):
 
 
 def _keras_image(call: Any, x: Value, sizes: tuple[int, int]) -> Value:
-    if x.rank != 4:  # a single image, which the engine has turned to (channels, height, width)
+    if x.rank == 3 and call.data_format == "channels_last":  # one image: the engine took it for a sequence
+        image = x.transpose(1, 0, 2)  # (height, channels, width) -> (channels, height, width)
+        return _keras_image(call, image.reshape(1, *image.shape), sizes).reshape(x.shape[1], *sizes).transpose(1, 0, 2)
+    if x.rank == 3:
         return _keras_image(call, x.reshape(1, *x.shape), sizes).reshape(x.shape[0], *sizes)
     if call.crop_to_aspect_ratio or call.pad_to_aspect_ratio:
         changed = "crop" if call.crop_to_aspect_ratio else "pad"

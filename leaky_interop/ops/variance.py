@@ -42,7 +42,9 @@ class ReduceVariance(Reduction):
 
 def variance(call: Any, x: Any, axes: Any, correction: Any, keepdims: Any) -> Value:
     """The variance of floats; torch corrects by 1 where nothing is said."""
-    return reduced(ReduceVariance, floating(call, x), axes, keepdims, correction=1.0 if correction is None else float(correction))
+    return reduced(
+        ReduceVariance, floating(call, x), axes, keepdims, correction=1.0 if correction is None else float(correction)
+    )
 
 
 @imports("torch", "aten.var.correction")

@@ -58,7 +58,7 @@ class Holding(Builder):
         return super().holds(*operands) and not self.shared.intersection(ties)
 
     def held(self, value: Value) -> Any:
-        """A weight, or a larger constant, out of its Embedding; a small constant as the array a keras.ops call keeps."""
+        """A weight, or a larger constant, out of its Embedding; a small constant as the array that a call keeps."""
         parameter = value.const
         assert parameter is not None
         if not parameter.name and (value.array().nbytes <= SMALL or not _fits(value.array())):
@@ -87,7 +87,9 @@ class Holding(Builder):
         assert parameter is not None
         if parameter.tie not in self.tables:
             if parameter.tie in self.shared and parameter.tie == (id(parameter.root), ()):
-                parameter = dataclasses.replace(parameter, steps=(), shape=parameter.read().shape)  # as its owner has it
+                parameter = dataclasses.replace(
+                    parameter, steps=(), shape=parameter.read().shape
+                )  # as its owner has it
             array = np.asarray(parameter.array())
             columns = array.shape[-1] if array.ndim > 1 else array.size
             array = array.reshape(-1, columns)
@@ -139,7 +141,9 @@ class Holding(Builder):
             part: Any = None
             for vector in (self._atom(atom, size) for atom in monomial):
                 part = vector if part is None else keras.ops.reshape(part[:, None] + vector, (-1,))
-            parts.append(np.zeros(count, np.int32) if part is None else part if count == 1 else keras.ops.tile(part, [count]))
+            parts.append(
+                np.zeros(count, np.int32) if part is None else part if count == 1 else keras.ops.tile(part, [count])
+            )
         whole = parts[0] if len(parts) == 1 else keras.ops.concatenate(parts)
         return whole[(slice(less, None),)] if less else whole
 
@@ -157,13 +161,17 @@ class Holding(Builder):
 
     def _unknown(self, size: Size) -> Exception:
         return self.refuse(
-            f"the size {size}", why="Keras has no numbers for sizes of the data", instead="Fix the sizes with input_shapes"
+            f"the size {size}",
+            why="Keras has no numbers for sizes of the data",
+            instead="Fix the sizes with input_shapes",
         )
 
     def size_tensor(self, value: Value) -> Any:
         """The integer tensor of a value known as sizes: each is the sum of as many ones."""
         assert value.sizes is not None
-        entries = [keras.ops.sum(keras.ops.ones_like(self.zeros(size), dtype="int32")) for size in value.sizes.reshape(-1)]
+        entries = [
+            keras.ops.sum(keras.ops.ones_like(self.zeros(size), dtype="int32")) for size in value.sizes.reshape(-1)
+        ]
         return keras.ops.cast(keras.ops.reshape(keras.ops.stack(entries), value.shape), value.dtype.name)
 
 

@@ -257,6 +257,7 @@ class OnnxBuilder(Builder):
     def finish(self) -> tuple[onnx.ModelProto, dict[int, Any]]:
         outputs = self.output_symbols()
         node_names = names.Unique()
+        titles = {id(made): node_names(made.name) for made in self.main_nodes()}
         protos = []
         for made in self.nodes:
             base = made.name or made.kind.lower()
@@ -266,7 +267,7 @@ class OnnxBuilder(Builder):
                 made.kind,
                 ["" if i is None else i.name for i in made.inputs],
                 [o.name for o in made.outputs],
-                name=node_names(base),
+                name=titles.get(id(made)) or node_names(base),
                 domain=made.domain,
                 **made.attributes,
             )
@@ -285,6 +286,15 @@ class OnnxBuilder(Builder):
         self.add_weights(model)
         handles = {key: s.name for key, s in self.made.items() if isinstance(key, int)}
         return model, handles
+
+    def main_nodes(self) -> Iterable[_Node]:
+        """Of the nodes that one canonical node became, the one that bears its name: the first with a weight, or the last."""
+        weights = {id(symbol) for symbol, parameter in self.weights.values() if parameter.name}
+        found: dict[str, tuple[bool, _Node]] = {}
+        for made in self.nodes:
+            if made.name and not found.get(made.name, (False,))[0]:
+                found[made.name] = any(id(i) in weights for i in made.inputs), made
+        return [made for _, made in found.values()]
 
     def output_symbols(self) -> list[Symbol]:
         """The output values under their names; one that is an input, a weight or two outputs passes an Identity."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -34,7 +35,9 @@ def export(model: torch.nn.Module, example: Any, input_shapes: Any = None, stati
             for tensor, axes in open_axes:
                 shapes[tensor] = dict.fromkeys(axes, torch.export.Dim.AUTO)
             try:
-                with torch.no_grad():
+                with torch.no_grad(), warnings.catch_warnings():
+                    # recurrent modules keep a second list of their weights, which tracing touches
+                    warnings.filterwarnings("ignore", "The tensor attributes? self.*_flat_weights", UserWarning)
                     traced = named(model.eval())
                     dynamic = shapes.dynamic_shapes(traced, args, kwargs) if open_axes else None
                     return torch.export.export(traced, args, kwargs, dynamic_shapes=dynamic, strict=False)

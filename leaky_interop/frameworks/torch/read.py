@@ -276,6 +276,9 @@ def _from_sympy(expression: Any, known: Mapping[str, Size]) -> Dim:
         return int(expression)
     if expression.is_Symbol:
         return known.get(str(expression), symbol(str(expression)))
+    if type(expression).__name__ in ("TruncToInt", "FloorToInt"):
+        if (found := _scaled(expression.args[0], known)) is not None:
+            return found
     args = [_from_sympy(a, known) for a in expression.args]
     kind = type(expression).__name__
     if kind in ("Add", "Mul", "Max", "Min"):
@@ -293,8 +296,6 @@ def _from_sympy(expression: Any, known: Mapping[str, Size]) -> Dim:
         return floor_divide(args[0], args[1])
     if kind in ("Mod", "PythonMod"):
         return args[0] - args[1] * floor_divide(args[0], args[1])
-    if kind in ("TruncToInt", "FloorToInt") and (found := _scaled(expression.args[0], known)) is not None:
-        return found
     raise Refused(f"the size expression {expression}", why=f"{kind} of sizes is not supported", hint="Fix that dimension")
 
 

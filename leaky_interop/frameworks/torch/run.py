@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -72,8 +71,7 @@ class _Watched(torch.fx.Interpreter):
 
     def run_node(self, n: torch.fx.Node) -> Any:
         result = super().run_node(n)
-        unpacked = n.target is operator.getitem and not isinstance(self.env[n.args[0]], torch.Tensor)  # type: ignore[index]
-        if (self.watch is None and not self.given) or n.op in ("output", "get_attr") or unpacked:
+        if (self.watch is None and not self.given) or n.op in ("output", "get_attr"):
             return result
         if isinstance(result, tuple | list):
             return type(result)(self.see(f"{n.name}:{i}", r) for i, r in enumerate(result))

@@ -1,0 +1,225 @@
+"""Scaled dot-product attention: softmax(q @ k.T * scale + mask) @ v.
+
+| field  | keras dot_product_attention             | torch scaled_dot_product_attention | onnx Attention (opset 23)      |
+|--------|-----------------------------------------|------------------------------------|--------------------------------|
+| layout | (batch, length, heads, size)            | (batch, heads, length, size)       | as torch, or heads in features |
+| mask   | forbidden scores become very negative   | they become -inf, or are added to  | as torch                       |
+| causal | is_causal                               | is_causal                          | is_causal                      |
+| scale  | 1 / sqrt(size) if left out              | the same                           | the same                       |
+| fewer heads for k and v | they are repeated      | enable_gqa                         | kv_num_heads                   |
+
+A row whose scores are all forbidden by booleans gives zeros in PyTorch and ONNX, the mean of v in Keras: Keras' masks
+are therefore numbers to add. Multi-head layers are projections (Dense) around this operator.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, shortest
+from .compare import Where
+from .expand import filled
+from .index import sliced
+from .math import Add, Mul
+from .matmul import MatMul
+from .moments import widened
+from .promotion import as_value
+from .range import Triangle
+from .repeat import Repeat
+from .softmax import Softmax
+
+
+@op
+class Attention(Op):
+    """softmax(q @ k.T * scale + mask) @ v over the last two axes. Operands: q, k, v, mask, which may be absent.
+
+    q is (..., length, size), k (..., other length, size), v (..., other length, features). A boolean mask says which
+    scores count, one of floats is added. causal: entry i of q sees entries 0 to i of k, no others. A row without any
+    score that counts is zeros.
+    """
+
+    scale: float
+    causal: bool
+    tolerance = "sum"
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        q, k, v, mask = inputs
+        fits = q.rank == k.rank == v.rank and agree(q.shape[:-2], k.shape[:-2]) and agree(k.shape[:-1], v.shape[:-1])
+        if not fits or not agree(q.shape[-1], k.shape[-1]) or len({q.dtype, k.dtype, v.dtype}) > 1:
+            raise ValueError(f"{self} does not fit {q!r}, {k!r}, {v!r}")
+        scores = (*q.shape[:-1], k.shape[-2])
+        if mask is not None and (not agree(broadcast(mask.shape, scores), scores) or mask.dtype not in (bool, q.dtype)):
+            raise ValueError(f"{self} does not mask scores of shape {scores} with {mask!r}")
+        return [((*q.shape[:-1], v.shape[-1]), q.dtype)]
+
+    def weighted(self, *arrays: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and the weights they become."""
+        q, k, _, mask = arrays
+        scores = q @ np.swapaxes(k, -1, -2) * self.scale
+        if self.causal:
+            scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+        if mask is not None:
+            scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+        highest = scores.max(-1, keepdims=True)
+        powers = np.exp(scores - np.where(np.isfinite(highest), highest, 0))
+        total = powers.sum(-1, keepdims=True)
+        return scores, powers / np.where(total == 0, 1, total)
+
+    def operands(self, arrays: tuple[np.ndarray, ...]) -> list[Any]:
+        """Operands in the dtype of computation."""
+        mask = arrays[3]
+        return [*widened(*arrays[:3]), mask if mask is None or mask.dtype == bool else widened(mask)[0]]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        operands = self.operands(arrays)
+        with np.errstate(all="ignore"):
+            return (self.weighted(*operands)[1] @ operands[2]).astype(arrays[0].dtype)
+
+    def terms(self, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
+        """An absolute error of a score is a relative one of its weight, and of the sum that the weights are divided by."""
+        q, k, v, mask = self.operands(arrays)
+        with np.errstate(all="ignore"):
+            scores, weights = self.weighted(q, k, v, mask)
+        size = math.sqrt(q.shape[-1]) * abs(self.scale) * (np.abs(q) @ np.swapaxes(np.abs(k), -1, -2))
+        error = size + np.where(np.isfinite(scores), np.abs(scores), 0)
+        relative = error + (weights * error).sum(-1, keepdims=True) + math.sqrt(k.shape[-2]) + 4
+        return 1, (weights * relative) @ np.abs(v)
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        """The axes before the last two may change places."""
+        rank = inputs[0].rank
+        if len(perm) != rank or perm[-2:] != (rank - 2, rank - 1) or (inputs[3] is not None and inputs[3].rank != rank):
+            return None
+        return Moved(self, (perm,) * 4, (perm,))
+
+
+def pieces(op: Attention, q: Value, k: Value, v: Value, mask: Value | None) -> tuple[Value, Value]:
+    """The result and the weights, in other operators."""
+    *before, size, features = range(k.rank)
+    scores = MatMul()(q, k.transpose(*before, features, size))
+    scores = scores if op.scale == 1.0 else Mul()(scores, op.scale)
+    lowest = float(np.finfo(np.float32 if q.dtype != np.float16 else np.float16).min)
+    allowed = None
+    if op.causal:
+        allowed = Triangle(upper=False, diagonal=0)(filled(q.graph, scores.shape[-2:], 1, q.dtype)).cast(bool)
+        scores = Where()(allowed, scores, lowest)
+    if mask is not None:
+        scores = Where()(mask, scores, lowest) if mask.dtype == bool else Add()(scores, mask)
+    weights = Softmax(axes=(q.rank - 1,))(scores)
+    if mask is not None and mask.dtype == bool:
+        weights = Where()(mask, weights, 0.0)  # a row that is all forbidden would be even instead of zero
+    return MatMul()(weights, v), weights
+
+
+# --- importers --------------------------------------------------------------------------------------------------------
+
+
+@imports("torch", "aten.scaled_dot_product_attention.default")
+def attention_from_torch(call, q, k, v, mask, dropout, causal, scale, enable_gqa):
+    """Fewer heads of k and v are repeated, each for neighbouring heads of q."""
+    if enable_gqa:
+        k, v = (repeated(x, q.shape[-3], q.rank - 3) for x in (k, v))
+    return attend(q, k, v, mask, causal, scale)
+
+
+@imports("keras", "ops.DotProductAttention")
+def attention_from_keras(call, q, k, v, bias=None, mask=None, scale=None):
+    if call.attn_logits_soft_cap is not None:
+        raise Refused("attn_logits_soft_cap", why="Keras computes it on the JAX backend only")
+    k, v = (repeated(x, q.shape[2], 2) for x in (k, v))
+    q, k, v = (x.transpose(0, 2, 1, 3) for x in (q, k, v))
+    if bias is not None:
+        bias = as_value(call, bias, q.dtype)
+    if mask is not None:
+        added = Where()(as_value(call, mask).cast(bool), q.graph.constant(0.0, q.dtype), KERAS_FORBIDS[q.dtype.name])
+        bias = added if bias is None else Add()(bias, added)
+    return attend(q, k, v, bias, call.is_causal, scale).transpose(0, 2, 1, 3)
+
+
+KERAS_FORBIDS = {name: float(np.finfo("float16" if name == "float16" else "float32").min) * 0.7 for name in ("float16", "bfloat16", "float32", "float64")}
+
+
+@imports("onnx", "Attention", since=23)
+def attention_from_onnx(node, q, k, v, mask=None, past_key=None, past_value=None, lengths=None):
+    """Of rank 3 the heads stand in the features."""
+    wide = q.rank == 3
+    for what, given in (("past keys", past_key), ("lengths", lengths), ("softcap", node.softcap or None)):
+        if given is not None:
+            raise Refused(f"Attention with {what}", why="only plain attention converts")
+    if wide:
+        q, k, v = (heads(x, n) for x, n in ((q, node.q_num_heads), (k, node.kv_num_heads), (v, node.kv_num_heads)))
+    k, v = (repeated(x, q.shape[1], 1) for x in (k, v))
+    y = attend(q, k, v, mask, bool(node.is_causal), None if node.scale is None else shortest(node.scale))
+    if not wide:
+        return y
+    return y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], y.shape[1] * y.shape[3])
+
+
+def attend(q: Value, k: Value, v: Value, mask: Value | None, causal: bool, scale: float | None) -> Value:
+    """The operator, with the usual scale where none is given."""
+    if scale is None:
+        if not isinstance(q.shape[-1], int):
+            raise Refused("attention over features whose number is known only at run time", hint="Fix it with input_shapes")
+        scale = 1 / math.sqrt(q.shape[-1])
+    return Attention(scale=float(scale), causal=bool(causal))(q, k, v, mask)
+
+
+def heads(x: Value, count: int) -> Value:
+    """(batch, length, heads * size) as (batch, heads, length, size)."""
+    return x.reshape(x.shape[0], x.shape[1], count, x.shape[2] // count).transpose(0, 2, 1, 3)
+
+
+def repeated(x: Value, count: Any, axis: int) -> Value:
+    """As many heads as asked for, each as often as it takes, one after the other."""
+    have = x.shape[axis]
+    return x if agree(have, count) else Repeat(axis=axis, count=count // have)(x)
+
+
+# --- exporters --------------------------------------------------------------------------------------------------------
+
+
+@exports("torch", Attention)
+def attention_to_torch(op, torch, q, k, v, mask):
+    """PyTorch takes a mask or is_causal, not both."""
+    causal = op.causal
+    if causal and mask is not None:
+        lengths = tuple(torch.size(torch.inputs[i].shape[-2]) for i in (0, 1))
+        seen = torch.call(torch.ones, lengths, dtype=torch.bool).tril()
+        boolean = torch.inputs[3].dtype == bool
+        causal, mask = False, (mask & seen if boolean else torch.where(seen, mask, -math.inf))
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=op.scale)
+
+
+@exports("keras", Attention)
+def attention_to_keras(op, keras, q, k, v, mask):
+    return keras.composed(lambda *operands: pieces(op, *operands)[:1])
+
+
+@exports("onnx", Attention)
+def attention_to_onnx(op, onnx, q, k, v, mask):
+    return onnx.composed(lambda *operands: pieces(op, *operands)[:1])
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+_pieces = {"composed": {"keras": "MatMul, Mul, Softmax, MatMul", "onnx": "MatMul, Mul, Softmax, MatMul"}}
+PLAIN = Attention(scale=0.3, causal=False)
+
+
+def _attend(name: str, op: Attention, mask: Any = None, *, rank: int = 4, dtype: str = "float32") -> None:
+    before = (2, 3)[: rank - 2]
+    shapes = ((*before, 4, 5), (*before, 6, 5), (*before, 6, 7))
+    case(f"attention/{name}", op, *(Operand(s, dtype=dtype) for s in shapes), mask, **_pieces)
+
+
+_attend("plain", PLAIN)
+_attend("rank_3", PLAIN, rank=3)
+_attend("causal", Attention(scale=0.7, causal=True))
+_attend("booleans", PLAIN, Operand((2, 1, 4, 6), dtype="bool"))
+_attend("numbers", PLAIN, Operand((4, 6)))
+_attend("causal_booleans", Attention(scale=0.7, causal=True), Operand((4, 6), dtype="bool"))
+_attend("causal_numbers", Attention(scale=0.7, causal=True), Operand((2, 3, 4, 6)))
+_attend("all_forbidden", PLAIN, Operand((4, 6), "constant", "bool", numbers=[[True] * 6, [False] * 6] * 2))
+_attend("float16", PLAIN, dtype="float16")
