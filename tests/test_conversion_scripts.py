@@ -61,3 +61,9 @@ def test_check_slopes(capsys):
     assert check_slopes.main(DIGITS) == 0
     printed = capsys.readouterr().out
     assert "0.3" in printed and "stated" in printed or "default" in printed
+
+
+def test_the_readmes_tables_are_up_to_date():
+    from conversion_scripts import write_readme_tables
+
+    assert write_readme_tables.main(check=True) == 0, "run `make docs`"

@@ -21,7 +21,7 @@ from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, shortest
 from .compare import Where
 from .expand import filled
-from .index import sliced
+from .logic import And
 from .math import Add, Mul
 from .matmul import MatMul
 from .moments import widened
@@ -36,8 +36,8 @@ class Attention(Op):
     """softmax(q @ k.T * scale + mask) @ v over the last two axes. Operands: q, k, v, mask, which may be absent.
 
     q is (..., length, size), k (..., other length, size), v (..., other length, features). A boolean mask says which
-    scores count, one of floats is added. causal: entry i of q sees entries 0 to i of k, no others. A row without any
-    score that counts is zeros.
+    scores count, one of floats is added. causal, in place of a mask: entry i of q sees entries 0 to i of k, no others.
+    A row without any score that counts is zeros.
     """
 
     scale: float
@@ -50,7 +50,7 @@ class Attention(Op):
         if not fits or not agree(q.shape[-1], k.shape[-1]) or len({q.dtype, k.dtype, v.dtype}) > 1:
             raise ValueError(f"{self} does not fit {q!r}, {k!r}, {v!r}")
         scores = (*q.shape[:-1], k.shape[-2])
-        if mask is not None and (not agree(broadcast(mask.shape, scores), scores) or mask.dtype not in (bool, q.dtype)):
+        if mask is not None and (self.causal or not agree(broadcast(mask.shape, scores), scores) or mask.dtype not in (bool, q.dtype)):
             raise ValueError(f"{self} does not mask scores of shape {scores} with {mask!r}")
         return [((*q.shape[:-1], v.shape[-1]), q.dtype)]
 
@@ -59,7 +59,7 @@ class Attention(Op):
         q, k, _, mask = arrays
         scores = q @ np.swapaxes(k, -1, -2) * self.scale
         if self.causal:
-            scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+            mask = np.tri(*scores.shape[-2:], dtype=bool)
         if mask is not None:
             scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
         highest = scores.max(-1, keepdims=True)
@@ -100,17 +100,26 @@ def pieces(op: Attention, q: Value, k: Value, v: Value, mask: Value | None) -> t
     *before, size, features = range(k.rank)
     scores = MatMul()(q, k.transpose(*before, features, size))
     scores = scores if op.scale == 1.0 else Mul()(scores, op.scale)
-    lowest = float(np.finfo(np.float32 if q.dtype != np.float16 else np.float16).min)
-    allowed = None
-    if op.causal:
-        allowed = Triangle(upper=False, diagonal=0)(filled(q.graph, scores.shape[-2:], 1, q.dtype)).cast(bool)
-        scores = Where()(allowed, scores, lowest)
-    if mask is not None:
-        scores = Where()(mask, scores, lowest) if mask.dtype == bool else Add()(scores, mask)
+    boolean = mask is not None and mask.dtype == bool
+    if op.causal or boolean:
+        scores = Where()(mask if boolean else triangle(q, k), scores, lowest(q.dtype))
+    elif mask is not None:
+        scores = Add()(scores, mask)
     weights = Softmax(axes=(q.rank - 1,))(scores)
-    if mask is not None and mask.dtype == bool:
+    if boolean:
         weights = Where()(mask, weights, 0.0)  # a row that is all forbidden would be even instead of zero
     return MatMul()(weights, v), weights
+
+
+def lowest(dtype: np.dtype) -> float:
+    """A number that no score comes near, far from overflow."""
+    return -3e4 if dtype == np.float16 else -2e38
+
+
+def triangle(q: Value, k: Value) -> Value:
+    """The mask of causal attention."""
+    lengths = (q.shape[-2], k.shape[-2])
+    return Triangle(upper=False, diagonal=0)(filled(q.graph, lengths, 1, q.dtype)).cast(bool)
 
 
 # --- importers --------------------------------------------------------------------------------------------------------
@@ -133,12 +142,9 @@ def attention_from_keras(call, q, k, v, bias=None, mask=None, scale=None):
     if bias is not None:
         bias = as_value(call, bias, q.dtype)
     if mask is not None:
-        added = Where()(as_value(call, mask).cast(bool), q.graph.constant(0.0, q.dtype), KERAS_FORBIDS[q.dtype.name])
-        bias = added if bias is None else Add()(bias, added)
+        mask = Where()(as_value(call, mask).cast(bool), q.graph.constant(0, q.dtype), lowest(q.dtype))
+        bias = mask if bias is None else Add()(bias, mask)
     return attend(q, k, v, bias, call.is_causal, scale).transpose(0, 2, 1, 3)
-
-
-KERAS_FORBIDS = {name: float(np.finfo("float16" if name == "float16" else "float32").min) * 0.7 for name in ("float16", "bfloat16", "float32", "float64")}
 
 
 @imports("onnx", "Attention", since=23)
@@ -163,6 +169,9 @@ def attend(q: Value, k: Value, v: Value, mask: Value | None, causal: bool, scale
         if not isinstance(q.shape[-1], int):
             raise Refused("attention over features whose number is known only at run time", hint="Fix it with input_shapes")
         scale = 1 / math.sqrt(q.shape[-1])
+    if causal and mask is not None:
+        seen, causal = triangle(q, k), False
+        mask = And()(mask, seen) if mask.dtype == bool else Where()(seen, mask, -math.inf)
     return Attention(scale=float(scale), causal=bool(causal))(q, k, v, mask)
 
 
@@ -174,7 +183,7 @@ def heads(x: Value, count: int) -> Value:
 def repeated(x: Value, count: Any, axis: int) -> Value:
     """As many heads as asked for, each as often as it takes, one after the other."""
     have = x.shape[axis]
-    return x if agree(have, count) else Repeat(axis=axis, count=count // have)(x)
+    return x if agree(have, count) else Repeat(repeats=count // have, axis=axis)(x)
 
 
 # --- exporters --------------------------------------------------------------------------------------------------------
@@ -182,14 +191,8 @@ def repeated(x: Value, count: Any, axis: int) -> Value:
 
 @exports("torch", Attention)
 def attention_to_torch(op, torch, q, k, v, mask):
-    """PyTorch takes a mask or is_causal, not both."""
-    causal = op.causal
-    if causal and mask is not None:
-        lengths = tuple(torch.size(torch.inputs[i].shape[-2]) for i in (0, 1))
-        seen = torch.call(torch.ones, lengths, dtype=torch.bool).tril()
-        boolean = torch.inputs[3].dtype == bool
-        causal, mask = False, (mask & seen if boolean else torch.where(seen, mask, -math.inf))
-    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=op.scale)
+    function = torch.nn.functional.scaled_dot_product_attention
+    return function(q, k, v, attn_mask=mask, is_causal=op.causal, scale=op.scale)
 
 
 @exports("keras", Attention)
@@ -219,7 +222,5 @@ _attend("rank_3", PLAIN, rank=3)
 _attend("causal", Attention(scale=0.7, causal=True))
 _attend("booleans", PLAIN, Operand((2, 1, 4, 6), dtype="bool"))
 _attend("numbers", PLAIN, Operand((4, 6)))
-_attend("causal_booleans", Attention(scale=0.7, causal=True), Operand((4, 6), dtype="bool"))
-_attend("causal_numbers", Attention(scale=0.7, causal=True), Operand((2, 3, 4, 6)))
 _attend("all_forbidden", PLAIN, Operand((4, 6), "constant", "bool", numbers=[[True] * 6, [False] * 6] * 2))
 _attend("float16", PLAIN, dtype="float16")
