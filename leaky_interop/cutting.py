@@ -135,7 +135,8 @@ def _copied(graph: Graph, starts: Mapping[str, Value], ends: Mapping[str, Value]
     for node in nodes:
         for value in node.inputs:
             if value is not None and value.sizes is not None:
-                rewrite.put(value, rewrite.new.of_sizes(np.vectorize(sizes.of, otypes=[object])(value.sizes), value.dtype))
+                told = np.vectorize(sizes.of, otypes=[object])(value.sizes)
+                rewrite.put(value, rewrite.new.of_sizes(told, value.dtype))
         rewrite.copy(node, sizes.within(node))
     part = rewrite.finish([rewrite.get(v) for v in ends.values()])  # type: ignore[misc]
     part.output_names = list(ends)
@@ -160,10 +161,12 @@ class _Sizes:
         places = [(f"{name}_{axis}", d) for name, v in starts.items() for axis, d in enumerate(v.shape)]
         uses = [s for node in nodes for s in _sizes_in(_settings(node))] + [d for _, d in places if isinstance(d, Size)]
         for name, size in places:
-            unknown = symbols(size) - self.known - set(self.told)
-            found = _inverse(size, symbol(name)) if len(unknown) == 1 and isinstance(size, Size) else None
-            if found is not None and _determines(size, found[0], uses):
-                self.told[found[0]], self.own[size] = found[1], symbol(name)
+            if not isinstance(size, Size) or len(symbols(size)) != 1:
+                continue
+            (unknown,) = symbols(size)
+            found = None if unknown in self.known or unknown in self.told else _inverse(size, unknown, symbol(name))
+            if found is not None and _determines(size, unknown, uses):
+                self.told[unknown], self.own[size] = found, symbol(name)
         for name, size in places:
             if symbols(size) - self.known - set(self.told):
                 self.own.setdefault(size, symbol(name))
@@ -195,18 +198,24 @@ def _sizes_in(tree: Any) -> list[Size]:
     return [tree] if isinstance(tree, Size) else []
 
 
-def _inverse(size: Size, wanted: Dim) -> tuple[str, Dim] | None:
-    """The one symbol of a size, and what it may be so that the size becomes `wanted`: 2s - 1 for (h + 1) // 2."""
-    rest = [(monomial, factor) for monomial, factor in size.terms if monomial]
-    if len(rest) != 1 or len(rest[0][0]) != 1:
+def _inverse(size: Size, name: str, wanted: Size) -> Dim | None:
+    """What a symbol may be so that a size in it becomes `wanted`: 2s - 1 for (h + 1) // 2, s // 2 for 2h.
+
+    Found by trying: networks divide or multiply a size by what their strides make in all, and add something.
+    """
+    at = [evaluate(size, {name: n}) for n in range(TRIED)]
+    far = 1 << 20
+    times = (evaluate(size, {name: 2 * far}) - evaluate(size, {name: far})) / far
+    if times >= 1:  # enlarged, or as it was
+        factor, rest = round(times), at[1] - round(times)
+        return floor_divide(wanted - rest, factor) if at[1:] == [factor * n + rest for n in range(1, TRIED)] else None
+    middle = at[TRIED // 2]
+    if times <= 0 or middle not in at:
         return None
-    ((atom,), factor), constant = rest[0], next((c for monomial, c in size.terms if not monomial), 0)
-    value = floor_divide((wanted - constant) * (1 if factor > 0 else -1), abs(factor))
-    if isinstance(atom, str):
-        return atom, value
-    if atom.name != "//" or not isinstance(atom.right, int) or not isinstance(atom.left, Size):
-        return None
-    return _inverse(atom.left, value * atom.right)
+    factor = round(1 / times)
+    rest = at.index(middle) - factor * middle
+    tried = [n for n in range(1, middle + 1) if factor * n + rest > 0]
+    return factor * wanted + rest if all(evaluate(size, {name: factor * n + rest}) == n for n in tried) else None
 
 
 def _determines(size: Size, name: str, uses: Sequence[Size]) -> bool:

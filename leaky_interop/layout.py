@@ -36,7 +36,7 @@ def compose(first: Perm, second: Perm) -> Perm:
 
 def invert(perm: Perm) -> Perm:
     """The permutation that undoes `perm`."""
-    return tuple(int(i) for i in np.argsort(perm))
+    return tuple(sorted(range(len(perm)), key=perm.__getitem__))
 
 
 def identity(rank: int) -> Perm:

@@ -7,6 +7,7 @@ same steps say how a canonical value follows from what the source computes: its 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -63,6 +64,14 @@ class Parameter:
     def tie(self) -> tuple[int, tuple[Step, ...]]:
         """What two views of the same numbers share, however their axes are arranged."""
         return id(self.root), tuple(step for step in self.steps if step[0] in ("take", "cast"))
+
+    @property
+    def whole(self) -> Parameter:
+        """The weight of which this view shows a part, as its owner has it; the view itself where it shows all of it."""
+        shape = self.read().shape
+        indices = [step[1] for step in self.steps if step[0] == "take"]
+        complete = math.prod(shape) == math.prod(self.shape) and all(len(set(i)) == len(i) for i in indices)
+        return self if complete else dataclasses.replace(self, steps=(), shape=shape)
 
     def seen_from(self, other: Parameter) -> tuple[Step, ...] | None:
         """The steps that turn another view of the same weight into this one; None where its numbers do not suffice."""

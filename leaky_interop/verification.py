@@ -306,15 +306,16 @@ def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None) -> list[Draw]:
 def given_arrays(graph: Graph, perms: Sequence[Any], inputs: Any) -> list[np.ndarray]:
     """The user's arrays in the order of the inputs. Raises Usage where they do not fit."""
     names = [v.name for v in graph.inputs]
+    given: list[Any]
     if isinstance(inputs, Mapping):
-        fits, arrays = set(inputs) == set(names), [inputs.get(n) for n in names]
+        fits, given = set(inputs) == set(names), [inputs.get(n) for n in names]
     else:
-        arrays = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-        fits = len(arrays) == len(names)
+        given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        fits = len(given) == len(names)
     if not fits:
-        given = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else f"{len(arrays)} arrays"
-        raise Usage(f"{given} are given", why=f"the network takes {', '.join(names)}")
-    arrays = [to_array(a) for a in arrays]
+        what = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else f"{len(given)} arrays"
+        raise Usage(f"{what} are given", why=f"the network takes {', '.join(names)}")
+    arrays = [to_array(a) for a in given]
     for value, array, perm in zip(graph.inputs, arrays, perms, strict=False):
         if array.dtype != value.dtype:
             raise Usage(f"input {value.name!r} takes {value.dtype}, received {array.dtype}")

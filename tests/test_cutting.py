@@ -12,10 +12,12 @@ from onnx import TensorProto, helper
 import leaky_interop as li
 from leaky_interop import op
 from leaky_interop.converting import transfer_graph
-from leaky_interop.cutting import cut
+from leaky_interop.cutting import _inverse, cut
+from leaky_interop.sizes import symbol
 from leaky_interop.verification import verify_conversion
 
 TARGETS = ("keras", "torch", "onnx")
+H, S = symbol("h"), symbol("s")
 IMAGE = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
 
 
@@ -334,6 +336,25 @@ def test_a_part_that_needs_a_size_of_what_is_cut_off_is_refused():
     with pytest.raises(li.Usage, match=r"the cut leaves a size open .*image_2, which .* Fix the sizes"):
         cut(graph, inputs=["leaky_relu"])
     assert verified(cut(graph, outputs=["leaky_relu"]), "onnx")
+
+
+@pytest.mark.parametrize(
+    ("size", "inverse"),
+    [
+        (H, S),
+        (H - 2, S + 2),
+        ((H + 1) // 2, 2 * S - 1),
+        (H - H // 2, 2 * S - 1),
+        (((H - 3) // 2 + 1 - 2) // 4, 8 * S + 5),
+        (2 * H, S // 2),
+        (3 * H + 1, (S - 1) // 3),
+        (H * H, None),
+        (H // 2 * 2, None),
+    ],
+    ids=str,
+)
+def test_the_inverse_of_a_size(size, inverse):
+    assert _inverse(size, "h", S) == inverse
 
 
 def test_integer_inputs_that_are_cut_off_get_examples_within_their_table():

@@ -143,6 +143,56 @@ def test_two_weights_of_one_name_stay_two():
     check(source, X)
 
 
+def part(self, x):
+    return x + self.positions[:, : x.shape[1]]
+
+
+def lookup(self, x):
+    return x + self.table(torch.arange(x.shape[1]))
+
+
+PARTS = [
+    (part, {"positions": parameter(1, 9, 8)}, 72),
+    (lookup, {"table": torch.nn.Embedding(9, 8)}, 72),
+    (lambda self, x: x + self.bias[self.index], {"bias": parameter(4, 8), "index": torch.tensor([0, 3, 3, 1, 0, 2])}, 32),
+]
+
+
+@pytest.mark.parametrize("framework", ["keras", "torch", "onnx"])
+@pytest.mark.parametrize("forward, members, size", PARTS, ids=["slice", "lookup", "index"])
+def test_a_weight_of_which_a_part_is_used_stays_whole(forward, members, size, framework):
+    before = check(module(forward, **members), X, to=(framework,))
+    model = transfer_graph(before, framework).model
+    assert count(model, framework) == size
+    after = li.load(model, (X,))
+    assert kinds(after) == kinds(before)
+    (old,), (new,) = before.parameters(), after.parameters()
+    assert (new.name, new.trainable) == (old.name, old.trainable)
+    assert np.array_equal(new.read().reshape(-1), old.read().reshape(-1))
+
+
+def test_a_constant_goes_through_a_layer():
+    """A table of sines through a Dense: no operand is symbolic, so Keras would compute it at once."""
+    table = torch.from_numpy(rng.standard_normal((6, 8)).astype(np.float32))
+    check(module(lambda self, x: x + self.layer(table), layer=torch.nn.Linear(8, 8)), X)
+
+
+@pytest.mark.parametrize("framework", ["keras", "torch", "onnx"])
+def test_a_sequence_of_open_length(framework):
+    def forward(self, ids):
+        length = ids.shape[1]
+        x = self.tokens(ids) + self.positions(torch.arange(length))
+        return x[:, : length // 2 + 1] + self.mask[:length, :length].sum() + x[:, length // 2].unsqueeze(1)
+
+    mask = torch.tril(torch.ones(9, 9))
+    source = module(forward, tokens=torch.nn.Embedding(9, 4), positions=torch.nn.Embedding(9, 4), mask=mask)
+    model = li.convert(source, to=framework, example=(IDS,), input_shapes=[(None, None)])
+    for batch, length in ((1, 3), (3, 9), (2, 1)):
+        ids = rng.integers(0, 9, (batch, length))
+        expected = source(torch.from_numpy(ids)).detach().numpy()
+        np.testing.assert_allclose(li.run(model, [ids])[0], expected, rtol=1e-5, atol=1e-5)
+
+
 # --- shared weights ---------------------------------------------------------------------------------------------------
 
 

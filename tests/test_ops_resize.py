@@ -193,9 +193,9 @@ def test_onnx_cubic_coefficients(a, outside):
 
 def test_onnx_axes_and_aspect_ratio():
     for policy in ("stretch", "not_larger", "not_smaller"):
-        settings_ = {"axes": [2, -1], "keep_aspect_ratio_policy": policy, "mode": "linear"}
+        settings_ = {"axes": [2, 3], "keep_aspect_ratio_policy": policy, "mode": "linear"}
         check(onnx_model("Resize", [X2], [None, None, np.array([7, 15])], opset=19, **settings_), X2)
-    check(onnx_model("Resize", [X2], [None, np.array([2, 1.5], np.float32)], opset=18, axes=[3, 2], mode="nearest"), X2)
+    check(onnx_model("Resize", [X2], [None, np.array([2, 1.5], np.float32)], opset=18, axes=[-1, 2], mode="nearest"), X2)
 
 
 def test_onnx_channels_last_and_batch():

@@ -1,12 +1,12 @@
 """Scaled dot-product attention: softmax(q @ k.T * scale + mask) @ v.
 
-| field  | keras dot_product_attention             | torch scaled_dot_product_attention | onnx Attention (opset 23)      |
-|--------|-----------------------------------------|------------------------------------|--------------------------------|
-| layout | (batch, length, heads, size)            | (batch, heads, length, size)       | as torch, or heads in features |
-| mask   | forbidden scores become very negative   | they become -inf, or are added to  | as torch                       |
-| causal | is_causal                               | is_causal                          | is_causal                      |
-| scale  | 1 / sqrt(size) if left out              | the same                           | the same                       |
-| fewer heads for k and v | they are repeated      | enable_gqa                         | kv_num_heads                   |
+| field  | keras dot_product_attention    | torch scaled_dot_product_attention | onnx Attention (opset 23)      |
+|--------|--------------------------------|------------------------------------|--------------------------------|
+| layout | (batch, length, heads, size)   | (batch, heads, length, size)       | as torch, or heads in features |
+| mask   | forbidden: a very low score    | forbidden: -inf, or added numbers  | as torch                       |
+| causal | is_causal                      | is_causal                          | is_causal                      |
+| scale  | 1 / sqrt(size) if left out     | the same                           | the same                       |
+| fewer heads for k and v | they are repeated | enable_gqa                     | kv_num_heads                   |
 
 A row whose scores are all forbidden by booleans gives zeros in PyTorch and ONNX, the mean of v in Keras: Keras' masks
 are therefore numbers to add. Multi-head layers are projections (Dense) around this operator.
@@ -18,13 +18,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, shortest
+from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, product, shortest
 from .compare import Where
+from .dense import Dense
 from .expand import filled
+from .layer_norm import axes_from_keras
 from .logic import And
 from .math import Add, Mul
 from .matmul import MatMul
 from .moments import widened
+from .noise import Dropout
 from .promotion import as_value
 from .range import Triangle
 from .repeat import Repeat
@@ -46,11 +49,12 @@ class Attention(Op):
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         q, k, v, mask = inputs
-        fits = q.rank == k.rank == v.rank and agree(q.shape[:-2], k.shape[:-2]) and agree(k.shape[:-1], v.shape[:-1])
-        if not fits or not agree(q.shape[-1], k.shape[-1]) or len({q.dtype, k.dtype, v.dtype}) > 1:
+        sizes = (*q.shape[:-2], k.shape[-2], q.shape[-1]), (*q.shape[:-2], k.shape[-2], v.shape[-1])
+        if not agree(sizes, (k.shape, v.shape)) or len({q.dtype, k.dtype, v.dtype}) > 1:
             raise ValueError(f"{self} does not fit {q!r}, {k!r}, {v!r}")
         scores = (*q.shape[:-1], k.shape[-2])
-        if mask is not None and (self.causal or not agree(broadcast(mask.shape, scores), scores) or mask.dtype not in (bool, q.dtype)):
+        fits = mask is None or (agree(broadcast(mask.shape, scores), scores) and mask.dtype in (bool, q.dtype))
+        if not fits or (mask is not None and self.causal):
             raise ValueError(f"{self} does not mask scores of shape {scores} with {mask!r}")
         return [((*q.shape[:-1], v.shape[-1]), q.dtype)]
 
@@ -78,7 +82,7 @@ class Attention(Op):
             return (self.weighted(*operands)[1] @ operands[2]).astype(arrays[0].dtype)
 
     def terms(self, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
-        """An absolute error of a score is a relative one of its weight, and of the sum that the weights are divided by."""
+        """An absolute error of a score is a relative one of its weight, and of the sum that divides the weights."""
         q, k, v, mask = self.operands(arrays)
         with np.errstate(all="ignore"):
             scores, weights = self.weighted(q, k, v, mask)
@@ -95,8 +99,10 @@ class Attention(Op):
         return Moved(self, (perm,) * 4, (perm,))
 
 
-def pieces(op: Attention, q: Value, k: Value, v: Value, mask: Value | None) -> tuple[Value, Value]:
-    """The result and the weights, in other operators."""
+def pieces(
+    op: Attention, q: Value, k: Value, v: Value, mask: Value | None, rate: float = 0.0
+) -> tuple[Value, Value]:
+    """The result and the weights, in other operators; `rate` of the weights are dropped in training."""
     *before, size, features = range(k.rank)
     scores = MatMul()(q, k.transpose(*before, features, size))
     scores = scores if op.scale == 1.0 else Mul()(scores, op.scale)
@@ -108,7 +114,7 @@ def pieces(op: Attention, q: Value, k: Value, v: Value, mask: Value | None) -> t
     weights = Softmax(axes=(q.rank - 1,))(scores)
     if boolean:
         weights = Where()(mask, weights, 0.0)  # a row that is all forbidden would be even instead of zero
-    return MatMul()(weights, v), weights
+    return MatMul()(Dropout(rate=rate)(weights) if rate else weights, v), weights
 
 
 def lowest(dtype: np.dtype) -> float:
@@ -147,6 +153,62 @@ def attention_from_keras(call, q, k, v, bias=None, mask=None, scale=None):
     return attend(q, k, v, bias, call.is_causal, scale).transpose(0, 2, 1, 3)
 
 
+@imports("keras", "MultiHeadAttention")
+def multi_head_attention_from_keras(
+    layer, query, value, key=None, query_mask=None, value_mask=None, key_mask=None, attention_mask=None,
+    return_attention_scores=False, use_causal_mask=False,
+):  # fmt: skip
+    """Projections into heads, attention, and a projection of all heads together."""
+    config = layer.native.get_config()
+    middle = query.rank - 2
+    check_plain(layer, config, middle, (query_mask, value_mask, key_mask))
+    q, k, v = (
+        split_heads(layer, x, f"{name}_dense")
+        for x, name in ((query, "query"), (value if key is None else key, "key"), (value, "value"))
+    )
+    mask = None
+    if attention_mask is not None:
+        allowed = as_value(layer, attention_mask).cast(bool)
+        mask = Where()(allowed, q.graph.constant(0, q.dtype), lowest(q.dtype))
+        lengths = (product(mask.shape[-2 * middle : -middle]), product(mask.shape[-middle:]))
+        before = mask.shape[: -2 * middle]  # the batch, perhaps heads
+        mask = mask.reshape(*before, *(1,) * (len(before) == 1), *lengths)
+    scale, rate = 1 / math.sqrt(config["key_dim"]), config["dropout"]
+    y, weights = attend(q, k, v, mask, use_causal_mask, scale), None
+    if return_attention_scores or rate:
+        y, weights = pieces(y.node.op, *y.node.inputs, rate)
+    y = y.transpose(0, 2, 1, 3).reshape(*query.shape[:-1], y.shape[1] * y.shape[3])
+    kernel, bias = layer.weight("output_dense.kernel"), layer.weight("output_dense.bias")
+    shape = kernel.shape[2:]
+    kernel = kernel.reshape(y.shape[-1], product(shape)).transpose(1, 0)
+    y = Dense()(y, kernel, None if bias is None else bias.reshape(product(shape)))
+    y = y.reshape(*query.shape[:-1], *shape)
+    if not return_attention_scores:
+        return y
+    return y, weights.reshape(*weights.shape[:2], *query.shape[1:-1], *value.shape[1:-1])
+
+
+def check_plain(layer: Any, config: Any, middle: int, masks: Any) -> None:
+    """Refuse what a multi-head layer can do that no other framework's attention does."""
+    axes = config.get("attention_axes")
+    if axes is not None and axes_from_keras(axes, middle + 2) != tuple(range(1, middle + 1)):
+        raise Refused(f"attention_axes={axes}", why="only attention over all axes between batch and features converts")
+    for name in ("use_gate", "sliding_window"):
+        if config.get(name):
+            raise Refused(f"MultiHeadAttention with {name}", why="no other framework has it")
+    if layer.masked or any(m is not None for m in masks):
+        raise Refused("MultiHeadAttention with masks of its inputs", hint="Give one attention_mask instead")
+
+
+def split_heads(layer: Any, x: Value, name: str) -> Value:
+    """A projection with a kernel (features, heads, size), as (batch, heads, length, size)."""
+    kernel, bias = layer.weight(f"{name}.kernel"), layer.weight(f"{name}.bias")
+    features, count, size = kernel.shape
+    kernel = kernel.reshape(features, count * size).transpose(1, 0)
+    y = Dense()(x, kernel, None if bias is None else bias.reshape(count * size))
+    return heads(y.reshape(x.shape[0], product(x.shape[1:-1]), count * size), count)
+
+
 @imports("onnx", "Attention", since=23)
 def attention_from_onnx(node, q, k, v, mask=None, past_key=None, past_value=None, lengths=None):
     """Of rank 3 the heads stand in the features."""
@@ -167,7 +229,7 @@ def attend(q: Value, k: Value, v: Value, mask: Value | None, causal: bool, scale
     """The operator, with the usual scale where none is given."""
     if scale is None:
         if not isinstance(q.shape[-1], int):
-            raise Refused("attention over features whose number is known only at run time", hint="Fix it with input_shapes")
+            raise Refused("attention over an open number of features", hint="Fix it with input_shapes")
         scale = 1 / math.sqrt(q.shape[-1])
     if causal and mask is not None:
         seen, causal = triangle(q, k), False
@@ -222,5 +284,6 @@ _attend("rank_3", PLAIN, rank=3)
 _attend("causal", Attention(scale=0.7, causal=True))
 _attend("booleans", PLAIN, Operand((2, 1, 4, 6), dtype="bool"))
 _attend("numbers", PLAIN, Operand((4, 6)))
-_attend("all_forbidden", PLAIN, Operand((4, 6), "constant", "bool", numbers=[[True] * 6, [False] * 6] * 2))
+_rows = [[True] * 6, [False] * 6] * 2
+_attend("all_forbidden", PLAIN, Operand((4, 6), "constant", "bool", numbers=_rows))
 _attend("float16", PLAIN, dtype="float16")

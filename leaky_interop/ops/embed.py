@@ -40,7 +40,7 @@ def embedding_from_torch(call, table, ids, padding_index, *_):
         call.graph.notes.append(
             f"{call.graph.source}: padding_idx={padding_index} keeps a row from training in PyTorch alone"
         )
-    return Embedding()(ids, table)
+    return looked_up(ids, table)
 
 
 @imports("torch", "aten.embedding_renorm.default")
@@ -53,18 +53,28 @@ def renorm_from_torch(call, table, *_):
 @imports("keras", "Embedding")
 def embedding_from_keras(layer, ids):
     table = layer.weight("embeddings")
-    if ids.is_constant:  # how Keras holds a weight that no layer of its own does: see frameworks/keras/holding.py
-        return held_weight(layer, ids.array(), table)
-    return Embedding()(ids.cast(np.int32) if ids.dtype.kind == "f" else ids, table)
+    if ids.is_constant and np.array_equal(ids.array(), np.arange(table.shape[0])):
+        return held_weight(layer, table)
+    return looked_up(ids.cast(np.int32) if ids.dtype.kind == "f" else ids, table)
 
 
-def held_weight(layer: Any, ids: np.ndarray, table: Value) -> Value:
-    """The table of an Embedding whose rows are all looked up in order: a weight of its name, or a constant."""
-    if not np.array_equal(ids, np.arange(table.shape[0])):
-        return Embedding()(layer.graph.constant(ids), table)
+def held_weight(layer: Any, table: Value) -> Value:
+    """How Keras holds what no layer of its own does (see frameworks/keras/holding.py): a weight of the Embedding's name.
+
+    Frozen and named constant, constant_1 ... it is a constant.
+    """
     kept = layer.name != "constant" and not layer.name.startswith("constant_")
     name = layer.name if kept or table.const.trainable else ""
     return layer.graph.parameter(dataclasses.replace(table.const, name=name))
+
+
+def looked_up(ids: Value, table: Value) -> Value:
+    """Rows of a table; those that are known before the run are a view of it."""
+    if not ids.is_constant or table.const is None:
+        return Embedding()(ids, table)
+    rows = (ids.array().reshape(-1) % table.shape[0]).tolist()
+    view = table.const if rows == list(range(table.shape[0])) else table.const.take(tuple(rows), 0)
+    return table.graph.parameter(view.reshape(*ids.shape, table.shape[1]))
 
 
 @exports("torch", Embedding)

@@ -283,16 +283,17 @@ def slice_to_keras(op, keras, x):
         size = keras.inputs[0].shape[axis]
         first, last = bound_from_end(start, size), bound_from_end(stop, size)
         if first is None or (last is None and not agree(stop, size)):
-            raise keras.refuse(str(op), why="Keras slices at known places", instead="Fix the sizes with input_shapes")
-        index[axis] = slice(first or None, None if agree(stop, size) else last, None if step == 1 else step)
-    return keras.ops.convert_to_tensor(x)[tuple(index)] if isinstance(x, np.ndarray) else x[tuple(index)]
+            x = keras.ops.take(x, keras.places(start, step, keras.outputs[0].shape[axis]), axis)
+        else:
+            index[axis] = slice(first or None, None if agree(stop, size) else last, None if step == 1 else step)
+    return x if index == [slice(None)] * len(index) else x[tuple(index)]
 
 
 @exports("keras", Select)
 def select_to_keras(op, keras, x):
     index = bound_from_end(op.index, keras.inputs[0].shape[op.axis])
     if index is None:
-        raise keras.refuse(str(op), why="Keras indexes with known numbers", instead="Fix the sizes with input_shapes")
+        return keras.ops.take(x, keras.tensor(keras.graph.of_sizes(op.index)), op.axis)
     return x[(slice(None),) * op.axis + (index,)]
 
 

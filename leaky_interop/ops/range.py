@@ -126,13 +126,7 @@ def range_to_onnx(op, onnx):
 
 @exports("keras", Range)
 def range_to_keras(op, keras):
-    if isinstance(op.start, Size):
-        raise keras.refuse(
-            str(op), why="Keras starts a range at a known number", instead="Fix the sizes with input_shapes"
-        )
-    steps = keras.ops.cumsum(keras.ops.add(keras.zeros(op.count), op.step))
-    made = steps if op.start == op.step else keras.ops.add(steps, op.start - op.step)
-    return keras.ops.cast(made, op.dtype)
+    return keras.ops.cast(keras.places(op.start, op.step, op.count), op.dtype)
 
 
 # --- constants --------------------------------------------------------------------------------------------------------

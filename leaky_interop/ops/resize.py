@@ -249,7 +249,8 @@ def onnx_has(op: Resize, onnx: Any) -> bool:
         op.scales
     ):
         return False  # scales of some axes, sizes of others
-    if op.mode == "cubic" and is_fixed(op, port.shape) and any(m < n for n, m in zip(port.shape, op.shape, strict=True)):
+    changing = [(port.shape[a], op.shape[a]) for a in op.changing(port.shape)]
+    if op.mode == "cubic" and is_fixed(op, port.shape) and any(m < n for n, m in changing):  # type: ignore[operator]
         return False  # onnxruntime moves a transpose past it, and then refuses to make channels-last data smaller
     if op.mode == "nearest":
         return all(

@@ -63,8 +63,9 @@ class Holding(Builder):
         assert parameter is not None
         if not parameter.name and (value.array().nbytes <= SMALL or not _fits(value.array())):
             return value.array()
-        layer = self.table(value)
-        first = self.tables[parameter.tie][1]
+        whole = parameter.whole
+        layer = self.table(self.graph.parameter(whole))
+        first = self.tables[whole.tie][1]
         held = layer(self.row_numbers(layer.input_dim))
         if value.dtype.kind not in "fV":
             held = keras.ops.cast(held, value.dtype.name)
@@ -76,7 +77,7 @@ class Holding(Builder):
             elif kind == "reshape":
                 held = keras.ops.reshape(held, rest[0])
             elif kind == "take":
-                held = keras.ops.take(held, np.asarray(rest[0], np.int32), rest[1])
+                held = taken(held, *rest)
             else:
                 held = keras.ops.cast(held, np.dtype(rest[0]).name)
         return held
@@ -125,6 +126,11 @@ class Holding(Builder):
             self.call_by_name(self.rows[rows], f"rows_of_{rows}")
         return self.rows[rows]
 
+    def symbolic(self, array: np.ndarray) -> Any:
+        """A constant as a symbolic tensor of the same numbers, where a layer wants one."""
+        rows = keras.ops.take(np.atleast_1d(array), self.row_numbers(array.shape[0] if array.ndim else 1), 0)
+        return rows if array.ndim else keras.ops.reshape(rows, ())
+
     # sizes
 
     def zeros(self, size: Dim) -> Any:
@@ -146,6 +152,14 @@ class Holding(Builder):
             )
         whole = parts[0] if len(parts) == 1 else keras.ops.concatenate(parts)
         return whole[(slice(less, None),)] if less else whole
+
+    def places(self, start: Dim, step: int, count: Dim) -> Any:
+        """start, start + step, ...: `count` numbers (int32), each known only at run time."""
+        steps = keras.ops.cumsum(keras.ops.add(self.zeros(count), step))
+        first = start - step
+        if isinstance(first, Size):
+            return keras.ops.add(steps, keras.ops.cast(self.tensor(self.graph.of_sizes(first)), "int32"))
+        return keras.ops.add(steps, first) if first else steps
 
     def _atom(self, atom: Any, size: Size) -> Any:
         if not isinstance(atom, str):
@@ -173,6 +187,13 @@ class Holding(Builder):
             keras.ops.sum(keras.ops.ones_like(self.zeros(size), dtype="int32")) for size in value.sizes.reshape(-1)
         ]
         return keras.ops.cast(keras.ops.reshape(keras.ops.stack(entries), value.shape), value.dtype.name)
+
+
+def taken(tensor: Any, index: tuple[int, ...], axis: int) -> Any:
+    """Entries along an axis, as a slice where they stand in a row."""
+    if index == tuple(range(index[0], index[-1] + 1)):
+        return tensor[(slice(None),) * axis + (slice(index[0], index[-1] + 1),)]
+    return keras.ops.take(tensor, np.asarray(index, np.int32), axis)
 
 
 def _fits(array: np.ndarray) -> bool:

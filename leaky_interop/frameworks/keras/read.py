@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from ... import names
-from ...errors import LeakyInteropError, Usage
+from ...errors import LeakyInteropError, Refused, Usage
 from ...graph import Anchor, Graph, Parameter, Value, snake
 from ...layout import settle, to_first, to_last
 from ...numeric import dtype as dtype_of
@@ -171,7 +171,10 @@ class _Reader:
                 kind = snake(type(operation).__name__)
                 count = counts[kind] = counts.get(kind, -1) + 1
                 key = (*key[:-2], f"{kind}_{count}" if count else kind, 0)
-            claims = [(trace.shape(node, i), dtype_of(stated_dtype(node, t))) for i, t in enumerate(node.output_tensors)]
+            claims = [
+                None if (native_name(operation), i) in MISSTATED else (trace.shape(node, i), dtype_of(stated_dtype(node, t)))
+                for i, t in enumerate(node.output_tensors)
+            ]
             self.masked = any(getattr(t, "_keras_mask", None) is not None for t in node.input_tensors)
             return self.apply(operation, args, kwargs, key, claims, trace.attributes(node))
 
@@ -198,9 +201,17 @@ class _Reader:
         keys: Any = None,
         attribute: Any = getattr,
     ) -> list[Any]:
+        args, kwargs = keras.tree.map_structure(functools.partial(as_computed, operation), (list(args), dict(kwargs)))
         native = native_name(operation)
         source = f"keras {native or type(operation).__name__} {name!r}"
         importer = importer_of(FRAMEWORK, native) if native else None
+        if self.masked and ignores_masks(importer) and takes_mask(operation):
+            raise Refused(
+                "a mask that comes along with the data",
+                source,
+                why="the layer would leave part of its input out",
+                hint="Remove the mask (mask_zero=False, no Masking layer), or cut the network before the layer",
+            )
         if importer is None:
             return self.opened(operation, args, kwargs, name, source, claims, keys)
         left_out = defaults_of(operation)
@@ -297,6 +308,10 @@ def _stand_in(value: Value, batch: int | None) -> Any:
     return keras.KerasTensor(tuple(shape), value.dtype.name)
 
 
+# Results whose shape Keras states wrongly: attention scores as wide as they are high, values as long as queries.
+MISSTATED = {("MultiHeadAttention", 1), ("ops.DotProductAttention", 0)}
+
+
 def stated_dtype(node: Any, tensor: Any) -> str:
     """The dtype of a result. Of a layer that merges whole numbers Keras states its own dtype, which is not theirs."""
     merged = node.input_tensors[0].dtype if isinstance(node.operation, MERGING) else tensor.dtype
@@ -306,11 +321,18 @@ def stated_dtype(node: Any, tensor: Any) -> str:
 _LACKING = object()  # the result of a call without an importer
 
 
+def as_computed(operation: Any, argument: Any) -> Any:
+    """An argument as a layer receives it: floats in the dtype that it computes in (mixed precision)."""
+    if not isinstance(argument, Value) or argument.dtype.kind not in "fV" or not getattr(operation, "autocast", False):
+        return argument
+    return argument.cast(dtype_of(operation.input_dtype)) if operation.input_dtype else argument
+
+
 def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
     """Results of 64 bits in 32 where Keras says so: but for TensorFlow's, its backends compute keras.ops no wider."""
     found = list(results)
     for index, (value, claim) in enumerate(zip(results, claims or (), strict=False)):
-        if isinstance(value, Value) and value.dtype.itemsize == 8 and (value.dtype.kind, 4) == (claim[1].kind, claim[1].itemsize):
+        if claim is not None and isinstance(value, Value) and value.dtype.itemsize == 8 and (value.dtype.kind, 4) == (claim[1].kind, claim[1].itemsize):
             found[index] = value.cast(claim[1])
     return found
 
@@ -318,6 +340,17 @@ def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
 def _with(importer: Any, kwargs: Mapping[str, Any]) -> Any:
     """The importer, given its keyword arguments beforehand, still under its own name."""
     return functools.wraps(importer)(lambda *args: importer(*args, **kwargs))
+
+
+def takes_mask(operation: Any) -> bool:
+    """Whether a layer asks for the mask of its input."""
+    layer = isinstance(operation, keras.Layer)
+    return layer and any(name.endswith("mask") for name in inspect.signature(operation.call).parameters)
+
+
+def ignores_masks(importer: Any) -> bool:
+    """Whether an importer does not say what it makes of a mask."""
+    return importer is None or not any(name.endswith("mask") for name in inspect.signature(importer).parameters)
 
 
 def native_name(operation: Any) -> str:

@@ -92,6 +92,8 @@ class KerasBuilder(Holding):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             built = layer.built
+            if not any(isinstance(a, keras.KerasTensor) for a in keras.tree.flatten((args, kwargs))):
+                args = keras.tree.map_structure(lambda a: self.symbolic(a) if isinstance(a, np.ndarray) else a, args)
             result = layer(*args, **kwargs)
             if not built:
                 fill(layer, weights)

@@ -120,6 +120,9 @@ class OnnxBuilder(Builder):
         A bare number takes the dtype of the operands beside it. Where onnxruntime has no kernel for a dtype, the node
         computes in a wider one between casts; this refuses where there is none.
         """
+        if not domain and not onnx.defs.has(kind, max_inclusive_version=self.opset):
+            since = min(s.since_version for s in onnx.defs.get_all_schemas_with_history() if (s.name, s.domain) == (kind, ""))
+            raise self.refuse(f"{kind} in opset {self.opset}", why=f"ONNX has it since opset {since}", instead="Write a newer opset")
         types = kernels.Types(kind, self.opset, domain)
         dtypes = types.read(map(_dtype, inputs))
         dtype = dtypes.get(types.main)
@@ -174,7 +177,8 @@ class OnnxBuilder(Builder):
         parameter = value.const
         assert parameter is not None
         key = parameter.identity
-        first = self.first.setdefault(parameter.tie, parameter) if parameter.name else parameter
+        whole = parameter.whole
+        first = self.first.setdefault(whole.tie, whole) if parameter.name else parameter
         if first.identity != key and key not in self.viewed and (steps := parameter.seen_from(first)) is not None:
             self.viewed[key] = self.view(self.held(self.graph.parameter(first)), steps)
         if key in self.viewed:

@@ -146,7 +146,8 @@ class TorchBuilder(Builder):
         """A weight as a parameter of the root, a constant as a buffer that is not saved."""
         parameter = value.const
         assert parameter is not None
-        first = self.first.setdefault(parameter.tie, parameter) if parameter.name else parameter
+        whole = parameter.whole
+        first = self.first.setdefault(whole.tie, whole) if parameter.name else parameter
         steps = parameter.seen_from(first)
         if steps is None:
             first, steps = parameter, ()
@@ -238,7 +239,9 @@ def viewed(tensor: Any, steps: Iterable[Step]) -> Any:
         elif kind == "reshape":
             tensor = tensor.reshape(rest[0])
         elif kind == "take":
-            tensor = tensor[(slice(None),) * rest[1] + (list(rest[0]),)]
+            index, axis = rest
+            span = slice(index[0], index[-1] + 1) if index == tuple(range(index[0], index[-1] + 1)) else list(index)
+            tensor = tensor[(slice(None),) * axis + (span,)]
         else:
             tensor = tensor.to(torch_dtype(rest[0]))
     return tensor
