@@ -116,8 +116,10 @@ def _between(graph: Graph, starts: Sequence[Value], ends: Sequence[Value]) -> tu
 
 
 def _check(graph: Graph, starts: Mapping[str, Value], nodes: Sequence[Node], ends: Mapping[str, Value]) -> None:
-    read = {id(v) for n in nodes for v in n.inputs} | {id(v) for v in ends.values()}
+    read, given = {id(v) for n in nodes for v in n.inputs}, {id(v) for v in ends.values()}
     for name, value in starts.items():
+        if id(value) in given:
+            raise Usage(f"{name!r} is an input and an output of the cut network", hint="Name another place for one of them")
         if id(value) not in read:
             raise Usage(f"the input {name!r} is not needed", why=f"{', '.join(ends)} can be computed without it")
     unread = [n for n in nodes if isinstance(n.op, Unread)]

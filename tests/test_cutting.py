@@ -248,6 +248,13 @@ def test_an_input_that_is_not_needed_is_refused():
         cut(graph, inputs=["image", "logits"], outputs=["act1"])
 
 
+def test_an_input_that_is_an_output_is_refused():
+    graph, _ = loaded("keras")
+    for outputs in (None, ["logits"]):
+        with pytest.raises(li.Usage, match="'logits' is an input and an output of the cut network"):
+            cut(graph, inputs=["logits"], outputs=outputs)
+
+
 # --- around what is not supported -------------------------------------------------------------------------------------
 
 LACKING = {"keras": ("LeakyReLU", "ops.LeakyRelu"), "torch": ("aten.leaky_relu.default",), "onnx": ("LeakyRelu",)}

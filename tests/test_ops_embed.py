@@ -154,7 +154,11 @@ def lookup(self, x):
 PARTS = [
     (part, {"positions": parameter(1, 9, 8)}, 72),
     (lookup, {"table": torch.nn.Embedding(9, 8)}, 72),
-    (lambda self, x: x + self.bias[self.index], {"bias": parameter(4, 8), "index": torch.tensor([0, 3, 3, 1, 0, 2])}, 32),
+    (
+        lambda self, x: x + self.bias[self.index],
+        {"bias": parameter(4, 8), "index": torch.tensor([0, 3, 3, 1, 0, 2])},
+        32,
+    ),
 ]
 
 

@@ -59,7 +59,7 @@ def embedding_from_keras(layer, ids):
 
 
 def held_weight(layer: Any, table: Value) -> Value:
-    """How Keras holds what no layer of its own does (see frameworks/keras/holding.py): a weight of the Embedding's name.
+    """How Keras holds what no layer of its own does (see frameworks/keras/holding.py): a weight of its name.
 
     Frozen and named constant, constant_1 ... it is a constant.
     """

@@ -83,8 +83,8 @@ class Recurrent(Op):
         for cell in cells:
             hidden, out = cell.kernel.shape[0] // self.gates, cell.recurrent_kernel.shape[1]
             rows = self.gates * hidden
-            wanted = Cell((rows, x.shape[2]), (rows, out), (rows,), (rows,), (out, hidden), (batch, out), (batch, hidden))
-            for name, value, shape in zip(Cell._fields, cell, wanted, strict=True):
+            shapes = ((rows, x.shape[2]), (rows, out), (rows,), (rows,), (out, hidden), (batch, out), (batch, hidden))
+            for name, value, shape in zip(Cell._fields, cell, shapes, strict=True):
                 if value is not None and not agree(value.shape, shape):
                     raise ValueError(f"{self}: {name} should be {shape}, not {value!r}")
             states += [(batch, size) for size in (out, hidden)[: self.states]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -140,11 +141,13 @@ def named(model: torch.nn.Module) -> torch.nn.Module:
     root.__dict__.update({k: v for k, v in model.__dict__.items() if k in ("_parameters", "_buffers", "training")})
     root._modules = {**model._modules, FUNCTIONS: torch.nn.Module()}
     root._non_persistent_buffers_set = set(model._non_persistent_buffers_set)
-    unique = names.Unique()
+    homes: dict[str, Any] = {}  # by path: calls of one name share it only if they call the same function
     for node in graph.nodes:
         if node.op in ("call_function", "call_method") and node.target is not operator.getitem:
             function = node.target if node.op == "call_function" else _method(node.target)
-            path = unique(names.encode("torch", model.meta.get(NAMES, {}).get(node.name) or node.name))
+            base = names.encode("torch", model.meta.get(NAMES, {}).get(node.name) or node.name)
+            paths = itertools.chain([base], (f"{base}_{i}" for i in itertools.count(1)))
+            path = next(p for p in paths if homes.setdefault(p, node.target) == node.target)
             add_submodule(root._modules[FUNCTIONS], path, _Function(function))  # type: ignore[arg-type]
             node.op, node.target = "call_module", f"{FUNCTIONS}.{path}"
     return torch.fx.GraphModule(root, graph)
