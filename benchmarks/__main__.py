@@ -40,17 +40,16 @@ def main() -> None:
     runs = options.runs or (5 if options.quick else 30)
     whole = not (options.quick or options.only or options.direction or options.no_peers)
     output = options.output or (REPOSITORY / "benchmarks" if whole else REPOSITORY / "out")
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="leaky_interop_bench_") as folder:
-        for way in DIRECTIONS:
-            if options.direction and options.direction.lower() not in way.name.lower():
-                continue
-            for name in names:
-                rows += measure(way, name, runs, Path(folder), peers=not options.no_peers)
-    results = {"about": about(runs), "startup": startup.measure(runs), "rows": rows}
+    ways = [way for way in DIRECTIONS if (options.direction or "").lower() in way.name.lower()]
+    todo = [(way, name) for way in ways for name in names]
+    results: dict[str, Any] = {"about": about(runs), "startup": startup.measure(runs), "rows": []}
     output.mkdir(exist_ok=True)
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (output / "results.md").write_text(tables.page(results))
+    with tempfile.TemporaryDirectory(prefix="leaky_interop_bench_") as folder:
+        for done, (way, name) in enumerate(todo, 1):
+            results["rows"] += measure(way, name, runs, Path(folder), peers=not options.no_peers)
+            results["about"]["progress"] = f"{done} of {len(todo)}"  # an interrupted run keeps what it has, and says so
+            (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+            (output / "results.md").write_text(tables.page(results))
     print(f"Written: {output / 'results.md'}", file=sys.stderr)
 
 

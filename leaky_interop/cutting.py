@@ -119,7 +119,7 @@ def _check(graph: Graph, starts: Mapping[str, Value], nodes: Sequence[Node], end
     read, given = {id(v) for n in nodes for v in n.inputs}, {id(v) for v in ends.values()}
     for name, value in starts.items():
         if id(value) in given:
-            raise Usage(f"{name!r} is an input and an output of the cut network", hint="Name another place for one of them")
+            raise Usage(f"{name!r} is an input and an output of the cut network", hint="Name another place for one")
         if id(value) not in read:
             raise Usage(f"the input {name!r} is not needed", why=f"{', '.join(ends)} can be computed without it")
     unread = [n for n in nodes if isinstance(n.op, Unread)]

@@ -114,8 +114,9 @@ class _Settle:
     def run(self) -> Graph:
         for old, new in zip(self.graph.inputs, self.rewrite.new.inputs, strict=True):
             self.pending[id(old)] = (new, identity(new.rank))
-        for self.node in self.graph.nodes:
-            self.visit(self.node)
+        for node in self.graph.nodes:
+            self.node = node
+            self.visit(node)
         return self.rewrite.finish([self.place(*self.base(v)) for v in self.graph.outputs])
 
     def base(self, old: Value) -> tuple[Value, Perm]:

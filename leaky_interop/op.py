@@ -249,7 +249,7 @@ class Operand:
         kind = dtype(self.dtype)
         if self.numbers is not None:
             return np.asarray(self.numbers, kind)
-        if kind == bool:
+        if kind.kind == "b":
             return rng.random(self.shape) < 0.5
         if kind.kind in "iu":
             return rng.integers(int(self.low or 0), int(5 if self.high is None else self.high), self.shape).astype(kind)
@@ -315,7 +315,7 @@ def _same(a: Any, b: Any) -> bool:
         return a.matches(b)
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
-    return a == b or (isinstance(a, Size) or isinstance(b, Size)) and agree(a, b)
+    return a == b or ((isinstance(a, Size) or isinstance(b, Size)) and agree(a, b))
 
 
 def _text(value: Any) -> str:

@@ -145,7 +145,7 @@ def _row(direction, converter, network="net", **changed):
 
 def _page(*rows):
     start = {startup.NUMPY: 0.1, "import leaky_interop": 0.2, "leaky-interop --help": "ModuleNotFoundError: cli"}
-    about = {"date": "2030-01-01", "command": "c", "machine": "m", "python": "3", "runs": 1, "versions": {"numpy": "2"}}
+    about = {"date": "2030-01-01", "command": "c", "machine": "m", "python": "3", "runs": 1, "versions": {"numpy": "2"}, "progress": "1 of 1"}
     return tables.page({"about": about, "startup": start, "rows": list(rows)})
 
 

@@ -21,7 +21,7 @@ FACTORY = "models.digits:torch_model"
 SCRIPTS = Path(__file__).parents[1] / "conversion_scripts"
 
 
-@pytest.mark.parametrize("script", sorted(p.name for p in SCRIPTS.glob("*_*_*.py")) + ["check_slopes.py", "run_onnx.py"])
+@pytest.mark.parametrize("script", [*sorted(p.name for p in SCRIPTS.glob("*_*_*.py")), "check_slopes.py", "run_onnx.py"])
 def test_scripts_stay_thin(script):
     assert len((SCRIPTS / script).read_text(encoding="utf-8").splitlines()) <= 40
 
@@ -60,7 +60,7 @@ def test_run_onnx(tmp_path, capsys):
 def test_check_slopes(capsys):
     assert check_slopes.main(DIGITS) == 0
     printed = capsys.readouterr().out
-    assert "0.3" in printed and "stated" in printed or "default" in printed
+    assert ("0.3" in printed and "stated" in printed) or "default" in printed
 
 
 def test_the_readmes_tables_are_up_to_date():

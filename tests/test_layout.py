@@ -23,7 +23,7 @@ from leaky_interop.ops.activation import LeakyRelu
 from leaky_interop.ops.conv import Conv
 from leaky_interop.ops.dense import Dense
 from leaky_interop.ops.math import Add, Mul
-from leaky_interop.ops.shape import Reshape, Transpose
+from leaky_interop.ops.shape import Reshape
 from leaky_interop.passes.feature_order import absorb_feature_order
 from leaky_interop.passes.hoist import hoist_to_inputs
 from leaky_interop.sizes import symbol

@@ -264,5 +264,5 @@ def test_onnx_has_every_activation_in_every_float(kind, module):
 
 
 def test_exact_gelu_in_float64_is_refused_with_a_way_out():
-    with pytest.raises(Refused, match="float64.*float32"):
+    with pytest.raises(Refused, match=r"float64.*float32"):
         li.convert(torch.nn.GELU(), to="onnx", example=(torch.from_numpy(X).double(),))

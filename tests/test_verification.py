@@ -127,7 +127,7 @@ def test_the_users_arrays_and_tolerances_are_used():
 
 
 def test_models_that_cannot_be_compared_say_why():
-    with pytest.raises(li.Usage, match="no layout makes them the same|cannot trace"):
+    with pytest.raises(li.Usage, match=r"no layout makes them the same|cannot trace"):
         li.verify(network(), torch.nn.Conv2d(5, 5, 1), example=(np.zeros((1, 9, 8, 3), "f"),))
 
 

@@ -25,7 +25,6 @@ from .precision import IN_32_BITS
 from .table import widened
 
 
-
 class Bent(Pointwise):
     """Two lines that meet. Exact, but there may be two legal results: see `below`."""
 

@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Operand, Pointwise, Value, case, constant, exports, imports, maximum, op, shortest
+from ..op import Operand, Pointwise, Value, case, exports, imports, maximum, op, shortest
 from .math import fold, merged
 from .precision import IN_32_BITS, exact_in_keras
 from .promotion import in_one_dtype, number_of
 from .table import binary
-
 
 UNBOUNDED = float(np.finfo(np.float32).max)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Operand, Pointwise, Shape, Size, Value, agree, case, constant, exports, imports, op, shortest
+from ..op import Operand, Pointwise, Shape, Size, Value, agree, case, constant, exports, imports, op
 from .precision import IN_32_BITS
 from .promotion import as_value, in_one_dtype
 from .table import binary

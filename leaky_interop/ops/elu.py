@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..op import Operand, Pointwise, case, exports, imports, op, shortest
-from .smooth import activation
 from .compare import LessOrEqual, Where
 from .functions import Expm1, expm1_to_onnx
 from .math import Mul
+from .smooth import activation
 from .table import widened
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805

@@ -19,7 +19,6 @@ from .precision import IN_32_BITS
 from .table import unary
 
 
-
 def _relu_to_keras(keras, x):
     if keras.inputs[0].dtype.kind not in "fV":  # layers compute in floats
         return keras.ops.maximum(x, 0)

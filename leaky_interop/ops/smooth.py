@@ -272,7 +272,8 @@ ONLY_ONNX = {Silu: "Mul of Sigmoid", LogSigmoid: "Softplus, turned", TanhShrink:
 
 for _kind in (Tanh, Sigmoid, Silu, LogSigmoid, Mish, Softsign, TanhShrink):
     for _dtype in ("float32", "float16", "bfloat16", "float64"):
-        _way = {"onnx": "its definition"} if _dtype == "float64" and _kind in (LogSigmoid, Mish) or _kind in ONLY_ONNX and _dtype == "bfloat16" else {}
+        _spelled = _kind in (LogSigmoid, Mish) if _dtype == "float64" else _kind in ONLY_ONNX and _dtype == "bfloat16"
+        _way = {"onnx": "its definition"} if _spelled else {}
         case(f"{_kind.__name__}/{_dtype}", _kind(), Operand((2, 3, 5), dtype=_dtype, low=-6.0, high=6.0), composed=_way)
 for _dtype in ("float32", "float16", "bfloat16", "float64"):
     _wide = Operand((2, 3, 5), dtype=_dtype, low=-6.0, high=6.0)

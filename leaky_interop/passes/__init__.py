@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 from ..graph import Graph
 from .dense import fold_bias
-from .edges import recognise_edge_pads
 from .detours import straighten
+from .edges import recognise_edge_pads
 from .feature_order import absorb_feature_order
 from .hoist import hoist_to_inputs
 from .idioms import recognise

@@ -23,13 +23,13 @@ from typing import Any
 from ..graph import Graph, Node, Rewrite, Value, inherit
 from ..op import Op
 from ..ops.activation import LeakyRelu, PRelu
-from ..ops.smooth import EXACT, Gelu, LogSigmoid, Mish, Sigmoid, Silu, Softplus, Softsign, Tanh, TanhShrink
 from ..ops.bounds import Maximum, Minimum
 from ..ops.compare import Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual, Where
 from ..ops.functions import Abs, Erf, Neg, Reciprocal, Rsqrt, Sqrt
 from ..ops.logic import Not
 from ..ops.math import Add, Average, Div, Mul, Sub
 from ..ops.promotion import number_of
+from ..ops.smooth import EXACT, Gelu, LogSigmoid, Mish, Sigmoid, Silu, Softplus, Softsign, Tanh, TanhShrink
 
 Found = tuple[Op | None, tuple[Value, ...]]  # None: the operand itself
 

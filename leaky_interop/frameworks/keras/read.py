@@ -332,7 +332,8 @@ def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
     """Results of 64 bits in 32 where Keras says so: but for TensorFlow's, its backends compute keras.ops no wider."""
     found = list(results)
     for index, (value, claim) in enumerate(zip(results, claims or (), strict=False)):
-        if claim is not None and isinstance(value, Value) and value.dtype.itemsize == 8 and (value.dtype.kind, 4) == (claim[1].kind, claim[1].itemsize):
+        wide = claim is not None and isinstance(value, Value) and value.dtype.itemsize == 8
+        if wide and (value.dtype.kind, 4) == (claim[1].kind, claim[1].itemsize):
             found[index] = value.cast(claim[1])
     return found
 

@@ -71,7 +71,7 @@ class Trace:
                 return per * self.batch + (a - BATCHES[0] * per)
         if keras.ops.is_tensor(a) or isinstance(a, np.ndarray):
             return self.unify_arrays(*(np.asarray(keras.ops.convert_to_numpy(t)) for t in (a, b)))
-        if a is b or type(a) is type(b) and (callable(a) or isinstance(a, keras.Variable) or a == b):
+        if a is b or (type(a) is type(b) and (callable(a) or isinstance(a, keras.Variable) or a == b)):
             return a
         raise Refused(
             f"a value that depends on the batch in a way that is not linear ({a!r} at 7, {b!r} at 11)",

@@ -136,7 +136,7 @@ class _Reader:
         outputs = next(n for n in self.program.graph.nodes if n.op == "output").args[0]
         results = user_outputs(self.program, outputs)
         graph.outputs = [self.value(r) for r in results if not (self.importing.missing and self.env.get(r) is None)]
-        
+
         spec = self.program.call_spec.out_spec
         graph.structure = pytree.tree_unflatten(range(len(results)), spec) if spec.num_leaves == len(results) else None
         graph.output_names = output_names(graph.structure, len(results))

@@ -12,9 +12,9 @@ import torch
 from torch.fx.proxy import GraphAppendingTracer, Proxy
 
 from ... import names
+from ...draws import example_arrays
 from ...graph import Graph, Parameter, Step, Value
 from ...sizes import Dim, Size, fold, symbol
-from ...draws import example_arrays
 from ..base import Builder, arrange
 from .arrays import from_numpy, torch_dtype
 from .export import DTYPES, NAMES, SHAPES, add_submodule, named
