@@ -32,8 +32,8 @@ def align(first: Graph, second: Graph, weighted: Pairs | None = None) -> Pairs:
     pairs = list(weighted)
     for mark, nodes in ours.nodes.items():
         pairs += zip(nodes, theirs.nodes.get(mark, ()), strict=False)
-    left = ([n for n in _left(g.nodes, pairs) if not isinstance(n.op, Transpose)] for g in (first, second))
-    pairs += _by_sequence(*left, lambda n: (type(n.op).__name__, _known(n.outputs[0])))
+    mine, yours = ([n for n in _left(g.nodes, pairs) if not isinstance(n.op, Transpose)] for g in (first, second))
+    pairs += _by_sequence(mine, yours, lambda n: (type(n.op).__name__, _known(n.outputs[0])))
     return _in_order(first, pairs)
 
 
@@ -48,8 +48,8 @@ def align_weights(first: Graph, second: Graph, *, numbers: bool) -> Pairs:
         for color, nodes in mine.items():  # only less refined colors agree
             if len(nodes) == len(yours.get(color, ())):
                 pairs += _told_apart(nodes, yours[color], numbers)
-    left = (_left(structure.nodes, pairs) for structure in (ours, theirs))
-    return _in_order(first, [*pairs, *_by_sequence(*left, signature)])
+    rest = _by_sequence(_left(ours.nodes, pairs), _left(theirs.nodes, pairs), signature)
+    return _in_order(first, [*pairs, *rest])
 
 
 def weights_of(node: Node) -> dict[int, Parameter]:

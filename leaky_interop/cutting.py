@@ -135,10 +135,10 @@ def _copied(graph: Graph, starts: Mapping[str, Value], ends: Mapping[str, Value]
     for name, value in starts.items():
         rewrite.input(value, tuple(map(sizes.of, value.shape))).name = name
     for node in nodes:
-        for value in node.inputs:
-            if value is not None and value.sizes is not None:
-                told = np.vectorize(sizes.of, otypes=[object])(value.sizes)
-                rewrite.put(value, rewrite.new.of_sizes(told, value.dtype))
+        for operand in node.inputs:
+            if operand is not None and operand.sizes is not None:
+                told = np.vectorize(sizes.of, otypes=[object])(operand.sizes)
+                rewrite.put(operand, rewrite.new.of_sizes(told, operand.dtype))
         rewrite.copy(node, sizes.within(node))
     part = rewrite.finish([rewrite.get(v) for v in ends.values()])  # type: ignore[misc]
     part.output_names = list(ends)

@@ -82,7 +82,7 @@ class Reproducer:
             problem = str(error)
         for name, arrays in ((INPUTS, self.inputs), (EXPECTED, self.expected), (RECEIVED, self.received)):
             with files.atomic(folder / name) as path:
-                np.savez(path, **{key: _plain(array) for key, array in arrays.items()})
+                files.write_npz(path, arrays)
         with files.atomic(folder / TEXT) as path:
             path.write_text("\n".join(self.lines(problem)) + "\n", encoding="utf-8")
 
@@ -152,8 +152,3 @@ def _network(evidence: Evidence) -> tuple[Graph, list[np.ndarray]]:
 
 def _turned(array: np.ndarray, perm: tuple[int, ...] | None) -> np.ndarray:
     return array if perm is None else np.ascontiguousarray(array.transpose(perm))
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    """numpy's own dtypes alone can be saved: a bfloat16 is a float32 as well."""
-    return array.astype(np.float32) if array.dtype.kind == "V" else array

@@ -2,5 +2,19 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# Files whose tests do not come near Keras: running them on a second backend shows nothing new.
+WITHOUT_KERAS = {
+    "test_errors", "test_files", "test_files_onnx", "test_files_pt2", "test_files_writing", "test_layout", "test_numeric",
+    "test_real", "test_report", "test_report_browser", "test_sizes",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in WITHOUT_KERAS:
+            item.add_marker(pytest.mark.one_backend)

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 import leaky_interop as li
 from leaky_interop import op
 from leaky_interop.cli import console, main, parsing
+from leaky_interop.files import arrays as files_of_arrays
 
 IMAGE = np.random.default_rng(0).standard_normal((3, 8, 8, 3)).astype(np.float32)
 
@@ -286,6 +287,22 @@ def test_run_names_the_outputs_as_the_file_does(run):
     assert sorted(np.load("out.npz")) == ["first", "second"]
 
 
+@pytest.mark.parametrize("name", ["file", "allow_pickle", "/net/out:0"])
+def test_run_writes_outputs_of_any_name_so_that_they_can_be_read(run, name):
+    x, y = (helper.make_tensor_value_info(n, TensorProto.BFLOAT16, ["n", 2]) for n in ("x", name))
+    model = helper.make_model(
+        helper.make_graph([helper.make_node("Identity", ["x"], [name])], "net", [x], [y]),
+        opset_imports=[helper.make_opsetid("", 21)],
+        ir_version=10,
+    )
+    import ml_dtypes
+
+    written = Path("out.npz")
+    console.show_arrays({name: li.run(model, [np.ones((1, 2), ml_dtypes.bfloat16)])[0]}, written)
+    ((key, array),) = files_of_arrays(written).items()
+    assert (key, array.dtype, array.tolist()) == (name.lstrip("/"), np.float32, [[1.0, 1.0]])
+
+
 def test_support_is_a_table_of_the_registry(run):
     done = run("support")
     assert done.code == 0
@@ -455,6 +472,11 @@ def test_tolerances(texts, found):
 def test_bad_tolerances(texts):
     with pytest.raises(li.Usage, match=r"is not understood|given twice"):
         parsing.tolerance("--atol", texts)
+
+
+def test_arrays_may_be_named_as_tensorflow_names_them(tmp_path):
+    np.savez(tmp_path / "named.npz", **{"image:0": IMAGE})
+    assert list(parsing.arrays([tmp_path / "named.npz"])) == ["image:0"]
 
 
 def test_arrays_without_names_come_in_the_order_of_their_numbers(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from family_checks import check, kinds, onnx_model
+from native import Applied, in_keras
 
 import leaky_interop as li
 from leaky_interop.errors import Refused
@@ -20,49 +21,43 @@ rng = np.random.default_rng(8)
 X = rng.uniform(-6, 6, (2, 3, 4, 6)).astype(np.float32)
 
 
-class Applied(torch.nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs):
-        return self.function(*inputs)
-
-
-def in_keras(function, x=X):
-    inputs = keras.Input(x.shape[1:], dtype=x.dtype.name)
-    return keras.Model(inputs, function(inputs))
-
-
 def only(graph):
     """The one operator of a graph."""
     assert len(graph.nodes) == 1, str(graph)
     return graph.nodes[0].op
 
 
-# --- every activation that Keras and torch name --------------------------------------------------------------------------------
+# --- every activation that Keras and torch name -----------------------------------------------------------------------
 
 NOT_ACTIVATIONS = {"deserialize", "get", "serialize", "linear"}
 UNUSABLE = {"threshold", "glu"}  # the one has no defaults, of the other the layer states a wrong shape
-KERAS_NAMES = sorted(n for n, f in vars(keras.activations).items() if inspect.isfunction(f) and n not in NOT_ACTIVATIONS | UNUSABLE | {"sparsemax"})
+KERAS_NAMES = sorted(
+    n
+    for n, f in vars(keras.activations).items()
+    if inspect.isfunction(f) and n not in NOT_ACTIVATIONS | UNUSABLE | {"sparsemax"}
+)
 
 
 @pytest.mark.parametrize("name", KERAS_NAMES)
 def test_every_keras_activation_by_name_as_function_and_inside_a_layer(name):
-    check(in_keras(keras.layers.Activation(name)), X)
+    check(in_keras(keras.layers.Activation(name), X), X)
     by_name = check(in_keras(keras.layers.Dense(4, activation=name), X[:, 0]), X[:, 0])
-    by_function = check(in_keras(keras.layers.Dense(4, activation=getattr(keras.activations, name)), X[:, 0]), X[:, 0], to=())
+    by_function = check(
+        in_keras(keras.layers.Dense(4, activation=getattr(keras.activations, name)), X[:, 0]), X[:, 0], to=()
+    )
     assert [str(n.op) for n in by_name.nodes] == [str(n.op) for n in by_function.nodes]
 
 
-OPS = ["relu", "relu6", "sigmoid", "sparse_sigmoid", "softplus", "softsign", "soft_shrink", "sparse_plus", "silu", "swish",
-       "squareplus", "log_sigmoid", "leaky_relu", "hard_sigmoid", "hard_silu", "hard_swish", "elu", "selu", "gelu", "celu",
-       "glu", "tanh_shrink", "hard_tanh", "hard_shrink", "softmax", "log_softmax", "tanh"]  # fmt: skip
+OPS = [
+    "relu", "relu6", "sigmoid", "sparse_sigmoid", "softplus", "softsign", "soft_shrink", "sparse_plus", "silu",
+    "swish", "squareplus", "log_sigmoid", "leaky_relu", "hard_sigmoid", "hard_silu", "hard_swish", "elu", "selu",
+    "gelu", "celu", "glu", "tanh_shrink", "hard_tanh", "hard_shrink", "softmax", "log_softmax", "tanh",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OPS)
 def test_every_keras_operation(name):
-    check(in_keras(getattr(keras.ops, name)), X)
+    check(in_keras(getattr(keras.ops, name), X), X)
 
 
 MODULES = [
@@ -90,7 +85,9 @@ def test_a_torch_module_comes_back_as_itself(module):
     for target in ("torch", "keras", "onnx"):
         other = li.convert(module, to=target, example=(torch.from_numpy(X),))
         back = li.convert(other, to="torch", example=(X,))
-        found = [m for m in back.modules() if type(m).__module__.startswith("torch.nn.modules.") and not list(m.children())]
+        found = [
+            m for m in back.modules() if type(m).__module__.startswith("torch.nn.modules.") and not list(m.children())
+        ]
         wanted = settings.get(type(module), module)
         if isinstance(module, torch.nn.Softplus) and module.beta != 1 and target != "torch":
             continue  # a composition there
@@ -99,13 +96,13 @@ def test_a_torch_module_comes_back_as_itself(module):
         assert repr(wanted) in map(repr, found), (target, back.code)
 
 
-# --- R32: gelu ------------------------------------------------------------------------------------------------------------------
+# --- R32: gelu --------------------------------------------------------------------------------------------------------
 
 GELUS = {
-    "keras activations": (lambda: in_keras(keras.activations.gelu), False),
-    "keras string": (lambda: in_keras(keras.layers.Activation("gelu")), False),
-    "keras ops": (lambda: in_keras(keras.ops.gelu), True),
-    "keras ops, exact": (lambda: in_keras(lambda x: keras.ops.gelu(x, approximate=False)), False),
+    "keras activations": (lambda: in_keras(keras.activations.gelu, X), False),
+    "keras string": (lambda: in_keras(keras.layers.Activation("gelu"), X), False),
+    "keras ops": (lambda: in_keras(keras.ops.gelu, X), True),
+    "keras ops, exact": (lambda: in_keras(lambda x: keras.ops.gelu(x, approximate=False), X), False),
     "torch module": (torch.nn.GELU, False),
     "torch tanh": (lambda: torch.nn.GELU(approximate="tanh"), True),
     "torch function": (lambda: Applied(torch.nn.functional.gelu), False),
@@ -134,7 +131,7 @@ def test_R32_gelu_before_opset_20_is_written_with_erf():
     assert only(check(model, X)) == Gelu(approximate=False)
 
 
-# --- R33, R35: constants are written down -------------------------------------------------------------------------------------------
+# --- R33, R35: constants are written down -----------------------------------------------------------------------------
 
 
 def test_R33_hard_sigmoid_has_another_slope_in_onnx():
@@ -182,9 +179,11 @@ def test_R35_softplus_above_its_threshold(kind):
 
 def test_R35_shrinks_are_one_operator():
     assert only(check(onnx_model("Shrink", [X], opset=9), X)) == Shrink(threshold=0.5, bias=0.0)
-    assert only(check(onnx_model("Shrink", [X], opset=9, bias=0.75, lambd=0.75), X)) == Shrink(threshold=0.75, bias=0.75)
+    assert only(check(onnx_model("Shrink", [X], opset=9, bias=0.75, lambd=0.75), X)) == Shrink(
+        threshold=0.75, bias=0.75
+    )
     check(onnx_model("Shrink", [X], opset=9, bias=0.25, lambd=1.5), X)
-    assert only(check(in_keras(lambda x: keras.ops.soft_shrink(x, 1.25)), X)) == Shrink(threshold=1.25, bias=1.25)
+    assert only(check(in_keras(lambda x: keras.ops.soft_shrink(x, 1.25), X), X)) == Shrink(threshold=1.25, bias=1.25)
 
 
 def test_R56_log_sigmoid_of_a_large_negative_number_is_that_number():
@@ -194,7 +193,7 @@ def test_R56_log_sigmoid_of_a_large_negative_number_is_that_number():
         np.testing.assert_allclose(result[0, :3], [-200.0, -50.0, -math.log(2)], rtol=1e-6)
 
 
-# --- R34: softmax -----------------------------------------------------------------------------------------------------------------
+# --- R34: softmax -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
@@ -224,7 +223,7 @@ def test_R34_softmax_written_for_an_older_opset_keeps_its_axis():
 
 @pytest.mark.parametrize("axis", [-1, 1, 2, [1, 2], [-1, 1], (1, 2, 3), [3]])
 def test_R34_keras_softmax_takes_lists_of_axes(axis):
-    check(in_keras(keras.layers.Softmax(axis=axis)), X)
+    check(in_keras(keras.layers.Softmax(axis=axis), X), X)
 
 
 def test_keras_softmax_with_a_mask():
@@ -240,12 +239,14 @@ def test_torch_softmax_in_another_dtype():
     assert graph.outputs[0].dtype == np.float64
 
 
-# --- layout, names ------------------------------------------------------------------------------------------------------------------
+# --- layout, names ----------------------------------------------------------------------------------------------------
 
 
 def test_activations_leave_no_transposes_between_convolutions():
     layers = [keras.Input((12, 13, 2))]
-    for index, name in enumerate(["gelu", "elu", "softplus", "hard_silu", "tanh_shrink", "soft_shrink", "log_sigmoid", "mish"]):
+    for index, name in enumerate(
+        ["gelu", "elu", "softplus", "hard_silu", "tanh_shrink", "soft_shrink", "log_sigmoid", "mish"]
+    ):
         layers += [keras.layers.Conv2D(3, 2, name=f"conv{index}"), keras.layers.Activation(name, name=f"bend{index}")]
     model = keras.Sequential([*layers, keras.layers.Softmax(axis=[1, 2])])
     x = rng.standard_normal((2, 12, 13, 2)).astype(np.float32)
@@ -256,7 +257,9 @@ def test_activations_leave_no_transposes_between_convolutions():
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64"])
-@pytest.mark.parametrize("module", [torch.nn.Softplus(), torch.nn.ELU(0.7), torch.nn.GELU("tanh"), torch.nn.Mish()], ids=repr)
+@pytest.mark.parametrize(
+    "module", [torch.nn.Softplus(), torch.nn.ELU(0.7), torch.nn.GELU("tanh"), torch.nn.Mish()], ids=repr
+)
 def test_onnx_has_every_activation_in_every_float(kind, module):
     tensor = torch.from_numpy(X).to(getattr(torch, kind))
     model = li.convert(module.to(tensor.dtype), to="onnx", example=(tensor,))

@@ -8,6 +8,7 @@ import torch
 from family_checks import check, kinds, onnx_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native import Applied, in_keras
 from onnx import helper
 
 import leaky_interop as li
@@ -23,23 +24,6 @@ SLOPES = (0.0, 1e-8, 0.01, 0.1, 0.2, 0.3, 1.0, 1.5, 10.0)
 EDGES = np.asarray([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 3e38, -3e38, 1e-40, -1e-40], np.float32)
 
 
-class Applied(torch.nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs):
-        return self.function(*inputs)
-
-
-def in_keras(function, x=X):
-    """A function of one tensor as a Keras model."""
-    inputs = keras.Input(x.shape[1:], dtype=x.dtype.name)
-    return keras.Model(inputs, function(inputs))
-
-
 def only(graph):
     """The one operator of a graph."""
     assert len(graph.nodes) == 1, str(graph)
@@ -50,7 +34,7 @@ def slope_of(model, x=X):
     return only(li.load(model, (x,))).negative_slope
 
 
-# --- R1: what it is -----------------------------------------------------------------------------------------------------
+# --- R1: what it is ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("slope", [*SLOPES, -0.5])
@@ -65,7 +49,7 @@ def test_R1_onnx_leaky_relu_has_any_slope(slope):
 
 @pytest.mark.parametrize("slope", SLOPES)
 def test_R1_keras_layer_has_any_slope_that_is_not_negative(slope):
-    assert only(check(in_keras(keras.layers.LeakyReLU(slope)), X)) == LeakyRelu(negative_slope=slope)
+    assert only(check(in_keras(keras.layers.LeakyReLU(slope), X), X)) == LeakyRelu(negative_slope=slope)
 
 
 def test_R1_a_negative_slope_becomes_a_function_in_keras():
@@ -73,14 +57,14 @@ def test_R1_a_negative_slope_becomes_a_function_in_keras():
     assert slope_of(model) == -0.5
 
 
-# --- R2, R3: what it is called, and what is meant where nothing is said ------------------------------------------------------
+# --- R2, R3: what it is called, and what is meant where nothing is said -----------------------------------------------
 
 DEFAULTS = {
-    "keras layer": (lambda: in_keras(keras.layers.LeakyReLU()), 0.3),
-    "keras string": (lambda: in_keras(keras.layers.Activation("leaky_relu")), 0.2),
-    "keras activations": (lambda: in_keras(keras.activations.leaky_relu), 0.2),
-    "keras activation function": (lambda: in_keras(keras.layers.Activation(keras.activations.leaky_relu)), 0.2),
-    "keras ops": (lambda: in_keras(keras.ops.leaky_relu), 0.2),
+    "keras layer": (lambda: in_keras(keras.layers.LeakyReLU(), X), 0.3),
+    "keras string": (lambda: in_keras(keras.layers.Activation("leaky_relu"), X), 0.2),
+    "keras activations": (lambda: in_keras(keras.activations.leaky_relu, X), 0.2),
+    "keras activation function": (lambda: in_keras(keras.layers.Activation(keras.activations.leaky_relu), X), 0.2),
+    "keras ops": (lambda: in_keras(keras.ops.leaky_relu, X), 0.2),
     "torch module": (lambda: torch.nn.LeakyReLU(), 0.01),
     "torch function": (lambda: Applied(torch.nn.functional.leaky_relu), 0.01),
     "onnx": (lambda: onnx_model("LeakyRelu", [X], opset=16), 0.01),
@@ -129,10 +113,10 @@ def test_R3_a_layer_given_as_an_activation_keeps_its_own_slope(slope):
 def test_R3_keras_still_takes_the_old_name_of_the_slope():
     with pytest.warns(UserWarning, match="alpha"):
         layer = keras.layers.LeakyReLU(alpha=0.15)
-    assert slope_of(in_keras(layer)) == 0.15
+    assert slope_of(in_keras(layer, X)) == 0.15
 
 
-# --- R4: spellings that are, and that are not, LeakyReLU: see test_passes_idioms; torch's forms ----------------------------
+# --- R4: spellings that are, and that are not, LeakyReLU: see test_passes_idioms; torch's forms -----------------------
 
 
 @pytest.mark.parametrize(
@@ -150,7 +134,7 @@ def test_R4_torch_functions_modules_and_in_place_forms_are_the_same(function):
     assert [n.op for n in graph.nodes if isinstance(n.op, LeakyRelu)] == [LeakyRelu(negative_slope=0.2)]
 
 
-# --- R5, R6, R7: slopes above 1, slope 0, faults --------------------------------------------------------------------------
+# --- R5, R6, R7: slopes above 1, slope 0, faults ----------------------------------------------------------------------
 
 
 def test_R5_a_slope_above_one_is_not_a_maximum():
@@ -180,7 +164,7 @@ def test_R7_nan_stays_nan_and_the_zero_below_zero_stays_one(slope, target):
     assert same_bits(expected, received)[normal].all()
 
 
-# --- R8: float64, and half-width floats -----------------------------------------------------------------------------------
+# --- R8: float64, and half-width floats -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("slope", [0.1, 0.3, 1.5, -0.7])
@@ -221,7 +205,12 @@ def test_R8_any_32_bit_slope_survives_onnx_and_back(slope):
     assert slope_of(model) == text
 
 
-# --- R9: Keras' relu ------------------------------------------------------------------------------------------------------
+# --- R9: Keras' relu --------------------------------------------------------------------------------------------------
+
+
+def capped(slope, threshold, cap):
+    return CappedLeakyRelu(negative_slope=slope, threshold=threshold, max_value=cap)
+
 
 SETTINGS = [
     ({}, Relu()),
@@ -231,10 +220,10 @@ SETTINGS = [
     ({"negative_slope": 0.1}, LeakyRelu(negative_slope=0.1)),
     ({"threshold": 1.5}, Threshold(threshold=1.5, value=0.0, nan_passes=False)),
     ({"max_value": 6, "threshold": 1.5}, None),
-    ({"max_value": 6, "negative_slope": 0.1}, CappedLeakyRelu(negative_slope=0.1, threshold=0.0, max_value=6.0)),
-    ({"max_value": 4.5, "negative_slope": 0.1, "threshold": 0.5}, CappedLeakyRelu(negative_slope=0.1, threshold=0.5, max_value=4.5)),
-    ({"negative_slope": 0.25, "threshold": 0.5}, CappedLeakyRelu(negative_slope=0.25, threshold=0.5, max_value=None)),
-    ({"negative_slope": 2.0, "threshold": 3.0, "max_value": 1.0}, CappedLeakyRelu(negative_slope=2.0, threshold=3.0, max_value=1.0)),
+    ({"max_value": 6, "negative_slope": 0.1}, capped(0.1, 0.0, 6.0)),
+    ({"max_value": 4.5, "negative_slope": 0.1, "threshold": 0.5}, capped(0.1, 0.5, 4.5)),
+    ({"negative_slope": 0.25, "threshold": 0.5}, capped(0.25, 0.5, None)),
+    ({"negative_slope": 2.0, "threshold": 3.0, "max_value": 1.0}, capped(2.0, 3.0, 1.0)),
 ]  # fmt: skip
 
 
@@ -255,21 +244,23 @@ def test_R9_the_worked_example():
     model = in_keras(keras.layers.ReLU(6, 0.1, 0.5), x)
     for target in ("keras", "torch", "onnx"):
         (result,) = li.run(li.convert(model, to=target), [x])
-        np.testing.assert_array_equal(result, np.asarray([[np.float32(0.1) * np.float32(-1.5), 0.0, 0.50001, 6.0]], np.float32))
+        np.testing.assert_array_equal(
+            result, np.asarray([[np.float32(0.1) * np.float32(-1.5), 0.0, 0.50001, 6.0]], np.float32)
+        )
 
 
 def test_R9_functions_take_what_the_layer_refuses():
-    check(in_keras(lambda t: keras.activations.relu(t, negative_slope=-0.3, max_value=2.0)), X)
-    check(in_keras(lambda t: keras.activations.relu(t, negative_slope=0.3, threshold=-1.0)), X)
+    check(in_keras(lambda t: keras.activations.relu(t, negative_slope=-0.3, max_value=2.0), X), X)
+    check(in_keras(lambda t: keras.activations.relu(t, negative_slope=0.3, threshold=-1.0), X), X)
 
 
 def test_R9_a_relu_layer_comes_back_whole_from_keras():
-    model = li.convert(in_keras(keras.layers.ReLU(4.5, 0.1, 0.5, name="bent")), to="keras")
+    model = li.convert(in_keras(keras.layers.ReLU(4.5, 0.1, 0.5, name="bent"), X), to="keras")
     layer = model.get_layer("bent")
     assert (layer.max_value, layer.negative_slope, layer.threshold) == (4.5, 0.1, 0.5)
 
 
-# --- R10: slopes that are weights ------------------------------------------------------------------------------------------
+# --- R10: slopes that are weights -------------------------------------------------------------------------------------
 
 
 def drawn(model):
@@ -337,7 +328,7 @@ def test_R10_equal_slopes_are_still_weights():
     assert only(li.load(module, (X,))) == PRelu()
 
 
-# --- R11, R12 ---------------------------------------------------------------------------------------------------------------
+# --- R11, R12 ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bounds", [(), (0.1, 0.3), (-0.2, 0.6)])
@@ -360,18 +351,22 @@ def test_R12_a_quantised_leaky_relu_is_not_taken_for_another():
     weights = [onnx.numpy_helper.from_array(a, n) for a, n in ((one, "a"), (zero, "b"), (one, "c"), (zero, "d"))]
     ports = [helper.make_tensor_value_info(n, onnx.TensorProto.UINT8, [2, 3]) for n in "xy"]
     graph = helper.make_graph([node], "g", ports[:1], ports[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16), helper.make_opsetid("com.microsoft", 1)])
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 16), helper.make_opsetid("com.microsoft", 1)]
+    )
     with pytest.raises(Unsupported, match="QLinearLeakyRelu"):
         li.load(model, (np.zeros((2, 3), np.uint8),))
 
 
-# --- relatives ----------------------------------------------------------------------------------------------------------------
+# --- relatives --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [0.0, -3.5])
 @pytest.mark.parametrize("threshold", [0.5, 0.25, -1.0])
 def test_thresholds_in_every_spelling(threshold, value):
-    x = np.asarray([[threshold, np.nextafter(np.float32(threshold), np.float32(99)), -5.0, 5.0, np.inf, -np.inf]], np.float32)
+    x = np.asarray(
+        [[threshold, np.nextafter(np.float32(threshold), np.float32(99)), -5.0, 5.0, np.inf, -np.inf]], np.float32
+    )
     check(torch.nn.Threshold(threshold, value), x)
     check(in_keras(lambda t: keras.ops.threshold(t, threshold, value), x), x)
     if value == 0:
@@ -387,7 +382,9 @@ def test_thresholds_disagree_about_nan_and_are_kept_apart():
 
 
 @pytest.mark.parametrize(
-    "module", [torch.nn.ReLU6(), torch.nn.Hardtanh(-2.0, 3.0), torch.nn.Hardtanh(), torch.nn.ReLU(inplace=True)], ids=repr
+    "module",
+    [torch.nn.ReLU6(), torch.nn.Hardtanh(-2.0, 3.0), torch.nn.Hardtanh(), torch.nn.ReLU(inplace=True)],
+    ids=repr,
 )
 def test_clipped_relus_of_torch(module):
     check(module, X)
@@ -395,4 +392,4 @@ def test_clipped_relus_of_torch(module):
 
 def test_concatenated_relu_is_a_composition():
     check(Applied(lambda x: torch.cat([torch.relu(x), torch.relu(-x)], 1)), X)
-    check(in_keras(lambda x: keras.ops.concatenate([keras.ops.relu(x), keras.ops.relu(-x)], -1)), X)
+    check(in_keras(lambda x: keras.ops.concatenate([keras.ops.relu(x), keras.ops.relu(-x)], -1), X), X)

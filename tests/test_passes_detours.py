@@ -67,7 +67,9 @@ def test_a_comparison_has_no_cast_behind_it():
     [
         lambda x: LeakyRelu(negative_slope=0.2)(wide(x)),  # the result stays wide
         lambda x: narrow(Add()(wide(x), 0.1)),  # 0.1 is no bfloat16 number
-        lambda x: narrow(Mul()(LeakyRelu(negative_slope=0.2)(wide(x)), wide(x))),  # two operators without rounding between
+        lambda x: narrow(
+            Mul()(LeakyRelu(negative_slope=0.2)(wide(x)), wide(x))
+        ),  # two operators without rounding between
         lambda x: (y := Mul()(wide(x), wide(x)), narrow(y)),  # the wide result is read as well
     ],
 )

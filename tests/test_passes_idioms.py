@@ -7,6 +7,7 @@ import torch
 from family_checks import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native import Applied
 from onnx import helper, numpy_helper
 
 import leaky_interop as li
@@ -20,17 +21,9 @@ from leaky_interop.passes.idioms import recognise
 
 X = np.random.default_rng(3).uniform(-8, 8, (2, 3, 4)).astype(np.float32)
 EDGES = np.asarray(
-    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 3.4e38, -3.4e38, 1e-38, -1e-38, 1e-45, -1e-45, 0.1, -0.1], np.float32
+    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 3.4e38, -3.4e38, 1e-38, -1e-38, 1e-45, -1e-45, 0.1, -0.1],
+    np.float32,
 )
-
-
-class Applied(torch.nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs):
-        return self.function(*inputs)
 
 
 def of(function, dtype=np.float32):
@@ -46,15 +39,19 @@ def found(graph):
     return [node.op for node in recognise(graph).nodes]
 
 
+def like(x, number):
+    return x.graph.constant(number, x.dtype)
+
+
 SPELLINGS = {
     "x < 0": lambda x, s: Where()(Less()(x, 0.0), Mul()(x, s), x),
-    "0 > x": lambda x, s: Where()(Greater()(x.graph.constant(0.0, x.dtype), x), Mul()(x.graph.constant(s, x.dtype), x), x),
+    "0 > x": lambda x, s: Where()(Greater()(like(x, 0.0), x), Mul()(like(x, s), x), x),
     "x >= 0": lambda x, s: Where()(GreaterOrEqual()(x, 0.0), x, Mul()(x, s)),
-    "0 <= x": lambda x, s: Where()(LessOrEqual()(x.graph.constant(0.0, x.dtype), x), x, Mul()(x, s)),
+    "0 <= x": lambda x, s: Where()(LessOrEqual()(like(x, 0.0), x), x, Mul()(x, s)),
     "x > 0": lambda x, s: Where()(Greater()(x, 0.0), x, Mul()(x, s)),
     "x <= 0": lambda x, s: Where()(LessOrEqual()(x, 0.0), Mul()(x, s), x),
     "maximum": lambda x, s: Maximum()(x, Mul()(x, s)),
-    "maximum, mirrored": lambda x, s: Maximum()(Mul()(x.graph.constant(s, x.dtype), x), x),
+    "maximum, mirrored": lambda x, s: Maximum()(Mul()(like(x, s), x), x),
     "minimum": lambda x, s: Minimum()(x, Mul()(x, s)),
 }  # fmt: skip
 ANY = ("x < 0", "0 > x", "x >= 0", "0 <= x")
@@ -82,7 +79,11 @@ def test_a_spelling_that_is_not_stays_and_would_have_changed_a_number(name, slop
     assert not same_bits(graph.run(EDGES)[0], LeakyRelu(negative_slope=slope).reference(EDGES)).all()
 
 
-@given(st.sampled_from(sorted(SPELLINGS)), st.floats(-12, 12, width=32), st.lists(st.floats(width=32), min_size=15, max_size=15))
+@given(
+    st.sampled_from(sorted(SPELLINGS)),
+    st.floats(-12, 12, width=32),
+    st.lists(st.floats(width=32), min_size=15, max_size=15),
+)
 @settings(max_examples=300, deadline=None)
 def test_no_recognition_changes_a_bit(name, slope, numbers):
     x = np.asarray(numbers, np.float32)
@@ -132,7 +133,7 @@ def test_a_product_that_others_read_stays():
     assert sorted(type(op).__name__ for op in found(graph)) == ["LeakyRelu", "Mul"]
 
 
-# --- as users write them ----------------------------------------------------------------------------------------------------
+# --- as users write them ----------------------------------------------------------------------------------------------
 
 TORCH = {
     "where <": (lambda x: torch.where(x < 0, 0.2 * x, x), 0.2),
@@ -201,7 +202,7 @@ def test_relu_minus_relu_is_left_alone_because_it_loses_the_zero_below_zero():
     assert not np.signbit(graph.run(zero)[0]).any() and np.signbit(LeakyRelu(negative_slope=0.2).reference(zero)).all()
 
 
-# --- relatives: the definitions of the operators ------------------------------------------------------------------------------
+# --- relatives: the definitions of the operators ----------------------------------------------------------------------
 
 TORCH_RELATIVES = {
     "Silu": lambda x: x * torch.sigmoid(x),
@@ -237,7 +238,13 @@ def test_gelu_as_older_exporters_write_it(order):
 
 @pytest.mark.parametrize("wrong", ["root", "one", "half"])
 def test_gelu_with_another_number_is_not_gelu(wrong):
-    nodes = [("Div", ["x", "root"], "s"), ("Erf", ["s"], "e"), ("Add", ["e", "one"], "a"), ("Mul", ["x", "a"], "h"), ("Mul", ["h", "half"], "y")]
+    nodes = [
+        ("Div", ["x", "root"], "s"),
+        ("Erf", ["s"], "e"),
+        ("Add", ["e", "one"], "a"),
+        ("Mul", ["x", "a"], "h"),
+        ("Mul", ["h", "half"], "y"),
+    ]
     constants = {"root": 2**0.5, "one": 1.0, "half": 0.5}
     constants[wrong] *= 1.25
     graph = li.load(onnx_of(nodes, {k: np.float32(v) for k, v in constants.items()}))

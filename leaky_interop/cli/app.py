@@ -102,7 +102,7 @@ def convert(
             made = li.convert(
                 source,
                 path,
-                io.value,  # type: ignore[arg-type]
+                io.value,
                 static_batch=static_batch is True,
                 dynamic_batch=static_batch is False,
                 opset=opset,

@@ -180,8 +180,8 @@ def show_arrays(arrays: Mapping[str, np.ndarray], path: Path | None) -> None:
     from .. import files
 
     if path is not None:
-        with files.atomic(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]  # names are the caller's
+        with files.atomic(path) as temporary:
+            files.write_npz(temporary, arrays)
         say(f"{len(arrays)} arrays written to {path}")
         return
     rows = []

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 REPORTS = (".html", ".json", ".md")
 OPEN = re.compile(r"-1|\?|[A-Za-z_]\w*")  # a size that stays open: None, batch, ...
-POSITION = re.compile(r"arr_(\d+)")  # numpy's name for an array that was saved without one
+POSITION = re.compile(r"arr_\d+")  # numpy's name for an array that was saved without one
 
 Shape = tuple[int | None, ...]
 
@@ -102,9 +102,8 @@ def arrays(paths: Sequence[Path]) -> list[np.ndarray] | dict[str, np.ndarray] | 
 
     found: list[Any] = [files.arrays(path) for path in paths]
     if len(paths) == 1 and paths[0].suffix.lower() != ".npy":
-        if all(places := [POSITION.fullmatch(name) for name in found[0]]):
-            in_order = sorted(zip(places, found[0].values(), strict=True), key=lambda pair: int(pair[0][1]))
-            return [array for _, array in in_order]
+        if all(POSITION.fullmatch(name) for name in found[0]):
+            return [found[0][name] for name in sorted(found[0], key=lambda name: int(name.removeprefix("arr_")))]
         return dict(found[0])
     for path, content in zip(paths, found, strict=True):
         if len(content) != 1:

@@ -4,7 +4,7 @@ Readers judge a file before they believe it and hand over what no longer depends
 rebuilt model. A refusal is `UnsafeFile`, says what and why, and names the way round. `atomic` is how files are written.
 """
 
-from .arrays import arrays
+from .arrays import arrays, write_npz
 from .identify import Kind, kind
 from .keras import KerasFile, load_keras_weights, open_keras, read_keras
 from .onnx import read_onnx
@@ -24,4 +24,5 @@ __all__ = [
     "read_keras",
     "read_onnx",
     "state_dict",
+    "write_npz",
 ]

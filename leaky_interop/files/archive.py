@@ -55,7 +55,8 @@ class Archive:
     def _judge_entry(self, entry: zipfile.ZipInfo) -> None:
         name, parts = entry.filename, entry.filename.split("/")
         # zipfile shortens a name at a NUL and may rewrite separators: what was written is judged too.
-        if name.startswith("/") or ".." in parts or any(mark in entry.orig_filename for mark in "\\:\0"):
+        marks = "\\\0" if name.endswith(".npy") else "\\:\0"  # an array may be called x:0, as TensorFlow does
+        if name.startswith("/") or ".." in parts or any(mark in entry.orig_filename for mark in marks):
             raise self._unsafe(name, "its name leads outside the archive")
         mode = entry.external_attr >> 16
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):

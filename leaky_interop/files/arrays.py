@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import struct
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,6 +58,15 @@ def arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                     result[name.removesuffix(".npy")] = _npy(stream, entry.file_size, f"{name} of {path.name}")
             return result
     raise Usage(f"{path.name} holds a model, not arrays", hint="Arrays come as .npz, .npy or .safetensors")
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name, so that `arrays` reads them again; a bfloat16 as the float32 that it is as well."""
+    with zipfile.ZipFile(path, "w") as members:
+        for name, array in arrays.items():
+            with members.open(f"{name.lstrip('/')}.npy", "w") as stream:
+                plain = array.astype(np.float32) if array.dtype.kind == "V" else array
+                np.lib.format.write_array(stream, np.asanyarray(plain), allow_pickle=False)
 
 
 def _npy(stream: IO[bytes], size: int, name: str) -> np.ndarray:

@@ -1,16 +1,16 @@
 """LeakyRelu, and the relatives whose slope is a weight or was drawn at random.
 
-| spelling                         | the slope is called  | when left out | of the slope                                 |
-|----------------------------------|----------------------|---------------|----------------------------------------------|
-| keras.layers.LeakyReLU           | negative_slope       | 0.3           | a negative one is refused                    |
-| keras.ops, activations, string   | negative_slope       | 0.2           | any                                          |
-| torch.nn.LeakyReLU, functional   | negative_slope       | 0.01          | any                                          |
-| torch.nn.RReLU, evaluated        | lower, upper         | 1/8, 1/3      | their mean                                   |
-| onnx LeakyRelu                   | alpha (32 bits)      | 0.01          | any; no float64 in onnxruntime               |
-| keras.layers.ReLU                | negative_slope       | 0             | counts from the threshold down: see `relu`   |
-| keras.layers.PReLU               | alpha, a weight      | -             | one per element, but for shared_axes         |
-| torch.nn.PReLU                   | weight               | -             | one, or one per channel                      |
-| onnx PRelu                       | slope, an operand    | -             | broadcasts; one per channel before opset 7   |
+| spelling                         | the slope is called  | when left out | of the slope                               |
+|----------------------------------|----------------------|---------------|--------------------------------------------|
+| keras.layers.LeakyReLU           | negative_slope       | 0.3           | a negative one is refused                  |
+| keras.ops, activations, string   | negative_slope       | 0.2           | any                                        |
+| torch.nn.LeakyReLU, functional   | negative_slope       | 0.01          | any                                        |
+| torch.nn.RReLU, evaluated        | lower, upper         | 1/8, 1/3      | their mean                                 |
+| onnx LeakyRelu                   | alpha (32 bits)      | 0.01          | any; no float64 in onnxruntime             |
+| keras.layers.ReLU                | negative_slope       | 0             | counts from the threshold down: see `relu` |
+| keras.layers.PReLU               | alpha, a weight      | -             | one per element, but for shared_axes       |
+| torch.nn.PReLU                   | weight               | -             | one, or one per channel                    |
+| onnx PRelu                       | slope, an operand    | -             | broadcasts; one per channel before opset 7 |
 
 A float64 LeakyRelu or PRelu is `Where(x < 0, slope * x, x)` in ONNX; reading recognises it again.
 """
@@ -193,7 +193,6 @@ def prelu_to_onnx(op, onnx, x, slope):
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 EDGES = (float("nan"), float("inf"), float("-inf"), 0.0, -0.0, 1.0, 2.5, -1.0, -3.0, 1e-30)
-WHERE = "Where(x < 0, slope * x, x)"
 
 for slope in (0.01, 0.1, 0.2, 0.3, 0.0, 1e-8, 1.0, 1.5, 10.0, -0.5):
     for dtype in FLOATS:
@@ -208,6 +207,6 @@ case("prelu/one", PRelu(), (2, 3, 4), weight(1))
 case("prelu/rank_2", PRelu(), (2, 3), weight(3))
 case("prelu/rank_3", PRelu(), (2, 3, 4), weight(3, 1))
 case("prelu/rank_5", PRelu(), (2, 3, 4, 2, 2), weight(1, 3, 1, 1, 1))
-case("prelu/every_element", PRelu(), (2, 3, 4, 5), weight(3, 4, 5), composed={"torch": WHERE})
-case("prelu/last_axis", PRelu(), (2, 3, 4, 5), weight(5), composed={"torch": WHERE})
-case("prelu/batch", PRelu(), (2, 3), weight(2, 1), composed={"torch": WHERE, "keras": WHERE})
+case("prelu/every_element", PRelu(), (2, 3, 4, 5), weight(3, 4, 5))
+case("prelu/last_axis", PRelu(), (2, 3, 4, 5), weight(5))
+case("prelu/batch", PRelu(), (2, 3), weight(2, 1))

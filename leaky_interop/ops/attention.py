@@ -169,10 +169,12 @@ def multi_head_attention_from_keras(
     mask = None
     if attention_mask is not None:
         allowed = as_value(layer, attention_mask).cast(bool)
+        lengths = (product(allowed.shape[-2 * middle : -middle]), product(allowed.shape[-middle:]))
+        before = allowed.shape[: -2 * middle]  # the batch, perhaps heads
+        allowed = allowed.reshape(*before, *(1,) * (len(before) == 1), *lengths)
+        if use_causal_mask:  # both are one mask to Keras: a query that sees nothing then sees everything alike
+            allowed, use_causal_mask = And()(allowed, triangle(q, k)), False
         mask = Where()(allowed, q.graph.constant(0, q.dtype), lowest(q.dtype))
-        lengths = (product(mask.shape[-2 * middle : -middle]), product(mask.shape[-middle:]))
-        before = mask.shape[: -2 * middle]  # the batch, perhaps heads
-        mask = mask.reshape(*before, *(1,) * (len(before) == 1), *lengths)
     scale, rate = 1 / math.sqrt(config["key_dim"]), config["dropout"]
     y, weights = attend(q, k, v, mask, use_causal_mask, scale), None
     if return_attention_scores or rate:

@@ -32,7 +32,9 @@ def _equal_sizes(x: Any, y: Any) -> bool:
         return True
     if any(not isinstance(v, Size) and v < 0 for v in (x, y)):
         return False
-    raise Refused(f"the comparison {x} == {y}", why="it is decided by an open size", hint="Fix that dimension with input_shapes")
+    raise Refused(
+        f"the comparison {x} == {y}", why="it is decided by an open size", hint="Fix that dimension with input_shapes"
+    )
 
 
 def _named(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
@@ -44,13 +46,14 @@ COMPARISON = {"tolerance": "exact", "predicate": True}
 Equal = binary("Equal", "x == y.", _equal, torch="==", keras="equal", onnx="Equal", aten=_named("eq", ()), legacy=True,
                symbolic=True, **COMPARISON)  # fmt: skip
 NotEqual = binary("NotEqual", "x != y; NaN differs from itself.", np.not_equal, torch="!=", keras="not_equal",
-                  onnx=lambda onnx, x, y: onnx.Not(onnx.Equal(x, y)), aten=_named("ne", ("not_equal",)), **COMPARISON)  # fmt: skip
-Less = binary("Less", "x < y.", np.less, torch="<", keras="less", onnx="Less", aten=_named("lt", ("less",)), legacy=True,
-              **COMPARISON)  # fmt: skip
+                  onnx=lambda onnx, x, y: onnx.Not(onnx.Equal(x, y)), aten=_named("ne", ("not_equal",)),
+                  **COMPARISON)  # fmt: skip
+Less = binary("Less", "x < y.", np.less, torch="<", keras="less", onnx="Less", aten=_named("lt", ("less",)),
+            legacy=True,   **COMPARISON)  # fmt: skip
 LessOrEqual = binary("LessOrEqual", "x <= y.", np.less_equal, torch="<=", keras="less_equal", onnx="LessOrEqual",
                      aten=_named("le", ("less_equal",)), **COMPARISON)  # fmt: skip
-Greater = binary("Greater", "x > y.", np.greater, torch=">", keras="greater", onnx="Greater", aten=_named("gt", ("greater",)),
-                 legacy=True, **COMPARISON)  # fmt: skip
+Greater = binary("Greater", "x > y.", np.greater, torch=">", keras="greater", onnx="Greater",
+               aten=_named("gt", ("greater",)), legacy=True, **COMPARISON)  # fmt: skip
 GreaterOrEqual = binary("GreaterOrEqual", "x >= y.", np.greater_equal, torch=">=", keras="greater_equal",
                         onnx="GreaterOrEqual", aten=_named("ge", ("greater_equal",)), **COMPARISON)  # fmt: skip
 
@@ -82,7 +85,9 @@ class Where(Pointwise):
         """A bare number takes the dtype of the other choice, not that of the condition."""
         condition, x, y = operands
         dtype = next(v.dtype for v in (x, y) if isinstance(v, Value))
-        return super().__call__(condition, *(v if isinstance(v, Value) else condition.graph.constant(v, dtype) for v in (x, y)))
+        return super().__call__(
+            condition, *(v if isinstance(v, Value) else condition.graph.constant(v, dtype) for v in (x, y))
+        )
 
 
 @imports("torch", "aten.where.self", "aten.where.ScalarSelf", "aten.where.ScalarOther", "aten.where.Scalar")
@@ -195,19 +200,35 @@ def nan_to_num_to_onnx(op, onnx, x):
 SPECIAL = (float("nan"), float("inf"), float("-inf"), 0.0, -0.0, 1.5, -2.0)
 
 for kind in (Equal, NotEqual, Less, LessOrEqual, Greater, GreaterOrEqual):
-    way = {"onnx": "Not of Equal"} if kind is NotEqual else {}
     whole = {"dtype": "int32", "low": -2, "high": 2}
-    case(f"compare/{kind.__name__}", kind(), (2, 3, 4), (4,), composed=way)
-    case(f"compare/{kind.__name__}_number", kind(), (2, 3), constant(0.25), composed=way)
-    case(f"compare/{kind.__name__}_integers", kind(), Operand((3, 4), **whole), Operand((4,), **whole), composed=way)
-    case(f"compare/{kind.__name__}_special", kind(), Operand((7,), numbers=SPECIAL), Operand((7,), numbers=SPECIAL[::-1]), composed=way)
+    case(f"compare/{kind.__name__}", kind(), (2, 3, 4), (4,))
+    case(f"compare/{kind.__name__}_number", kind(), (2, 3), constant(0.25))
+    case(f"compare/{kind.__name__}_integers", kind(), Operand((3, 4), **whole), Operand((4,), **whole))
+    case(
+        f"compare/{kind.__name__}_special",
+        kind(),
+        Operand((7,), numbers=SPECIAL),
+        Operand((7,), numbers=SPECIAL[::-1]),
+    )
 case("where/broadcast", Where(), Operand((3, 1), dtype="bool"), (2, 1, 4), (3, 4))
 case("where/number", Where(), Operand((3, 4), dtype="bool"), (3, 4), constant(0.25))
 case("where/two_numbers", Where(), Operand((3, 4), dtype="bool"), constant(2.0, "float64"), constant(0.25, "float64"),
      refused=IN_32_BITS)  # fmt: skip
-case("where/special", Where(), Operand((7,), numbers=(0, 1, 0, 1, 1, 1, 0), dtype="bool"), Operand((7,), numbers=SPECIAL), (7,))
+case(
+    "where/special",
+    Where(),
+    Operand((7,), numbers=(0, 1, 0, 1, 1, 1, 0), dtype="bool"),
+    Operand((7,), numbers=SPECIAL),
+    (7,),
+)
 for name in ("int64", "int16", "bool", "float16", "bfloat16"):
-    case(f"where/{name}", Where(), Operand((3, 4), dtype="bool"), Operand((3, 4), dtype=name), Operand((3, 4), dtype=name))
+    case(
+        f"where/{name}",
+        Where(),
+        Operand((3, 4), dtype="bool"),
+        Operand((3, 4), dtype=name),
+        Operand((3, 4), dtype=name),
+    )
 for name in ("float32", "float16", "float64", "bfloat16"):
     case(f"nan_to_num/{name}", NanToNum(nan=0.5, highest=7.0, lowest=-9.0), Operand((7,), dtype=name, numbers=SPECIAL),
          composed={"onnx": "Where of IsNaN and IsInf"})  # fmt: skip

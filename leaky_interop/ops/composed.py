@@ -54,7 +54,6 @@ def lerp_from_torch(call, x, y, weight):
     return Where()(Less()(Abs()(weight), 0.5), from_x, from_y)
 
 
-
 @imports("torch", "aten.exp2.default", "aten.special_exp2.default")
 @imports("keras", "ops.Exp2")
 def exp2(call, x):

@@ -30,10 +30,9 @@ def _selu_to_onnx(onnx, x):
     return onnx.Mul(onnx.Where(onnx.Less(x, 0.0), onnx.Mul(expm1_to_onnx(onnx, x), SELU_ALPHA), x), SELU_SCALE)
 
 
-
 Selu = activation("Selu", "Elu, scaled so that layers keep mean and variance.",
-                  lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))), module="SELU", aten="selu",
-                  keras="selu", onnx=_selu_to_onnx,
+                  lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))), module="SELU",
+                  aten="selu", keras="selu", onnx=_selu_to_onnx,
                   terms=lambda x: 2 * np.where(x > 0, np.abs(x), 1 + np.exp(np.minimum(x, 0))))  # fmt: skip
 
 

@@ -76,20 +76,46 @@ Ceil = unary("Ceil", "The smallest integer that is not below x.", np.ceil, torch
 Round = unary("Round", "The nearest integer, the even one of two.", np.rint, torch=lambda torch, x: torch.round(x),
               keras=lambda keras, x: keras.ops.round(x), onnx="Round", **EXACT)  # fmt: skip
 Trunc = unary("Trunc", "The nearest integer that is not farther from 0.", np.trunc, torch="trunc", keras="trunc",
-              onnx=lambda onnx, x: onnx.Where(onnx.Less(x, 0), onnx.Ceil(x), onnx.Floor(x)), **_rounding(lambda: Trunc))  # fmt: skip
+              onnx=lambda onnx, x: onnx.Where(onnx.Less(x, 0), onnx.Ceil(x), onnx.Floor(x)),
+              **_rounding(lambda: Trunc))  # fmt: skip
 Exp = unary("Exp", "e to the power x.", np.exp, torch="exp", keras="exp", onnx="Exp")
 Expm1 = unary("Expm1", "exp(x) - 1, exact for small x.", np.expm1, torch="expm1", keras="expm1", onnx=expm1_to_onnx)
 Log = unary("Log", "The natural logarithm.", np.log, torch="log", keras="log", onnx="Log")
-Log2 = unary("Log2", "The logarithm to base 2.", np.log2, torch="log2", keras="log2", onnx=lambda o, x: o.Mul(o.Log(x), 1 / math.log(2)))
-Log10 = unary("Log10", "The logarithm to base 10.", np.log10, torch="log10", keras="log10", onnx=lambda o, x: o.Mul(o.Log(x), 1 / math.log(10)))
+Log2 = unary(
+    "Log2",
+    "The logarithm to base 2.",
+    np.log2,
+    torch="log2",
+    keras="log2",
+    onnx=lambda o, x: o.Mul(o.Log(x), 1 / math.log(2)),
+)
+Log10 = unary(
+    "Log10",
+    "The logarithm to base 10.",
+    np.log10,
+    torch="log10",
+    keras="log10",
+    onnx=lambda o, x: o.Mul(o.Log(x), 1 / math.log(10)),
+)
 Log1p = unary("Log1p", "log(1 + x), exact for small x.", np.log1p, torch="log1p", keras="log1p", onnx=log1p_to_onnx)
 Sqrt = unary("Sqrt", "The square root.", np.sqrt, torch="sqrt", keras="sqrt", onnx="Sqrt")
-Rsqrt = unary("Rsqrt", "1 / sqrt(x).", lambda x: 1 / np.sqrt(x), torch="rsqrt", keras="rsqrt", onnx=lambda o, x: o.Reciprocal(o.Sqrt(x)))
+Rsqrt = unary(
+    "Rsqrt",
+    "1 / sqrt(x).",
+    lambda x: 1 / np.sqrt(x),
+    torch="rsqrt",
+    keras="rsqrt",
+    onnx=lambda o, x: o.Reciprocal(o.Sqrt(x)),
+)
 Reciprocal = unary("Reciprocal", "1 / x.", lambda x: 1 / x, torch="reciprocal", onnx="Reciprocal",
                    keras=lambda keras, x: keras.ops.divide(1.0, x))  # its own makes float32 of float16  # fmt: skip
-Sin = unary("Sin", "The sine.", np.sin, torch="sin", keras="sin", onnx="Sin", terms=np.ones_like)  # near its zeros it cancels
+Sin = unary(
+    "Sin", "The sine.", np.sin, torch="sin", keras="sin", onnx="Sin", terms=np.ones_like
+)  # near its zeros it cancels
 Cos = unary("Cos", "The cosine.", np.cos, torch="cos", keras="cos", onnx="Cos", terms=np.ones_like)
-Tan = unary("Tan", "The tangent.", np.tan, torch="tan", keras="tan", onnx=_tan_to_onnx, terms=lambda x: 1 + np.tan(x) ** 2)
+Tan = unary(
+    "Tan", "The tangent.", np.tan, torch="tan", keras="tan", onnx=_tan_to_onnx, terms=lambda x: 1 + np.tan(x) ** 2
+)
 Asin = unary("Asin", "The inverse sine.", np.arcsin, torch="asin", keras="arcsin", onnx="Asin")
 Acos = unary("Acos", "The inverse cosine.", np.arccos, torch="acos", keras="arccos", onnx="Acos")
 Atan = unary("Atan", "The inverse tangent.", np.arctan, torch="atan", keras="arctan", onnx="Atan")
@@ -101,8 +127,18 @@ Atanh = unary("Atanh", "The inverse hyperbolic tangent.", np.arctanh, torch="ata
 Erf = unary("Erf", "The error function.", _erf, torch="erf", keras="erf", onnx="Erf")
 Erfc = unary("Erfc", "1 - erf(x).", _erfc, torch="erfc", keras=lambda k, x: k.ops.subtract(1.0, k.ops.erf(x)),
              onnx=lambda o, x: o.Sub(1.0, o.Erf(x)), terms=lambda x: 1 + np.abs(_erf(x)))  # fmt: skip
-IsNaN = unary("IsNaN", "Whether x is not a number.", np.isnan, torch="isnan", keras="isnan", onnx="IsNaN", predicate=True)
-IsInf = unary("IsInf", "Whether x is infinite.", np.isinf, torch="isinf", keras="isinf", onnx=lambda onnx, x: onnx.IsInf(x), predicate=True)
+IsNaN = unary(
+    "IsNaN", "Whether x is not a number.", np.isnan, torch="isnan", keras="isnan", onnx="IsNaN", predicate=True
+)
+IsInf = unary(
+    "IsInf",
+    "Whether x is infinite.",
+    np.isinf,
+    torch="isinf",
+    keras="isinf",
+    onnx=lambda onnx, x: onnx.IsInf(x),
+    predicate=True,
+)
 IsFinite = unary("IsFinite", "Whether x is a number, and finite.", np.isfinite, torch="isfinite", keras="isfinite",
                  onnx=_is_finite_to_onnx, predicate=True)  # fmt: skip
 
@@ -117,7 +153,8 @@ def is_infinite_from_onnx(node, x):
 
 
 ALIASES = {
-    "absolute": "abs", "negative": "neg", "fix": "trunc", "sgn": "sign", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
+    "absolute": "abs", "negative": "neg", "fix": "trunc", "sgn": "sign", "arcsin": "asin", "arccos": "acos",
+    "arctan": "atan",
     "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "special_erf": "erf", "special_erfc": "erfc",
     "special_expm1": "expm1", "special_log1p": "log1p",
 }  # fmt: skip
@@ -139,10 +176,12 @@ ONNX_WAYS = {
     Expm1: "Tanh near 0, Exp elsewhere", Log2: "Log, scaled", Log10: "Log, scaled", Log1p: "Log, corrected",
     Trunc: "Floor or Ceil", Erfc: "1 - Erf", IsFinite: "neither IsNaN nor IsInf",
 }  # fmt: skip
-SPECIAL = (float("nan"), float("inf"), float("-inf"), 0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -2.5, 1e-6, -1e-6)
 
-for _kind in (Abs, Neg, Sign, Floor, Ceil, Round, Trunc, Exp, Expm1, Log, Log2, Log10, Log1p, Sqrt, Rsqrt, Reciprocal, Sin,
-              Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Asinh, Acosh, Atanh, Erf, Erfc, IsNaN, IsInf, IsFinite):  # fmt: skip
+KINDS = (Abs, Neg, Sign, Floor, Ceil, Round, Trunc, Exp, Expm1, Log, Log2, Log10, Log1p, Sqrt, Rsqrt, Reciprocal,
+         Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Asinh, Acosh, Atanh, Erf, Erfc, IsNaN, IsInf,
+         IsFinite)  # fmt: skip
+
+for _kind in KINDS:
     _low, _high = RANGES.get(_kind, (-4, 4))
     for _dtype in ("float32", "float16", "bfloat16", "float64"):
         _ways = {"onnx": ONNX_WAYS[_kind]} if _kind in ONNX_WAYS else {}

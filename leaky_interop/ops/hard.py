@@ -51,7 +51,7 @@ SIXTH = HardSigmoid(alpha=1 / 6, beta=0.5)
 
 @op
 class Shrink(Pointwise):
-    """x - bias where x > threshold, x + bias where x < -threshold, 0 between. NaN is between, but torch lets it pass."""
+    """x - bias where x > threshold, x + bias where x < -threshold, 0 between, NaN too (but torch lets it pass)."""
 
     threshold: float
     bias: float

@@ -60,7 +60,9 @@ def _divide_to_keras(keras, x, y):
     if keras.outputs[0].dtype.kind not in "iu":
         return keras.ops.divide(x, y)
     quotient = keras.ops.floor_divide(keras.ops.absolute(x), keras.ops.absolute(y))
-    return keras.ops.where(keras.ops.not_equal(keras.ops.less(x, 0), keras.ops.less(y, 0)), keras.ops.negative(quotient), quotient)
+    return keras.ops.where(
+        keras.ops.not_equal(keras.ops.less(x, 0), keras.ops.less(y, 0)), keras.ops.negative(quotient), quotient
+    )
 
 
 def _modulo_to_onnx(onnx, x, y):
@@ -89,10 +91,12 @@ def _floor_divide_to_onnx(onnx, x, y):
 
 
 def _angle_to_onnx(onnx, y, x):
-    """atan(y / x), turned by half a circle where x is negative. Signs of zeros count; two infinities are like two ones."""
+    """atan(y / x), turned by half a circle where x is negative. Signs of zeros count; infinities are like ones."""
     infinite = onnx.And(onnx.IsInf(x), onnx.IsInf(y))
     x, y = (onnx.Where(infinite, onnx.Sign(v), v) for v in (x, y))
-    below, left = (onnx.Or(onnx.Less(v, 0.0), onnx.And(onnx.Equal(v, 0.0), onnx.Less(onnx.Reciprocal(v), 0.0))) for v in (y, x))
+    below, left = (
+        onnx.Or(onnx.Less(v, 0.0), onnx.And(onnx.Equal(v, 0.0), onnx.Less(onnx.Reciprocal(v), 0.0))) for v in (y, x)
+    )
     half = onnx.Where(below, np.full((), -np.pi, onnx.inputs[0].dtype), np.pi)
     inner = onnx.Where(onnx.Equal(y, 0.0), onnx.Where(left, onnx.Neg(y), y), onnx.Atan(onnx.Div(y, x)))
     return onnx.Where(left, onnx.Add(inner, half), inner)
@@ -128,13 +132,13 @@ Pow = binary("Pow", "x to the power y.", np.power, torch="**", keras="power", on
 Mod = binary("Mod", "The rest of x / y, with the sign of y.", np.mod, torch="%", keras="mod", onnx=_modulo_to_onnx,
              aten=("aten.remainder.Tensor", "aten.remainder.Scalar", "aten.remainder.Scalar_Tensor"),
              symbolic=True)  # fmt: skip
-Fmod = binary("Fmod", "The rest of x / y, with the sign of x.", np.fmod, torch="fmod", keras=_fmod_to_keras, onnx=_fmod_to_onnx,
-              aten=("aten.fmod.Tensor", "aten.fmod.Scalar"), ops=("ops.Fmod",))  # fmt: skip
+Fmod = binary("Fmod", "The rest of x / y, with the sign of x.", np.fmod, torch="fmod", keras=_fmod_to_keras,
+              onnx=_fmod_to_onnx, aten=("aten.fmod.Tensor", "aten.fmod.Scalar"), ops=("ops.Fmod",))  # fmt: skip
 FloorDiv = binary("FloorDiv", "x / y rounded down.", np.floor_divide, torch="floor_divide", keras="floor_divide",
                   onnx=_floor_divide_to_onnx, aten=("aten.floor_divide.default", "aten.floor_divide.Scalar"),
                   symbolic=True)  # fmt: skip
-Atan2 = binary("Atan2", "The angle of the point (y, x).", np.arctan2, torch="atan2", keras="arctan2", onnx=_angle_to_onnx,
-               aten=("aten.atan2.default", "aten.arctan2.default"))  # fmt: skip
+Atan2 = binary("Atan2", "The angle of the point (y, x).", np.arctan2, torch="atan2", keras="arctan2",
+               onnx=_angle_to_onnx, aten=("aten.atan2.default", "aten.arctan2.default"))  # fmt: skip
 Hypot = binary("Hypot", "sqrt(x * x + y * y) without overflow.", np.hypot, torch="hypot", keras="hypot",
                onnx=_hypotenuse_to_onnx, aten=("aten.hypot.default",), scalars=False)  # fmt: skip
 
@@ -274,7 +278,13 @@ for kind in (Add, Sub, Mul, Div, Mod, Fmod, FloorDiv, Atan2, Hypot):
              refused=lacking if dtype == "float64" else None)  # fmt: skip
     if kind not in (Atan2, Hypot):
         whole = {"keras": "floor_divide of magnitudes"} if kind is Div else {} if kind is Mod else way
-        case(f"math/{name}_integers", kind(), Operand((3, 4), **SIGNED), Operand((4,), "constant", "int32", **NOT_ZERO), composed=whole)
+        case(
+            f"math/{name}_integers",
+            kind(),
+            Operand((3, 4), **SIGNED),
+            Operand((4,), "constant", "int32", **NOT_ZERO),
+            composed=whole,
+        )
 case("math/Add_one_axis_more", Add(), (3, 4), (2, 3, 4))
 case("math/Mul_square", Mul(), (3, 4), (3, 4))
 case("math/Pow", Pow(), Operand((2, 3, 4), low=0.1, high=3.0), (2, 3, 4))
@@ -283,5 +293,5 @@ case("math/Pow_of_a_number", Pow(), constant(0.3), (2, 3))
 for dtype in ("float16", "bfloat16", "float64"):
     case(f"math/Pow_{dtype}", Pow(), Operand((2, 3), dtype=dtype, low=0.1, high=3.0), Operand((2, 3), dtype=dtype),
          refused=IN_32_BITS if dtype == "float64" else None)  # fmt: skip
-case("average/two", Average(), (2, 3, 4), (2, 3, 4), composed={"torch": "a sum and a quotient"})
-case("average/three", Average(), (2, 3, 4), (2, 1, 4), (2, 3, 1), composed={"torch": "sums and a quotient"})
+case("average/two", Average(), (2, 3, 4), (2, 3, 4))
+case("average/three", Average(), (2, 3, 4), (2, 1, 4), (2, 3, 1))

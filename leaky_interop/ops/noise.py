@@ -81,7 +81,9 @@ def _row(kind: Any, field: str, layer: str, module: str | None, operators: tuple
 
     def from_keras(native, x):
         if getattr(native, "noise_shape", None) is not None:
-            native.graph.notes.append(f"{native.name}: the noise_shape of {layer} is left out; it only matters in training")
+            native.graph.notes.append(
+                f"{native.name}: the noise_shape of {layer} is left out; it only matters in training"
+            )
         return kind(**{own: float(getattr(native, field))})(x)
 
     def from_torch(call, x, rate, training):
@@ -196,8 +198,9 @@ exports("onnx", ActivityRegularization)(nothing_to_onnx)
 
 @imports("keras", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration",
          "RandomColorJitter", "RandomContrast", "RandomElasticTransform", "RandomErasing", "RandomFlip",
-         "RandomGaussianBlur", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation",
-         "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "Solarization")  # fmt: skip
+         "RandomGaussianBlur", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization",
+         "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom",
+         "Solarization")  # fmt: skip
 def image_augmentation_from_keras(layer, x):
     """What training does to images at random. The layers compute in floats, so integers become floats."""
     return x if x.dtype.kind in "fV" else x.cast(layer.compute_dtype)

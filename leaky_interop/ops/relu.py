@@ -4,9 +4,10 @@
 |---------------------------|-----------------------------------------|----------------------------|-----------------|
 | Relu                      | ReLU, relu                              | ReLU                       | Relu            |
 | Clip(0, m): see `bounds`  | ReLU(max_value=m)                       | ReLU6, clamp               | Clip            |
-| Threshold                 | ReLU(threshold=t); ops.threshold(t, v)  | Threshold(t, v), NaN stays | ThresholdedRelu, 1.0 by default |
+| Threshold                 | ReLU(threshold=t); ops.threshold(t, v)  | Threshold(t, v)            | ThresholdedRelu |
 | CappedLeakyRelu           | ReLU(max_value, negative_slope, threshold) | Where                   | Where           |
 
+ThresholdedRelu has 1.0 where nothing is said. torch's Threshold lets NaN stay, the others do not.
 At the threshold itself Keras is below it (it computes x > threshold), whatever its documentation says.
 """
 
@@ -35,7 +36,7 @@ Relu = unary("Relu", "The larger of x and 0.", lambda x: np.maximum(x, 0), onnx=
 
 @op
 class Threshold(Pointwise):
-    """x where x > threshold, value elsewhere. NaN is not larger: it becomes `value` too, or stays where `nan_passes`."""
+    """x where x > threshold, value elsewhere. NaN is not larger: it becomes `value` too, unless it passes."""
 
     threshold: float
     value: float
@@ -151,7 +152,12 @@ def capped_leaky_relu_to_onnx(op, onnx, x):
 
 for dtype in FLOATS:
     case(f"relu/{dtype}", Relu(), Operand((2, 3, 4), dtype=dtype))
-case("relu/int32", Relu(), Operand((2, 3), dtype="int32", low=-5, high=5), composed={"onnx": "Max(x, 0)", "keras": "Maximum"})
+case(
+    "relu/int32",
+    Relu(),
+    Operand((2, 3), dtype="int32", low=-5, high=5),
+    composed={"onnx": "Max(x, 0)", "keras": "Maximum"},
+)
 case("relu/edges", Relu(), Operand((10,), numbers=EDGES))
 for dtype in FLOATS:
     for value, passes in ((0.0, False), (-7.5, False), (-7.5, True)):

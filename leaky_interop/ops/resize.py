@@ -193,7 +193,7 @@ def resize_to_keras(op, keras, x):
     if whole is not None and op.mode == "nearest" and (op.coordinates, op.rounding) == ("asymmetric", "floor"):
         size = whole[0] if spatial == 1 else tuple(whole)
         layer = getattr(keras.layers, f"UpSampling{spatial}D")(size)
-    elif keras_linear(op, port):
+    elif keras_linear(op, port, keras):
         if whole is not None and spatial == 1:  # an image of one row
             row = keras.layers.UpSampling2D((1, whole[0]), interpolation="bilinear")
             return keras.ops.squeeze(keras.place(row)(keras.ops.expand_dims(x, 1)), 1)
@@ -212,10 +212,10 @@ def resize_to_keras(op, keras, x):
     return x
 
 
-def keras_linear(op: Resize, port: Any) -> bool:
+def keras_linear(op: Resize, port: Any, keras: Any) -> bool:
     """Whether Keras' bilinear means this and computes it in the data's precision: TensorFlow always does in float32."""
     plain = op.mode == "linear" and op.coordinates == "half_pixel" and not op.antialias and not any(op.scales)
-    return plain and port.dtype == np.float32
+    return plain and (port.dtype == np.float32 or keras.backend.backend() != "tensorflow")
 
 
 # --- onnx -------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def _erf(x: np.ndarray) -> np.ndarray:
 
 def activation(name: str, meaning: str, function: Callable[..., Any], *, module: str, aten: str, keras: str, onnx: Any,
                reads: str = "", **fields: Any) -> type[Op]:  # fmt: skip
-    """A row that is a module in torch, and in Keras a name that layers.Activation takes. reads: the ONNX operator to read."""
+    """A row that is a module in torch, and in Keras a name that layers.Activation takes. reads: the ONNX operator."""
     kind = unary(
         name, meaning, function, onnx=onnx,
         torch=lambda torch, x: torch.place(getattr(torch.nn, module)())(x),
@@ -79,16 +79,17 @@ def _softsign_to_onnx(onnx, x):
 
 
 Tanh = activation("Tanh", "The hyperbolic tangent.", np.tanh, module="Tanh", aten="tanh", keras="tanh", onnx="Tanh",
-                  terms=lambda x: 2 * np.abs(np.tanh(x)))  # onnxruntime's quotient of polynomials is 5.5 ulp off  # fmt: skip
-Sigmoid = activation("Sigmoid", "1 / (1 + exp(-x)).", _sigmoid, module="Sigmoid", aten="sigmoid", keras="sigmoid", onnx="Sigmoid",
-                     terms=np.ones_like)  # onnxruntime's comes by way of tanh, exact to a digit of 1  # fmt: skip
+                  terms=lambda x: 2 * np.abs(np.tanh(x)))  # onnxruntime's quotient is 5.5 ulp off  # fmt: skip
+Sigmoid = activation("Sigmoid", "1 / (1 + exp(-x)).", _sigmoid, module="Sigmoid", aten="sigmoid", keras="sigmoid",
+                     onnx="Sigmoid", terms=np.ones_like)  # onnxruntime's is exact to a digit of 1  # fmt: skip
 Silu = activation("Silu", "x * sigmoid(x); swish.", lambda x: x * _sigmoid(x), module="SiLU", aten="silu", keras="silu",
                   onnx=lambda onnx, x: onnx.Mul(x, onnx.Sigmoid(x)), terms=np.abs)  # fmt: skip
-LogSigmoid = activation("LogSigmoid", "log(sigmoid(x)), which is -softplus(-x).", lambda x: -_softplus(-x), module="LogSigmoid",
-                        aten="log_sigmoid", keras="log_sigmoid", terms=lambda x: 1 + np.maximum(-x, 0),
+LogSigmoid = activation("LogSigmoid", "log(sigmoid(x)), which is -softplus(-x).", lambda x: -_softplus(-x),
+                        module="LogSigmoid", aten="log_sigmoid", keras="log_sigmoid",
+                        terms=lambda x: 1 + np.maximum(-x, 0),
                         onnx=lambda onnx, x: onnx.Neg(_softplus_to_onnx(onnx, onnx.Neg(x))))  # fmt: skip
-Mish = activation("Mish", "x * tanh(softplus(x)).", lambda x: x * np.tanh(_softplus(x)), module="Mish", aten="mish", keras="mish",
-                  onnx=_mish_to_onnx, reads="Mish", terms=np.abs)  # fmt: skip
+Mish = activation("Mish", "x * tanh(softplus(x)).", lambda x: x * np.tanh(_softplus(x)), module="Mish", aten="mish",
+                  keras="mish", onnx=_mish_to_onnx, reads="Mish", terms=np.abs)  # fmt: skip
 Softsign = activation("Softsign", "x / (1 + |x|).", lambda x: x / (1 + np.abs(x)), module="Softsign", aten="softsign",
                       keras="softsign", onnx=_softsign_to_onnx, reads="Softsign")  # fmt: skip
 TanhShrink = activation("TanhShrink", "x - tanh(x).", lambda x: x - np.tanh(x), module="Tanhshrink", aten="tanhshrink",
@@ -138,7 +139,9 @@ def gelu_to_torch(op, torch, x):
 
 @exports("keras", Gelu)
 def gelu_to_keras(op, keras, x):
-    if keras.inputs[0].dtype == np.float64 and keras.backend.backend() == "tensorflow":  # its own holds float32 constants
+    if (
+        keras.inputs[0].dtype == np.float64 and keras.backend.backend() == "tensorflow"
+    ):  # its own holds float32 constants
         return _gelu_by_definition(keras.ops, op, x)
     return keras.ops.gelu(x, approximate=True) if op.approximate else keras.place(keras.layers.Activation("gelu"))(x)
 
@@ -170,7 +173,7 @@ SURE = {"float64": 40.0}  # 20 elsewhere: from here on softplus(x) is x, to the 
 
 @op
 class Softplus(Pointwise):
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold, which is infinite where that changes nothing."""
+    """log(1 + exp(beta * x)) / beta; x where beta * x > threshold, which is infinite where that changes nothing."""
 
     beta: float
     threshold: float
@@ -268,21 +271,33 @@ def sparse_plus_from_keras(call, x):
     return Where()(LessOrEqual()(x, 1), parabola, x)
 
 
-ONLY_ONNX = {Silu: "Mul of Sigmoid", LogSigmoid: "Softplus, turned", TanhShrink: "Sub of Tanh"}
-
 for _kind in (Tanh, Sigmoid, Silu, LogSigmoid, Mish, Softsign, TanhShrink):
     for _dtype in ("float32", "float16", "bfloat16", "float64"):
-        _spelled = _kind in (LogSigmoid, Mish) if _dtype == "float64" else _kind in ONLY_ONNX and _dtype == "bfloat16"
-        _way = {"onnx": "its definition"} if _spelled else {}
+        _way = {"onnx": "its definition"} if _dtype == "float64" and _kind in (LogSigmoid, Mish) else {}
         case(f"{_kind.__name__}/{_dtype}", _kind(), Operand((2, 3, 5), dtype=_dtype, low=-6.0, high=6.0), composed=_way)
 for _dtype in ("float32", "float16", "bfloat16", "float64"):
     _wide = Operand((2, 3, 5), dtype=_dtype, low=-6.0, high=6.0)
     _way = {"onnx": "its definition"} if _dtype == "float64" else {}
-    case(f"gelu/exact_{_dtype}", Gelu(approximate=False), _wide, refused={"onnx": "onnxruntime has no Erf"} if _way else None)
-    case(f"gelu/tanh_{_dtype}", Gelu(approximate=True), _wide, composed={**_way, **({"keras": "its definition"} if _way else {})})
+    case(
+        f"gelu/exact_{_dtype}",
+        Gelu(approximate=False),
+        _wide,
+        refused={"onnx": "onnxruntime has no Erf"} if _way else None,
+    )
+    case(
+        f"gelu/tanh_{_dtype}",
+        Gelu(approximate=True),
+        _wide,
+        composed={**_way, **({"keras": "its definition"} if _way else {})},
+    )
     case(f"softplus/exact_{_dtype}", EXACT, _wide, composed=_way)
 for _beta, _threshold in ((2.0, math.inf), (0.5, 1.5)):
     _ways = {"keras": "softplus, scaled", "onnx": "Softplus, scaled"}
-    case(f"softplus/beta={_beta}_threshold={_threshold}", Softplus(beta=_beta, threshold=_threshold), _wide, composed=_ways,
-         refused=IN_32_BITS)  # fmt: skip
-    case(f"softplus/beta={_beta}_threshold={_threshold}_float32", Softplus(beta=_beta, threshold=_threshold), (2, 3, 5), composed=_ways)
+    _made = Softplus(beta=_beta, threshold=_threshold)
+    case(f"softplus/beta={_beta}_threshold={_threshold}", _made, _wide, composed=_ways, refused=IN_32_BITS)
+    case(
+        f"softplus/beta={_beta}_threshold={_threshold}_float32",
+        Softplus(beta=_beta, threshold=_threshold),
+        (2, 3, 5),
+        composed=_ways,
+    )

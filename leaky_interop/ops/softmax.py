@@ -2,9 +2,11 @@
 
 | meaning    | keras                         | torch                | onnx                                      |
 |------------|-------------------------------|----------------------|-------------------------------------------|
-| Softmax    | Softmax(axis=-1), axis a list | softmax(dim)         | Softmax(axis=-1); before opset 13 axis=1 and everything after it is one axis |
+| Softmax    | Softmax(axis=-1), axis a list | softmax(dim)         | Softmax(axis=-1)                          |
 | LogSoftmax | log_softmax(axis=-1)          | log_softmax(dim)     | LogSoftmax, as Softmax                    |
 | a one at the largest | -                   | -                    | Hardmax, as Softmax: OneHot of ArgMax     |
+
+Before opset 13 ONNX's axis is 1 where nothing is said, and it and everything after it count as one.
 """
 
 import dataclasses
@@ -55,7 +57,9 @@ class Softmax(AlongAxes):
     def terms(self, *arrays: np.ndarray) -> tuple[Any, np.ndarray]:
         """Relative to the result; exp also carries the rounding of its argument, whose size is that of the shift."""
         shift = np.abs(self.shifted(arrays[0]))
-        return self.length(*arrays) + 4, self.reference(arrays[0].astype(np.float64)) * (1 + np.where(np.isfinite(shift), shift, 0))
+        return self.length(*arrays) + 4, self.reference(arrays[0].astype(np.float64)) * (
+            1 + np.where(np.isfinite(shift), shift, 0)
+        )
 
 
 @op
@@ -136,7 +140,9 @@ def old_hardmax_from_onnx(node, x):
 def _hardmax(x: Value, axis: int) -> Value:
     """1 at the first of the largest along an axis, 0 elsewhere."""
     if not isinstance(x.shape[axis], int):
-        raise Refused("Hardmax along an open axis", why="its size must be known", hint="Fix that dimension with input_shapes")
+        raise Refused(
+            "Hardmax along an open axis", why="its size must be known", hint="Fix that dimension with input_shapes"
+        )
     return one_hot(ArgMax(axis=axis, keepdims=False)(x), x.shape[axis], axis, x.dtype)
 
 
@@ -174,7 +180,9 @@ def _to_onnx(kind):
 
 
 for _kind, _module in zip(KINDS, ("softmax", "log_softmax"), strict=True):
-    imports("torch", f"aten.{_module}.int", f"aten._{_module}.default", f"aten.special_{_module}.int")(_from_torch(_kind))
+    imports("torch", f"aten.{_module}.int", f"aten._{_module}.default", f"aten.special_{_module}.int")(
+        _from_torch(_kind)
+    )
     imports("keras", f"ops.{_kind.__name__}", f"activations.{_module}")(_from_keras(_kind))
     imports("onnx", _kind.__name__, since=13)(_from_onnx(_kind))
     imports("onnx", _kind.__name__)(_from_old_onnx(_kind))

@@ -18,7 +18,8 @@ from .promotion import aligned, floating, in_one_dtype
 
 Native = str | Callable[..., Any]
 SIGNS = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow, "%": operator.mod,
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow,
+    "%": operator.mod,
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
     "&": operator.and_, "|": operator.or_, "^": operator.xor,
     "<<": operator.lshift, ">>": operator.rshift,
@@ -54,12 +55,15 @@ def unary(name: str, meaning: str, function: Callable[..., Any], *, torch: Nativ
           terms: Callable[..., Any] | None = None, **fields: Any) -> type[Op]:  # fmt: skip
     """A row of one operand.
 
-    operand: what the frameworks do to it first; by default integers become float32. read(x): what it means where that is
-    not always this operator. terms: for results that cancel, the magnitude that their error is measured by (see
+    operand: what the frameworks do to it first; by default integers become float32. read(x): what it means where that
+    is not always this operator. terms: for results that cancel, the magnitude that their error is measured by (see
     `Op.terms`). Further fields of the class: tolerance, predicate.
     """
     if terms is not None:
-        fields |= {"tolerance": "sum", "terms": lambda self, *arrays: (1, terms(*(np.asarray(a, float) for a in arrays)))}
+        fields |= {
+            "tolerance": "sum",
+            "terms": lambda self, *arrays: (1, terms(*(np.asarray(a, float) for a in arrays))),
+        }
     kind = _kind(name, meaning, function, **fields)
 
     def prepared(call: Any, x: Any) -> Any:
@@ -94,7 +98,9 @@ def binary(name: str, meaning: str, function: Callable[..., Any], *, torch: Nati
     if isinstance(onnx, str):
         imports("onnx", onnx, since=7 if legacy else 1)(_named(promoted, f"{name} from onnx"))
         if legacy:
-            imports("onnx", onnx)(_named(lambda node, x, y: promoted(node, *aligned(node, x, y)), f"{name} from old onnx"))
+            imports("onnx", onnx)(
+                _named(lambda node, x, y: promoted(node, *aligned(node, x, y)), f"{name} from old onnx")
+            )
     for framework, native in (("torch", torch), ("keras", keras), ("onnx", onnx)):
         _writes(kind, framework, native)
     return kind

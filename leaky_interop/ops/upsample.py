@@ -99,6 +99,8 @@ def _torch(x: Value, sizes: Any, factors: Any, mode: str, coordinates: str, roun
         sizes = tuple(scaled(n, f) for n, f in zip(x.shape[2:], factors, strict=True))
     if coordinates == "align_corners":
         factors = (None,) * spatial  # not used by the coordinates
+    if mode != "nearest":  # torch copies along an axis whose size stays, whatever its factor
+        factors = tuple(None if n == m else f for n, m, f in zip(x.shape[2:], sizes, factors, strict=True))
     centred = coordinates == "half_pixel"
     return resized(
         x, (*x.shape[:2], *sizes), (None, None, *factors), mode, coordinates, rounding,
@@ -265,15 +267,31 @@ def _onnx_sizes(x: Value, scales: Sequence[float]) -> Shape:
 
 def _onnx_asymmetric(node: Any, x: Value, scales: Sequence[float]) -> Value:
     """Before opset 11 coordinates are asymmetric; onnxruntime's nearest rounds up where the output is smaller."""
-    rounding = "ceil" if any(s < 1 for s in scales) else "floor"
-    return _onnx(
-        x, _onnx_sizes(x, scales), scales, "nearest" if node.mode == "nearest" else "linear", "asymmetric", rounding
-    )
+    sizes = _onnx_sizes(x, scales)
+    mixed = any(s < 1 for s in scales) and any(s > 1 for s in scales)
+    if node.mode != "nearest" or sizes == x.shape or not mixed:
+        rounding = "ceil" if any(s < 1 for s in scales) else "floor"
+        return _onnx(x, sizes, scales, "nearest" if node.mode == "nearest" else "linear", "asymmetric", rounding)
+    for axis, scale in enumerate(scales):  # each axis by itself: which way it rounds depends on its own scale
+        alone = [scale if a == axis else 1.0 for a in range(x.rank)]
+        shape = (*x.shape[:axis], sizes[axis], *x.shape[axis + 1 :])
+        if scale != 1 and shape != x.shape:
+            x = _onnx(x, shape, alone, "nearest", "asymmetric", "ceil" if scale < 1 else "floor")
+    return x
 
 
 def _onnx(
     x: Value, shape: Shape, scales: Sequence[float | None], mode: str, coordinates: str, rounding: str, **more: Any
 ) -> Value:
+    if tuple(shape) == x.shape:  # nothing changes size: onnxruntime hands the data on
+        return x
+    if mode == "nearest" and coordinates == "half_pixel_symmetric":
+        raise Refused(
+            "nearest resizing with half_pixel_symmetric coordinates",
+            why="onnxruntime takes other elements than the definition says",
+            hint="Use half_pixel",
+        )
+
     def picker(size: int, count: int, scale: float | None) -> Index:
         return nearest_in_onnxruntime(size, count, scale, coordinates, rounding)
 
@@ -293,7 +311,12 @@ def resize_from_onnx(node, x, roi=None, scales=None, sizes=None):
     else:
         wanted = node.sizes(sizes)
         policy = node.keep_aspect_ratio_policy if node.has("keep_aspect_ratio_policy") else "stretch"
-        for axis, size in zip(axes, wanted if policy == "stretch" else _kept(x, axes, wanted, policy), strict=True):
+        if policy != "stretch":
+            raise Refused(
+                "resizing that keeps the aspect ratio", why="it scales by a number that the sizes alone do not tell",
+                hint="Give the sizes it comes to, with the policy 'stretch'",
+            )  # fmt: skip
+        for axis, size in zip(axes, wanted, strict=True):
             shape[axis] = size
     coordinates, rounding = node.coordinate_transformation_mode, node.nearest_mode
     if coordinates == "tf_half_pixel_for_nn" and node.mode == "nearest" and rounding == "floor":
@@ -324,16 +347,3 @@ def resize_from_onnx(node, x, roi=None, scales=None, sizes=None):
 def _whole(roi: Value | None, count: int) -> bool:
     """Whether a region of interest is all of the data."""
     return roi is not None and roi.const is not None and roi.array().tolist() == [0.0] * count + [1.0] * count
-
-
-def _kept(x: Value, axes: Sequence[int], sizes: Sequence[Dim], policy: str) -> list[int]:
-    """Sizes that keep the aspect ratio: all axes are scaled alike, by the least or the largest of the wanted scales."""
-    pairs = [(x.shape[a], s) for a, s in zip(axes, sizes, strict=True)]
-    if not all(isinstance(n, int) and isinstance(s, int) for n, s in pairs):
-        raise Refused(
-            "resizing that keeps the aspect ratio of an open size", why="sizes depend on which side is longer",
-            hint="Fix the size with input_shapes",
-        )  # fmt: skip
-    ratios = [Fraction(s, n) for n, s in pairs]  # type: ignore[arg-type]
-    ratio = min(ratios) if policy == "not_larger" else max(ratios)
-    return [int(ratio * n + Fraction(1, 2)) for n, _ in pairs]  # type: ignore[operator]

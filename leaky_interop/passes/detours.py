@@ -46,7 +46,11 @@ def _narrow(node: Node, users: dict[int, list[Node]]) -> np.dtype | None:
         return None
     found = {_cast_from(v) for v in node.inputs if v is not None and v.dtype == np.float32 and not v.is_constant}
     dtype = found.pop() if len(found) == 1 else None
-    if dtype is None or dtype.itemsize > 2 or any(v is not None and v.is_constant and not _holds(dtype, v) for v in node.inputs):
+    if (
+        dtype is None
+        or dtype.itemsize > 2
+        or any(v is not None and v.is_constant and not _holds(dtype, v) for v in node.inputs)
+    ):
         return None
     for value in node.outputs:
         if value.dtype.kind not in "fV":

@@ -88,7 +88,11 @@ def leaky_relu_by_where(node: Node) -> Found | None:
         if high is not x or slope is None or x.shape != node.outputs[0].shape:
             return None
         number = number_of(slope)
-        if number is not None and math.isfinite(number) and (kind in (Less, GreaterOrEqual) or math.copysign(1, number) > 0):
+        if (
+            number is not None
+            and math.isfinite(number)
+            and (kind in (Less, GreaterOrEqual) or math.copysign(1, number) > 0)
+        ):
             return LeakyRelu(negative_slope=float(number)), (x,)
         if number is None and slope.const is not None and kind in (Less, GreaterOrEqual):
             return PRelu(), (x, slope)
@@ -142,7 +146,7 @@ def _gelu(node: Node) -> Found | None:
 
 
 def _factors(value: Value) -> list[Value]:
-    """What a chain of products multiplies; a quotient by a number is a product with its inverse only where that is exact."""
+    """What a chain of products multiplies."""
     operands = parts(value, Mul)
     return [value] if operands is None else [f for o in operands for f in _factors(o)]
 

@@ -17,13 +17,14 @@ from onnx import helper
 
 BFLOAT16 = {  # the few operators that have a bfloat16 kernel
     "Cast", "CastLike", "Concat", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "IsInf", "IsNaN",
-    "LayerNormalization", "Reshape", "ScatterND", "Shape", "Sign", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+    "LayerNormalization", "Reshape", "ScatterND", "Shape", "Sign", "Slice", "Split", "Squeeze", "Transpose",
+    "Unsqueeze",
 }  # fmt: skip
 LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does not define for it
     "float16": {"Celu"},
     "float64": {
-        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh", "Elu",
-        "Erf", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Hardmax",
+        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh",
+        "Elu", "Erf", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Hardmax",
         "InstanceNormalization", "LRN", "LeakyRelu", "LpPool", "Mean", "Mish", "NonZero", "PRelu", "Resize", "Selu",
         "Sinh", "Softplus", "Softsign", "Tan", "ThresholdedRelu", "LSTM", "GRU", "RNN",
     },
@@ -60,7 +61,7 @@ class Types:
         return self.outputs[min(index, len(self.outputs) - 1)]
 
     def turns(self, index: int, dtype: np.dtype) -> bool:
-        """Whether an operand of a dtype without a kernel is cast: all floats are, a Where's booleans decide as they are."""
+        """Whether an operand of a dtype without a kernel is cast: floats are, the booleans of a Where are not."""
         return self.input(index) == self.main or dtype.kind in "fV"
 
     def read(self, operands: Iterable[np.dtype | None]) -> dict[str, np.dtype]:
