@@ -100,7 +100,7 @@ def compare_graphs(first: Graph, second: Graph, aligned: Pairs | None = None) ->
     none: list[Any] = [None] * len(first.inputs)
     return Comparison(
         first, first.program, second.program, second.framework, first.description, second.description, pairs,
-        to_target=turns, to_graph=none, from_source=back, from_graph=back,
+        to_target=turns, to_graph=none, from_source=back,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ network by perturbing a float64 run with every node's limit.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -134,14 +135,39 @@ class Blocks:
         return limits, covered
 
 
-def network_limits(graph: Graph, arrays: list[np.ndarray], sizes: Mapping[str, int]) -> dict[int, tuple[np.ndarray, float]]:
-    """For every value (by id): its float64 value, and how far class-sized errors before it may carry there."""
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """How far a value may lie from the exact one at the end of all that comes before it."""
+
+    carried: float  # by class-sized errors of the nodes before it
+    distance: float  # by float32, of the graph itself: what the source computes says nothing, for it may be misread
+    scale: float  # the largest magnitude
+
+    def limit(self, expected: np.ndarray) -> np.ndarray:
+        """What another computation of the value may differ by: section "numbers" of the documentation."""
+        if expected.dtype.kind not in "fV":
+            return exact_limit(expected)
+        with np.errstate(all="ignore"):
+            return network_limit(self.carried, self.distance, self.scale, expected.dtype)
+
+
+def network_limits(graph: Graph, arrays: list[np.ndarray], sizes: Mapping[str, int]) -> dict[int, Bound]:
+    """The bound of every value that a node computes, by the value's id."""
     exact: dict[int, np.ndarray] = {}
+    distance: dict[int, float] = {}
+
+    def measure(value: Value, array: np.ndarray) -> None:
+        is_float = value.dtype.kind in "fV"
+        distance[id(value)] = _largest(np.abs(np.asarray(array, np.float64) - exact[id(value)])) if is_float else 0.0
+
     with np.errstate(all="ignore"):
         interpret(graph, arrays, watch=lambda value, array: exact.__setitem__(id(value), array), dtype=np.float64)
+        interpret(graph, arrays, watch=measure)
         tries = [_perturbed(graph, arrays, sizes, exact, seed) for seed in range(TRIES)]
-        carried = {key: max(t[key] for t in tries) for key in exact}
-    return {key: (exact[key], carried[key]) for key in exact}
+        return {
+            key: Bound(max(t[key] for t in tries), distance[key], _largest(np.abs(array)) if array.dtype.kind == "f" else 0.0)
+            for key, array in exact.items()
+        }
 
 
 def _perturbed(
@@ -177,15 +203,6 @@ def _perturbed(
                 result, carried[id(value)] = exact[id(value)], 0.0
             env[id(value)] = result
     return carried
-
-
-def output_limit(source: np.ndarray, exact: np.ndarray, carried: float) -> np.ndarray:
-    """What a network's result may differ by: section "numbers" of the documentation."""
-    if source.dtype.kind not in "fV":
-        return exact_limit(source)
-    wide = np.asarray(source, np.float64)
-    with np.errstate(all="ignore"):
-        return network_limit(carried, _largest(np.abs(wide - exact)), _largest(np.abs(wide)), source.dtype)
 
 
 def _largest(array: np.ndarray) -> float:

@@ -155,9 +155,10 @@ def _legal_in_keras(native: str) -> bool:
 
 # --- torch ------------------------------------------------------------------------------------------------------------
 
-# Attributes of every nn.Module, and words of Python: no part of a path may be one.
+# Attributes of every nn.Module (the first comes with torch.compile), and words of Python: no part of a path may be one.
 _RESERVED = frozenset(
     """
+    ___needs_generation_tag_patch
     T_destination _apply _backward_hooks _backward_pre_hooks _buffers _call_impl _compiled_call_impl _forward_hooks
     _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks _forward_pre_hooks_with_kwargs
     _get_backward_hooks _get_backward_pre_hooks _get_name _is_full_backward_hook _load_from_state_dict

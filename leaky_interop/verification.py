@@ -20,7 +20,7 @@ from .converting import Conversion
 from .draws import batch_symbols, concrete, example_arrays
 from .errors import Usage
 from .graph import Anchor, Graph, Node, Value, apply_steps, bind, check_fits, invert_steps
-from .judging import Blocks, network_limits, output_limit, rule_of
+from .judging import Blocks, Bound, network_limits, rule_of
 from .layout import ChannelsLast, transposes
 from .numeric import compare, exact_limit
 from .op import EXPORTERS
@@ -57,7 +57,6 @@ class Comparison:
     to_target: list[tuple[int, ...] | None]  # how each input's layout changes on the way to the target
     to_graph: list[tuple[int, ...] | None]  # ... and on the way to `graph`
     from_source: list[tuple[int, ...] | None]  # how each source output's layout changes on the way to the target's
-    from_graph: list[tuple[int, ...] | None]  # how that of the graph's output does
 
 
 @dataclasses.dataclass
@@ -107,7 +106,7 @@ def verify_conversion(
     perms = graph.input_perms or none
     comparison = Comparison(
         graph, graph.program, target, conversion.framework, graph.description, engine.describe(conversion.model), pairs,
-        to_target=perms, to_graph=perms, from_source=graph.output_perms or none, from_graph=none,
+        to_target=perms, to_graph=perms, from_source=graph.output_perms or none,
     )  # fmt: skip
     return Verification(comparison, inputs, nodes=nodes, run=run, atol=atol, rtol=rtol, evidence=evidence).report()
 
@@ -169,7 +168,7 @@ class Verification:
     # nodes
 
     def chunk(
-        self, draw: Draw, pairs: Sequence[Pair], to_target: Any, to_graph: Any, sizes: Any, network: Mapping[int, Any]
+        self, draw: Draw, pairs: Sequence[Pair], to_target: Any, to_graph: Any, sizes: Any, network: Mapping[int, Bound]
     ) -> None:
         """Judge some nodes on one draw; keep the worst result of each over all draws."""
         c = self.c
@@ -205,15 +204,14 @@ class Verification:
                     received = apply_steps(own[key], pair.received.steps, sizes)
                     self.evidence(Evidence(place, result, block, pair.value, blocks.array, sizes, expected[key], received))
 
-    def judge(self, pair: Pair, blocks: Blocks, expected: Any, own: Any, accumulated: Any, network: Mapping[int, Any]) -> NodeResult:
+    def judge(self, pair: Pair, blocks: Blocks, expected: Any, own: Any, accumulated: Any, network: Mapping[int, Bound]) -> NodeResult:
         node, value = pair.node, pair.value
         limits, covered = blocks.limits(node)
         received = apply_steps(own, pair.received.steps, blocks.sizes)
         found = compare_readings(node.op, blocks, node, expected, received) or compare(expected, received, limits[value.index])
         later = None
         if accumulated is not None and id(value) in network:
-            exact, carried = network[id(value)]
-            allowed = output_limit(expected, exact, carried)
+            allowed = network[id(value)].limit(expected)
             later = compare(expected, apply_steps(accumulated, pair.received.steps, blocks.sizes), allowed)
         problem = found if isinstance(found, str) else ""
         return NodeResult(
@@ -233,7 +231,7 @@ class Verification:
 
     # outputs
 
-    def whole(self, draw: Draw, to_target: list[np.ndarray], network: Mapping[int, Any]) -> None:
+    def whole(self, draw: Draw, to_target: list[np.ndarray], network: Mapping[int, Bound]) -> None:
         """Compare end to end, as users run the two models."""
         c = self.c
         expected = c.source.whole(draw.arrays)
@@ -241,7 +239,7 @@ class Verification:
             self.outputs += self.compare_outputs(draw, runtime, expected, outputs, network)
 
     def compare_outputs(
-        self, draw: Draw, runtime: str, expected: list[np.ndarray], outputs: list[np.ndarray], network: Mapping[int, Any]
+        self, draw: Draw, runtime: str, expected: list[np.ndarray], outputs: list[np.ndarray], network: Mapping[int, Bound]
     ) -> Iterator[OutputResult]:
         batch = draw.arrays[0].shape[0] if draw.arrays and draw.arrays[0].ndim else None
         if len(expected) != len(outputs):
@@ -253,7 +251,7 @@ class Verification:
         for i, (wanted, got) in enumerate(zip(expected, outputs, strict=True)):
             name, value = self.graph.output_names[i], self.graph.outputs[i]
             wanted = _turned(wanted, self.c.from_source[i])
-            found = compare(wanted, got, self.allowed(name, value, wanted, network, self.c.from_graph[i]))
+            found = compare(wanted, got, self.allowed(name, value, wanted, network))
             problem = found if isinstance(found, str) else ""
             yield OutputResult(
                 name=name,
@@ -266,14 +264,13 @@ class Verification:
                 problem=problem,
             )
 
-    def allowed(self, name: str, value: Value, wanted: np.ndarray, network: Mapping[int, Any], perm: Any) -> np.ndarray:
+    def allowed(self, name: str, value: Value, wanted: np.ndarray, network: Mapping[int, Bound]) -> np.ndarray:
         atol, rtol = (t.get(name, t.get("")) if isinstance(t, Mapping) else t for t in (self.atol, self.rtol))
         if atol is not None or rtol is not None:
             return (atol or 0.0) + (rtol or 0.0) * np.abs(np.asarray(wanted, np.float64))
         if id(value) not in network:  # an input or a constant, passed on
             return exact_limit(wanted)
-        exact, carried = network[id(value)]
-        return output_limit(wanted, _turned(exact, perm), carried)
+        return network[id(value)].limit(wanted)
 
 
 def compare_readings(op: Op, blocks: Blocks, node: Node, expected: np.ndarray, received: np.ndarray) -> Error | None:

@@ -57,11 +57,16 @@ def build(graph, framework):
 def refusal(case, framework, *, computed=False):
     """Why a framework refuses a case: by its name, or by its name and backend ("keras/torch")."""
     refused = {**case.refused, **(case.refused_computed if computed else {})}
+    return stated(refused, framework)
+
+
+def stated(reasons, framework):
+    """What a case says of a framework, or of the running backend of Keras."""
     if framework == "keras":
         import keras
 
-        return refused.get(framework) or refused.get(f"keras/{keras.backend.backend()}")
-    return refused.get(framework)
+        return reasons.get(framework) or reasons.get(f"keras/{keras.backend.backend()}")
+    return reasons.get(framework)
 
 
 def check(case, expected, received, where):
@@ -108,7 +113,7 @@ def test_import_recovers_the_operator(case, framework):
     back = settle(frameworks.get(framework).load(build(graph, framework), example=tuple(arrays), static_batch=True))
     for received, expected in zip(back.run(*arrays), graph.run(*arrays), strict=True):
         check(case, [expected], [received], f"read back from {framework}") if len(graph.outputs) == 1 else None
-    if not case.composed.get(framework):
+    if not stated(case.composed, framework):
         found = [n.op for n in back.nodes if not isinstance(n.op, Transpose)] or [n.op for n in back.nodes]
         assert any(o.matches(case.op) for o in found), f"{case.op} came back as {list(map(str, found))}"
 

@@ -301,7 +301,9 @@ def test_torch_runs_every_name(named_module, way):
 
 def test_no_name_is_an_attribute_of_a_torch_module():
     import torch
+    from torch._dynamo import mutation_guard
 
+    mutation_guard.install_generation_tagging_init()  # as the first torch.compile of a process does
     plain, root = torch.nn.Module(), torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph())
     for name in (*dir(root), *dir(plain), *keyword.kwlist):
         assert not hasattr(root, names.encode("torch", name)), name

@@ -9,6 +9,7 @@ import torch
 from family_checks import ALL, check, kinds, onnx_model
 
 import leaky_interop as li
+from leaky_interop.converting import transfer_graph
 from leaky_interop.errors import Refused
 from leaky_interop.numeric import compare, sum_limit
 from leaky_interop.op import CASES
@@ -98,6 +99,17 @@ def test_R24_weights_keep_their_places():
     state = {k: v.numpy() for k, v in li.convert(model, to="torch").state_dict().items()}
     for name, array in (("weight", gamma), ("bias", beta), ("running_mean", mean), ("running_var", variance)):
         np.testing.assert_array_equal(state[f"bn.{name}"], array)
+
+
+def test_R25_what_training_keeps_of_the_variance_is_noted():
+    sources = {"keras": keras_model(keras.layers.BatchNormalization()), "torch": drawn(torch.nn.BatchNorm2d(4))}
+    sources["onnx"] = li.convert(sources["keras"], to="onnx")
+    for source, model in sources.items():
+        graph = li.load(model, (X,))
+        for target in ALL:
+            notes = transfer_graph(graph, target).graph.notes
+            assert any("n / (n - 1)" in n for n in notes) == ((source == "torch") != (target == "torch")), (source, target)
+            graph.notes.clear()
 
 
 def test_R26_a_convolution_before_it_is_left_alone():

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..op import Operand, Pointwise, Value, case, exports, imports, maximum, op, shortest
 from .math import fold, merged
-from .precision import IN_32_BITS, exact_in_keras
+from .precision import IN_32_BITS, exact_in_keras, larger, smaller
 from .promotion import in_one_dtype, number_of
 from .table import binary
 
@@ -77,6 +77,8 @@ def _bounded_to_keras(layer: str, function: str) -> Any:
 
     def write_exactly(keras: Any, x: Any, y: Any) -> Any:
         exact_in_keras(keras, layer)
+        if keras.outputs[0].dtype.kind in "iu":
+            return (larger if function == "maximum" else smaller)(keras, x, y)
         return write(keras, x, y)
 
     return write_exactly
@@ -159,11 +161,11 @@ def clip_to_torch(op, torch, x):
 @exports("keras", Clip)
 def clip_to_keras(op, keras, x):
     if op.minimum is None:
-        return keras.ops.minimum(x, op.maximum)
+        return smaller(keras, x, op.maximum)
     if op.maximum is None:
-        return keras.ops.maximum(x, op.minimum)
+        return larger(keras, x, op.minimum)
     if op.minimum > op.maximum:  # where bounds cross, the backends of Keras disagree
-        return keras.ops.minimum(keras.ops.maximum(x, op.minimum), op.maximum)
+        return smaller(keras, larger(keras, x, op.minimum), op.maximum)
     if keras.inputs[0].dtype.kind in "fV":
         if op.minimum == 0 <= op.maximum:
             return keras.place(keras.layers.ReLU(max_value=op.maximum))(x)
@@ -216,4 +218,5 @@ for kind in (Maximum, Minimum):
         case(
             f"bounds/{kind.__name__}_{name}", kind(), Operand((3, 4), dtype=name), Operand((3, 4), dtype=name),
             refused=IN_32_BITS if name == "float64" else None,
+            composed=dict.fromkeys(IN_32_BITS, "where, and a comparison") if name == "int64" else None,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Link, Op, Shape, Value, agree, case, exports, imports, op, weight
+from ..op import Link, Op, Operand, Shape, Value, agree, case, exports, imports, op, weight
 from .promotion import as_value
 from .window import (
     Pads,
@@ -271,3 +271,11 @@ _conv("1d_groups", (2, 4, 9), (6, 2, 3), groups=2, strides=(2,))
 _conv("3d", (2, 3, 5, 6, 7), (4, 3, 2, 3, 2), pads=((1, 1), (0, 0), (1, 1)))
 _conv("3d_uneven_strided", (1, 2, 5, 6, 7), (4, 2, 2, 3, 2), pads=((1, 0), (0, 2), (0, 1)), strides=(2, 1, 3))
 _conv("3d_groups", (2, 4, 4, 5, 4), (4, 2, 2, 2, 3), groups=2)
+for _dtype in ("float16", "bfloat16"):
+    case(
+        f"conv/{_dtype}",
+        Conv(strides=(2, 1), pads=((0, 1), (1, 1)), dilations=(1, 1), groups=1),
+        Operand((2, 3, 7, 6), dtype=_dtype),
+        weight(4, 3, 3, 3, dtype=_dtype),
+        weight(4, dtype=_dtype),
+    )

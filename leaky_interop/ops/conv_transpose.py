@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Link, Op, Shape, Value, agree, case, exports, imports, op, weight
+from ..op import Dim, Link, Op, Operand, Shape, Value, agree, case, exports, imports, op, weight
 from .conv import Conv, conv_from_torch, conv_to_keras
 from .promotion import as_value
 from .window import Pads, batched, fixed, flat_pads, no_pads, reach, spread
@@ -376,3 +376,11 @@ _case("crops_beyond_the_kernel", (2, 3, 5, 6), (3, 4, 2, 3), strides=(2, 2), cro
 _case("1d", (2, 3, 7), (3, 4, 3), strides=(2,), crops=((0, 1),))
 _case("1d_output_padding", (2, 3, 7), (3, 4, 5), strides=(3,), crops=((2, 1),))
 _case("3d", (2, 3, 3, 4, 2), (3, 2, 2, 3, 3), strides=(2, 1, 2), crops=((0, 0), (1, 1), (0, 1)))
+for _dtype in ("float16", "bfloat16"):
+    case(
+        f"conv_transpose/{_dtype}",
+        ConvTranspose(strides=(2, 1), crops=((0, 1), (1, 1)), dilations=(1, 1), groups=1),
+        Operand((2, 3, 4, 5), dtype=_dtype),
+        weight(3, 4, 3, 3, dtype=_dtype),
+        weight(4, dtype=_dtype),
+    )

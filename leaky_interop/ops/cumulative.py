@@ -12,7 +12,7 @@ import numpy as np
 
 from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, op, product
 from .expand import uniform
-from .precision import IN_32_BITS, exact_in_keras
+from .precision import IN_32_BITS, exact_in_keras, in_32_bits
 from .promotion import as_value
 from .range import ranged
 from .reduce import reduce_in_onnx
@@ -117,6 +117,24 @@ def cumsum_to_torch(op, torch, x):
     return y.flip(op.axis) if op.reverse else y
 
 
+def _running(op: Cumulative, keras: Any, x: Any, own: Any, join: Any, neutral: Any) -> Any:
+    """What Keras has; of 64-bit integers, which it adds in 32 bits, in steps that each join twice as many entries."""
+    count, step = keras.inputs[0].shape[op.axis], 1
+    if not in_32_bits(keras, keras.outputs[0].dtype):
+        return keras.ops.cast(own(x, op.axis), keras.outputs[0].dtype.name)
+    if not isinstance(count, int):
+        raise keras.refuse(
+            f"{type(op).__name__} of {keras.outputs[0].dtype} along an open size",
+            why=f"Keras computes it in 32 bits on the {keras.backend.backend()} backend",
+            instead="Fix the size with input_shapes, or set KERAS_BACKEND=tensorflow",
+        )
+    before = (slice(None),) * op.axis
+    while step < count:
+        earlier = [neutral(x[(*before, slice(step))]), x[(*before, slice(-step))]]
+        x, step = join(x, keras.ops.concatenate(earlier, op.axis)), step * 2
+    return x
+
+
 @exports("keras", CumSum)
 def cumsum_to_keras(op, keras, x):
     exact_in_keras(keras, "a running sum")
@@ -124,7 +142,7 @@ def cumsum_to_keras(op, keras, x):
     if op.exclusive:
         before = (slice(None),) * op.axis
         x = keras.ops.concatenate([keras.ops.zeros_like(x[(*before, slice(1))]), x[(*before, slice(-1))]], op.axis)
-    y = keras.ops.cast(keras.ops.cumsum(x, op.axis), keras.outputs[0].dtype.name)  # 32 bits on most backends
+    y = _running(op, keras, x, keras.ops.cumsum, keras.ops.add, keras.ops.zeros_like)
     return keras.ops.flip(y, op.axis) if op.reverse else y
 
 
@@ -141,7 +159,7 @@ def cumprod_to_torch(op, torch, x):
 @exports("keras", CumProd)
 def cumprod_to_keras(op, keras, x):
     exact_in_keras(keras, "a running product")
-    return keras.ops.cast(keras.ops.cumprod(x, op.axis), keras.outputs[0].dtype.name)
+    return _running(op, keras, x, keras.ops.cumprod, keras.ops.multiply, keras.ops.ones_like)
 
 
 @exports("onnx", CumProd)
@@ -160,7 +178,8 @@ def cumprod_to_onnx(op, onnx, x):
 
 
 case("cumsum/channels", CumSum(axis=1, exclusive=False, reverse=False), (2, 5, 3))
-case("cumsum/int64", CumSum(axis=2, exclusive=False, reverse=False), Operand((2, 3, 5), dtype="int64"))
+case("cumsum/int64", CumSum(axis=2, exclusive=False, reverse=False), Operand((2, 3, 5), dtype="int64"),
+     composed=dict.fromkeys(IN_32_BITS, "sums of 1, 2, 4 ... entries"))  # fmt: skip
 case(
     "cumsum/float64",
     CumSum(axis=1, exclusive=False, reverse=False),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op, weight
-from .precision import IN_32_BITS, exact_in_keras
+from .precision import IN_32_BITS, exact_in_keras, product_in_keras
 
 
 @op
@@ -75,7 +75,7 @@ def dense_to_torch(op, torch, x, kernel, bias):
 def dense_to_keras(op, keras, x, kernel, bias):
     exact_in_keras(keras, "a dense layer")
     if not keras.holds(kernel, bias) or keras.inputs[0].rank < 2:
-        y = keras.ops.matmul(x, keras.ops.transpose(keras.tensor(kernel)))
+        y = product_in_keras(keras, x, keras.ops.transpose(keras.tensor(kernel)))
         return y if bias is None else keras.ops.add(y, keras.tensor(bias))
     dense = keras.layers.Dense(kernel.shape[0], use_bias=bias is not None)
     return keras.place(dense, kernel=kernel.transpose(1, 0), bias=bias)(x)

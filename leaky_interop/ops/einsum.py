@@ -205,6 +205,12 @@ def einsum_to_torch(op, torch, *operands):
 
 @exports("keras", Einsum)
 def einsum_to_keras(op, keras, *operands):
+    if keras.outputs[0].dtype.kind in "iu":
+        raise keras.refuse(
+            f"Einsum in {keras.outputs[0].dtype}",
+            why="Keras multiplies integers in float32 on the tensorflow backend",
+            instead="Cast the operands to a floating dtype, or write it as products and sums",
+        )
     return keras.ops.einsum(op.equation, *operands)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..op import Operand, Pointwise, agree, case, constant, exports, imports, op
 from .logic import And, Or
-from .precision import IN_32_BITS
+from .precision import IN_32_BITS, whole_quotient
 from .promotion import aligned, floating, in_one_dtype
 from .table import SIGNS, binary, tensors, widened
 
@@ -59,6 +59,7 @@ def _divide_to_torch(torch, x, y):
 def _divide_to_keras(keras, x, y):
     if keras.outputs[0].dtype.kind not in "iu":
         return keras.ops.divide(x, y)
+    whole_quotient(keras)
     quotient = keras.ops.floor_divide(keras.ops.absolute(x), keras.ops.absolute(y))
     return keras.ops.where(
         keras.ops.not_equal(keras.ops.less(x, 0), keras.ops.less(y, 0)), keras.ops.negative(quotient), quotient
@@ -80,6 +81,11 @@ def _fmod_to_keras(keras, x, y):
 
 def _fmod_to_onnx(onnx, x, y):
     return onnx.Mod(x, y, fmod=1)
+
+
+def _floor_divide_to_keras(keras, x, y):
+    whole_quotient(keras)
+    return keras.ops.floor_divide(x, y)
 
 
 def _floor_divide_to_onnx(onnx, x, y):
@@ -134,8 +140,9 @@ Mod = binary("Mod", "The rest of x / y, with the sign of y.", np.mod, torch="%",
              symbolic=True)  # fmt: skip
 Fmod = binary("Fmod", "The rest of x / y, with the sign of x.", np.fmod, torch="fmod", keras=_fmod_to_keras,
               onnx=_fmod_to_onnx, aten=("aten.fmod.Tensor", "aten.fmod.Scalar"), ops=("ops.Fmod",))  # fmt: skip
-FloorDiv = binary("FloorDiv", "x / y rounded down.", np.floor_divide, torch="floor_divide", keras="floor_divide",
+FloorDiv = binary("FloorDiv", "x / y rounded down.", np.floor_divide, torch="floor_divide", keras=_floor_divide_to_keras,
                   onnx=_floor_divide_to_onnx, aten=("aten.floor_divide.default", "aten.floor_divide.Scalar"),
+                  ops=("ops.FloorDivide",),
                   symbolic=True)  # fmt: skip
 Atan2 = binary("Atan2", "The angle of the point (y, x).", np.arctan2, torch="atan2", keras="arctan2",
                onnx=_angle_to_onnx, aten=("aten.atan2.default", "aten.arctan2.default"))  # fmt: skip

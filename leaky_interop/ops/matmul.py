@@ -34,7 +34,7 @@ from ..op import (
 from .dense import Dense
 from .local_norm import LpNormalize
 from .math import Add, Mul
-from .precision import IN_32_BITS, exact_in_keras
+from .precision import IN_32_BITS, exact_in_keras, product_in_keras
 from .promotion import in_one_dtype
 from .shape import with_axes, without
 from .table import widened
@@ -205,7 +205,7 @@ def dot_layer_from_keras(layer, values):
 @exports("keras", MatMul)
 def matmul_to_keras(op, keras, a, b):
     exact_in_keras(keras, "a matrix product")
-    return keras.ops.matmul(a, b)
+    return product_in_keras(keras, a, b)
 
 
 # --- onnx -------------------------------------------------------------------------------------------------------------
@@ -236,4 +236,5 @@ case("matmul/rank_2", MatMul(), (3, 5), (5, 4))
 case("matmul/batches_broadcast", MatMul(), (2, 1, 3, 5), (4, 5, 2))
 case("matmul/float16", MatMul(), Operand((2, 3, 5), dtype="float16"), Operand((2, 5, 4), dtype="float16"))
 case("matmul/float64", MatMul(), Operand((3, 5), dtype="float64"), Operand((5, 4), dtype="float64"), refused=IN_32_BITS)
-case("matmul/int32", MatMul(), Operand((3, 5), dtype="int32"), Operand((5, 4), dtype="int32"))
+case("matmul/int32", MatMul(), Operand((3, 5), dtype="int32"), Operand((5, 4), dtype="int32"),
+     composed={"keras": "sums of products"})  # fmt: skip

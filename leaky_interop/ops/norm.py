@@ -186,6 +186,18 @@ def frozen(node: Any, value: Value) -> Value:
 
 # --- exporters --------------------------------------------------------------------------------------------------------
 
+STATISTICS = (
+    "PyTorch keeps n / (n - 1) of a batch's variance as its running statistic, Keras and ONNX the variance itself: "
+    "nothing changes at inference, but batch normalisation that goes on learning learns a little differently"
+)
+
+
+def note_statistics(fw: Any) -> None:
+    """Say once that training goes on differently, where PyTorch is on one side only."""
+    source, notes = fw.graph.framework, fw.graph.notes
+    if source and (source == "torch") != (fw.framework == "torch") and STATISTICS not in notes:
+        notes.append(STATISTICS)
+
 
 def module_of(torch: Any, name: str, rank: int) -> Any:
     """torch.nn's class of a name for data of this rank, batch and channels included; None where it has none."""
@@ -195,6 +207,7 @@ def module_of(torch: Any, name: str, rank: int) -> Any:
 
 @exports("torch", BatchNorm)
 def batch_norm_to_torch(op, torch, x, scale, bias, mean, variance):
+    note_statistics(torch)
     momentum = None if op.momentum is None else round(1 - op.momentum, 12)
     kind = module_of(torch, "BatchNorm", torch.inputs[0].rank)
     if kind is None or not torch.holds(scale, bias, mean, variance):
@@ -221,6 +234,7 @@ def batch_statistics_norm_to_torch(op, torch, x, scale, bias):
 @exports("keras", BatchNorm, channels_last=True)
 def batch_norm_to_keras(op, keras, x, scale, bias, mean, variance):
     exact_in_keras(keras, type(op).__name__)
+    note_statistics(keras)
     if not keras.holds(scale, bias, mean, variance):
         y = keras.ops.batch_normalization(x, keras.tensor(mean), keras.tensor(variance), -1, epsilon=op.epsilon)
         return scaled_in_keras(keras, y, scale, bias, (-1,))
@@ -246,6 +260,7 @@ def batch_statistics_norm_to_keras(op, keras, x, scale, bias):
 
 @exports("onnx", BatchNorm)
 def batch_norm_to_onnx(op, onnx, x, scale, bias, mean, variance):
+    note_statistics(onnx)
     channels, port = onnx.inputs[3].shape[0], onnx.inputs[0]
     if rounds(op.epsilon, port.dtype):
         shape = (channels, *(1,) * (port.rank - 2))

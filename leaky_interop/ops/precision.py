@@ -1,4 +1,4 @@
-"""What Keras computes in float32 although float64 goes in: most of keras.ops, on every backend but TensorFlow."""
+"""What Keras computes in 32 bits although 64 go in: much of keras.ops, on every backend but TensorFlow."""
 
 from typing import Any
 
@@ -7,11 +7,49 @@ import numpy as np
 IN_32_BITS = dict.fromkeys(("keras/torch", "keras/jax"), "Keras computes it in float32")  # what cases say of it
 
 
+def in_32_bits(keras: Any, dtype: np.dtype) -> bool:
+    """Whether Keras' backend at hand knows no wider numbers than 32 bits for this dtype."""
+    return dtype.itemsize == 8 and keras.backend.result_type(dtype.name) != dtype.name
+
+
+def larger(keras: Any, x: Any, y: Any) -> Any:
+    """The larger of two numbers, in all their bits."""
+    if in_32_bits(keras, keras.outputs[0].dtype):
+        return keras.ops.where(keras.ops.greater(x, y), x, y)
+    return keras.ops.maximum(x, y)
+
+
+def smaller(keras: Any, x: Any, y: Any) -> Any:
+    """The smaller of two numbers, in all their bits."""
+    if in_32_bits(keras, keras.outputs[0].dtype):
+        return keras.ops.where(keras.ops.less(x, y), x, y)
+    return keras.ops.minimum(x, y)
+
+
+def whole_quotient(keras: Any) -> None:
+    """Refuse to divide 64-bit integers where Keras would do it in 32 bits."""
+    if in_32_bits(keras, keras.outputs[0].dtype) and keras.outputs[0].dtype.kind in "iu":
+        raise keras.refuse(
+            f"a division in {keras.outputs[0].dtype}",
+            why=f"Keras computes it in 32 bits on the {keras.backend.backend()} backend",
+            instead="Set KERAS_BACKEND=tensorflow, or divide in int32",
+        )
+
+
 def exact_in_keras(keras: Any, what: str) -> None:
     """Refuse an operator in float64 where Keras would compute it in float32."""
-    if keras.inputs[0].dtype == np.float64 and keras.backend.result_type("float64", "float64") != "float64":
+    if keras.inputs[0].dtype == np.float64 and in_32_bits(keras, keras.inputs[0].dtype):
         raise keras.refuse(
             f"{what} in float64",
             why=f"Keras computes it in float32 on the {keras.backend.backend()} backend",
             instead="Set KERAS_BACKEND=tensorflow",
         )
+
+
+def product_in_keras(keras: Any, a: Any, b: Any) -> Any:
+    """A matrix product; of integers, which TensorFlow's backend multiplies in float32, as sums of products."""
+    if keras.outputs[0].dtype.kind not in "iu":
+        return keras.ops.matmul(a, b)
+    b = keras.ops.expand_dims(b, -3) if len(a.shape) > 1 else b
+    products = keras.ops.multiply(keras.ops.expand_dims(a, -1), b)
+    return keras.ops.sum(products, axis=-2)

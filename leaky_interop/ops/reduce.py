@@ -239,9 +239,11 @@ def _sum_to_torch(op, torch, x):
 
 def _keras(name: str) -> Callable[..., Any]:
     def write(op, keras, x):
+        told = {}
         if name == "prod":
             exact_in_keras(keras, "a product")
-        y = getattr(keras.ops, name)(x, axis=op.axes, keepdims=op.keepdims)
+            told = {"dtype": "int64"} if keras.outputs[0].dtype == np.int64 else {}  # or some multiply in 32 bits
+        y = getattr(keras.ops, name)(x, axis=op.axes, keepdims=op.keepdims, **told)
         return y if y.dtype == keras.outputs[0].dtype.name else keras.ops.cast(y, keras.outputs[0].dtype.name)
 
     return write
@@ -262,8 +264,16 @@ def reduce_in_onnx(onnx: Any, name: str, x: Any, axes: Sequence[int], keepdims: 
 
 
 def _norm_to_torch(op, torch, x):
-    order = 1 if isinstance(op, ReduceL1) else 2
-    return torch.linalg.vector_norm(x, order, op.axes, keepdim=op.keepdims)
+    if isinstance(op, ReduceL1) and torch.inputs[0].dtype.kind in "iu":
+        return _sum_to_torch(op, torch, x.abs())
+    _only_floats(torch, "a norm")
+    return torch.linalg.vector_norm(x, 1 if isinstance(op, ReduceL1) else 2, op.axes, keepdim=op.keepdims)
+
+
+def _only_floats(fw: Any, what: str) -> None:
+    """Refuse what ONNX has for integers too, rounded somehow."""
+    if fw.inputs[0].dtype.kind in "iu":
+        raise fw.refuse(f"{what} of integers", why="only ONNX has it", instead="Cast to a floating dtype before")
 
 
 def _prod_to_torch(op, torch, x):
@@ -286,6 +296,7 @@ def _absolute_to_keras(op, keras, x):
 
 def _norm_to_keras(op, keras, x):
     exact_in_keras(keras, "a norm")
+    _only_floats(keras, "a norm")
     if len(op.axes) == 1:
         return keras.ops.norm(x, ord=2, axis=op.axes[0], keepdims=op.keepdims)
     return keras.ops.sqrt(_square_to_keras(op, keras, x))
@@ -314,6 +325,8 @@ def _pool_to_torch(name: str, kind: str) -> Callable[..., Any]:
 
     def write(op, torch, x):
         rank = torch.inputs[0].rank
+        if name == "mean":
+            _only_floats(torch, "a mean")
         if rank > 3 and op.keepdims and op.axes == tuple(range(2, rank)) and torch.inputs[0].dtype.kind in "fV":
             return torch.place(getattr(torch.nn, f"Adaptive{kind}Pool{rank - 2}d")(1))(x)
         return getattr(x, name)(op.axes, keepdim=op.keepdims)
@@ -328,6 +341,7 @@ def _pool_to_keras(name: str, kind: str) -> Callable[..., Any]:
         rank = keras.inputs[0].rank
         if name == "mean":
             exact_in_keras(keras, "a mean")
+            _only_floats(keras, "a mean")
         if rank in POOLS and op.axes == tuple(range(1, rank - 1)) and keras.inputs[0].dtype.kind in "fV":
             layer = getattr(keras.layers, f"Global{kind}Pooling{POOLS[rank]}")
             return keras.place(layer(keepdims=op.keepdims, data_format="channels_last"))(x)
@@ -362,9 +376,10 @@ for _kind, _to_torch, _to_keras, _to_onnx in (
     (ReduceSumSquare, _square_to_torch, _square_to_keras, _onnx("ReduceSumSquare")),
     (ReduceLogSum, _log_sum_to_torch, _log_sum_to_keras, _onnx("ReduceLogSum")),
 ):  # fmt: skip
-    exports("torch", _kind)(_to_torch)
-    exports("keras", _kind)(_to_keras)
-    exports("onnx", _kind)(_to_onnx)
+    for _framework, _adapter in (("torch", _to_torch), ("keras", _to_keras), ("onnx", _to_onnx)):
+        if _adapter.__name__ == "write":
+            _adapter.__name__ = f"{_kind.__name__}_to_{_framework}"
+        exports(_framework, _kind)(_adapter)
 
 
 case("reduce_mean/global_2d", ReduceMean(axes=(2, 3), keepdims=True), (2, 3, 4, 5))

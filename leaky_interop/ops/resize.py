@@ -213,9 +213,9 @@ def resize_to_keras(op, keras, x):
 
 
 def keras_linear(op: Resize, port: Any, keras: Any) -> bool:
-    """Whether Keras' bilinear means this and computes it in the data's precision: TensorFlow always does in float32."""
+    """Whether Keras' bilinear means this and computes it in the data's precision: TensorFlow does in float32."""
     plain = op.mode == "linear" and op.coordinates == "half_pixel" and not op.antialias and not any(op.scales)
-    return plain and (port.dtype == np.float32 or keras.backend.backend() != "tensorflow")
+    return plain and (port.dtype != np.float64 or keras.backend.backend() != "tensorflow")
 
 
 # --- onnx -------------------------------------------------------------------------------------------------------------

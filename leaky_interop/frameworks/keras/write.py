@@ -134,7 +134,7 @@ class KerasBuilder(Holding):
         """A result in the value's dtype: but for TensorFlow's, Keras' backends compute keras.ops in 32 bits at most."""
         if native.dtype == value.dtype.name:
             return native
-        if value.dtype.kind in "iu":
+        if value.dtype.kind in "iu":  # told wrongly: the numbers of most have all bits, see ops/precision.py
             return keras.ops.cast(native, value.dtype.name)
         raise self.refuse(
             f"{self.node.op} in {value.dtype}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,32 @@ def prepare(graph: Graph) -> Graph:
 
 
 def save(model: onnx.ModelProto, path: Path, graph: Graph) -> None:
-    """Write an `.onnx` file."""
-    path.write_bytes(model.SerializeToString())
+    """Write an `.onnx` file, weight by weight: the whole message is never in memory a second time."""
+    head, body = _without(model, "graph"), _without(model.graph, "initializer")
+    weights = [(_prefix(onnx.GraphProto, "initializer", t.ByteSize()), t) for t in model.graph.initializer]
+    size = len(body) + sum(len(prefix) + t.ByteSize() for prefix, t in weights)
+    with path.open("wb") as file:
+        file.write(head + _prefix(onnx.ModelProto, "graph", size) + body)
+        for prefix, tensor in weights:
+            file.write(prefix)
+            file.write(tensor.SerializeToString())
+
+
+def _without(message: Any, name: str) -> bytes:
+    """A message without one of its fields, serialized."""
+    return type(message)(**{field.name: value for field, value in message.ListFields() if field.name != name}).SerializeToString()
+
+
+def _prefix(kind: Any, name: str, size: int) -> bytes:
+    """What stands before a message of `size` bytes in a field: the field's number, and the size in seven bits a byte.
+
+    Source: protobuf.dev/programming-guides/encoding, "length-delimited records".
+    """
+    found = bytearray([kind.DESCRIPTOR.fields_by_name[name].number << 3 | 2])
+    while size > 127:
+        found.append(size & 127 | 128)
+        size >>= 7
+    return bytes([*found, size])
 
 
 def build(graph: Graph, *, opset: int | None = None) -> tuple[onnx.ModelProto, dict[int, Any]]:
@@ -315,14 +340,14 @@ class OnnxBuilder(Builder):
         """Check the model with its large weights as inputs, then give it all of them."""
         skeleton = onnx.ModelProto()
         skeleton.CopyFrom(model)
-        for made, parameter in self.weights.values():
-            array = np.asarray(parameter.array(), order="C")
-            tensor = model.graph.initializer.add(name=made.name, data_type=self.element_type(array.dtype), dims=array.shape)
-            tensor.raw_data = array.tobytes()
+        tensors = [(model.graph.initializer.add(name=s.name, dims=p.shape), p) for s, p in self.weights.values()]
+        for tensor, parameter in sorted(tensors, key=lambda pair: -math.prod(pair[1].shape)):
+            array = parameter.array()  # the largest first: later copies fit where its own was
+            tensor.data_type, tensor.raw_data = self.element_type(array.dtype), array.tobytes()
             if array.nbytes <= SMALL:
                 skeleton.graph.initializer.add().CopyFrom(tensor)
             else:
-                skeleton.graph.input.append(helper.make_tensor_value_info(made.name, tensor.data_type, array.shape))
+                skeleton.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, array.shape))
         onnx.checker.check_model(skeleton, full_check=True)
 
 
