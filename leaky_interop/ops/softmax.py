@@ -104,6 +104,7 @@ def _from_keras(kind):
 @imports("keras", "Softmax")
 def softmax_from_keras(layer, x, mask=None):
     """Where the mask is false (or up to 0.5) nothing is counted, and the result is 0."""
+    layer.follow(mask)
     if mask is None:
         return _along(Softmax, x, layer.axis)
     mask = mask if mask.dtype == bool else Greater()(mask, 0.5)

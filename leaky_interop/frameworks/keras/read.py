@@ -28,7 +28,7 @@ from .run import Program, describe
 from .tensorflow import without_tensorflow
 from .trace import Trace, call, traced_model, variables_as_tensors
 from .trace import trace as traced
-from .walk import functional, walk
+from .walk import find_masked, functional, walk
 
 FRAMEWORK = "keras"
 MERGING = tuple(getattr(keras.layers, n) for n in ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Concatenate"))
@@ -70,6 +70,11 @@ class LayerCall(Call):
         value = self.reader.variable(variable, f"{self.name}.{attribute.lstrip('_')}")
         compute = getattr(self.native, "compute_dtype", None) if cast else None
         return value if compute is None or value.dtype.kind not in "fV" else value.cast(dtype_of(compute))
+
+    def follow(self, mask: Value | None) -> None:
+        """Refuse a mask that comes along, but not as an operand."""
+        if mask is None and self.masked:
+            raise mask_refusal()
 
     def activate(self, value: Value) -> Value:
         """The layer's activation applied: a string, a function or a layer, with its own settings."""
@@ -164,6 +169,8 @@ class _Reader:
     def walk(self, trace: Trace, inputs: Sequence[Any], path: tuple[str, ...] = ()) -> list[Any]:
         """Read every call of a traced graph."""
 
+        masked: set[int] = set()
+        find_masked(trace.function, self.masked, masked)
         counts: dict[str, int] = {}
 
         def apply(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
@@ -175,7 +182,7 @@ class _Reader:
                 None if (native_name(operation), i) in MISSTATED else (trace.shape(node, i), dtype_of(stated_dtype(node, t)))
                 for i, t in enumerate(node.output_tensors)
             ]
-            self.masked = any(getattr(t, "_keras_mask", None) is not None for t in node.input_tensors)
+            self.masked = id(node) in masked
             return self.apply(operation, args, kwargs, key, claims, trace.attributes(node))
 
         return walk(trace.function, inputs, apply, path, trace.arguments)
@@ -206,12 +213,7 @@ class _Reader:
         source = f"keras {native or type(operation).__name__} {name!r}"
         importer = importer_of(FRAMEWORK, native) if native else None
         if self.masked and ignores_masks(importer) and takes_mask(operation):
-            raise Refused(
-                "a mask that comes along with the data",
-                source,
-                why="the layer would leave part of its input out",
-                hint="Remove the mask (mask_zero=False, no Masking layer), or cut the network before the layer",
-            )
+            raise mask_refusal(source)
         if importer is None:
             return self.opened(operation, args, kwargs, name, source, claims, keys)
         left_out = defaults_of(operation)
@@ -341,6 +343,14 @@ def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
 def _with(importer: Any, kwargs: Mapping[str, Any]) -> Any:
     """The importer, given its keyword arguments beforehand, still under its own name."""
     return functools.wraps(importer)(lambda *args: importer(*args, **kwargs))
+
+
+def mask_refusal(source: str = "") -> Refused:
+    """What to raise where a layer would leave part of its data out, and no operand says which."""
+    return Refused(
+        "a mask that comes along with the data", source, why="the layer would leave part of its input out",
+        hint="Remove the mask (mask_zero=False, no Masking layer), or cut the network before the layer",
+    )  # fmt: skip
 
 
 def takes_mask(operation: Any) -> bool:
