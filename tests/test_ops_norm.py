@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from family_checks import ALL, check, kinds, onnx_model
+from native import Applied
 
 import leaky_interop as li
 from leaky_interop.converting import transfer_graph
@@ -258,6 +259,12 @@ def test_a_deviation_without_its_mean_is_refused():
 @pytest.mark.parametrize("shape", [(6,), (5, 6), (4, 5, 6)])
 def test_torch_layer_norm(shape, affine):
     assert kinds(check(drawn(torch.nn.LayerNorm(shape, eps=0.01, **affine)), X)) == ["LayerNorm"]
+
+
+@pytest.mark.parametrize("function", [torch.nn.functional.layer_norm, torch.nn.functional.rms_norm])
+def test_weights_that_are_computed_and_transposed(function):
+    weight = rng.standard_normal((5, 4)).astype(np.float32)
+    check(Applied(lambda x, w: function(x, (4, 5), w.transpose(0, 1))), rng.standard_normal((2, 3, 4, 5)).astype(np.float32), weight)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -8,8 +8,8 @@
 | scale  | 1 / sqrt(size) if left out     | the same                           | the same                       |
 | fewer heads for k and v | they are repeated | enable_gqa                     | kv_num_heads                   |
 
-A row whose scores are all forbidden by booleans gives zeros in PyTorch and ONNX, the mean of v in Keras: Keras' masks
-are therefore numbers to add. Multi-head layers are projections (Dense) around this operator.
+A row whose scores are all forbidden by booleans gives zeros in PyTorch, ONNX and Keras' layer where it shows or drops
+scores, the mean of v in Keras' function: masks of that are therefore numbers to add. Multi-head layers are projections (Dense) around this operator.
 """
 
 import math
@@ -166,7 +166,8 @@ def multi_head_attention_from_keras(
         split_heads(layer, x, f"{name}_dense")
         for x, name in ((query, "query"), (value if key is None else key, "key"), (value, "value"))
     )
-    mask = None
+    mask, rate = None, config["dropout"]
+    in_pieces = return_attention_scores or rate or middle != 1  # Keras then makes zeros of a row that is all forbidden
     if attention_mask is not None:
         allowed = as_value(layer, attention_mask).cast(bool)
         lengths = (product(allowed.shape[-2 * middle : -middle]), product(allowed.shape[-middle:]))
@@ -174,9 +175,8 @@ def multi_head_attention_from_keras(
         allowed = allowed.reshape(*before, *(1,) * (len(before) == 1), *lengths)
         if use_causal_mask:  # both are one mask to Keras: a query that sees nothing then sees everything alike
             allowed, use_causal_mask = And()(allowed, triangle(q, k)), False
-        mask = Where()(allowed, q.graph.constant(0, q.dtype), lowest(q.dtype))
-    scale, rate = 1 / math.sqrt(config["key_dim"]), config["dropout"]
-    y, weights = attend(q, k, v, mask, use_causal_mask, scale), None
+        mask = allowed if in_pieces else Where()(allowed, q.graph.constant(0, q.dtype), lowest(q.dtype))
+    y, weights = attend(q, k, v, mask, use_causal_mask, 1 / math.sqrt(config["key_dim"])), None
     if return_attention_scores or rate:
         y, weights = pieces(y.node.op, *y.node.inputs, rate)
     y = y.transpose(0, 2, 1, 3).reshape(*query.shape[:-1], y.shape[1] * y.shape[3])

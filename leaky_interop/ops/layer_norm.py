@@ -54,6 +54,8 @@ class OverAxes(Op):
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
         """Any axes will do, but last axes stay last: most frameworks compute on no others."""
+        if len(perm) != inputs[0].rank:  # type: ignore[union-attr]  # a weight's
+            return None
         moved = tuple(sorted(perm[a] for a in self.axes))
         if is_last(self.axes, len(perm)) and not is_last(moved, len(perm)):
             return None
