@@ -70,6 +70,8 @@ class _Named:
                 self.values.setdefault(value.name, result if value.anchor is None else [value])
                 if value.anchor is not None and isinstance(value.anchor.key, str):  # what the framework itself calls it
                     self.values.setdefault(value.anchor.key, [value])
+            if (native := node.native_name) and result:
+                self.values.setdefault(native, result)
 
     def results(self, position: int) -> list[Value]:
         """What the layer computes that a node belongs to: the next values that the source shows."""

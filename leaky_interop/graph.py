@@ -106,6 +106,12 @@ class Node:
     source: str = ""  # "keras Conv2D 'conv1'": every message points back here
     left_out: frozenset[str] = frozenset()  # native arguments the source left to its framework's default
 
+    @property
+    def native_name(self) -> str:
+        """What the source itself calls the layer: what `source` quotes."""
+        quoted = re.search("""(['"])([^'"]+)\\1$""", self.source)
+        return quoted[2] if quoted else ""
+
     def __str__(self) -> str:
         outs = ", ".join(o.name for o in self.outputs)
         ins = ", ".join("-" if i is None else str(i) for i in self.inputs)

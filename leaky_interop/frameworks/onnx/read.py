@@ -24,6 +24,7 @@ from ...op import importer_of
 from ...passes import after_import
 from ...sizes import Dim, Shape, symbol
 from ..base import Call, Importing
+from .naming import OWN, titles
 from .run import Program, as_proto, describe
 
 FRAMEWORK = "onnx"
@@ -99,6 +100,7 @@ class _Reader:
         self.input_shapes = input_shapes
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
         self.env: dict[str, Value | None] = {"": None}
+        self.own = model.producer_name == OWN
         listed = {p.key: json.loads(p.value) for p in model.metadata_props if p.key in (FROZEN, CONSTANTS)}
         self.frozen, self.constants = (set(listed.get(key, ())) for key in (FROZEN, CONSTANTS))
 
@@ -118,11 +120,11 @@ class _Reader:
         return self.importing.finish(settle, after_import)
 
     def weight(self, name: str, tensor: Any) -> Value:
-        """A stored tensor: a named weight where it holds floats in at least one axis, otherwise a constant."""
+        """A stored tensor: a named weight where it holds floats, in at least one axis unless told so, otherwise a constant."""
         if isinstance(tensor, onnx.SparseTensorProto):
             return self.graph.constant(_dense(tensor))
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
-        plain = tensor.data_type == onnx.TensorProto.STRING or not tensor.dims or dtype.kind not in "fV"
+        plain = tensor.data_type == onnx.TensorProto.STRING or dtype.kind not in "fV" or not (tensor.dims or self.own)
         if plain or name in self.constants:
             return self.graph.constant(numpy_helper.to_array(tensor))
         return self.graph.parameter(
@@ -180,11 +182,12 @@ class _Reader:
         return None if found is None else tuple(d if isinstance(d, int) and d >= 0 else None for d in found)
 
     def nodes(self, nodes: Sequence[Any]) -> None:
-        for node in nodes:
+        weights = {name for name, v in self.env.items() if v is not None and v.const is not None and v.const.name}
+        for node, name in zip(nodes, titles(nodes, weights), strict=True):
             if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
                 self.env[node.output[0]] = self.constant(node)
             else:
-                self.node(node)
+                self.node(node, node.name if self.own and node.name else name)
 
     def constant(self, node: Any) -> Value:
         attribute = node.attribute[0]
@@ -194,11 +197,10 @@ class _Reader:
         dtype = {"f": np.float32, "i": np.int64}.get(attribute.name.removeprefix("value_")[0])
         return self.graph.constant(value, dtype)
 
-    def node(self, node: Any) -> None:
+    def node(self, node: Any, name: str) -> None:
         domain = "" if node.domain == "ai.onnx" else node.domain
         native = f"{domain}.{node.op_type}" if domain else node.op_type
-        name = node.name or next(o for o in node.output if o)
-        source = f"onnx {native} {name!r}"
+        source = f"onnx {native} {node.name or next(o for o in node.output if o)!r}"
         opset = self.opsets.get(domain, 1)
         importer = importer_of(FRAMEWORK, native, opset)
         lacking = any(i not in self.env for i in node.input)

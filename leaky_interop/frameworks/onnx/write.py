@@ -20,6 +20,7 @@ from ...op import Op
 from ...sizes import Dim, Size, fold, symbol
 from ..base import Builder
 from . import kernels
+from .naming import OWN
 from .read import CONSTANTS, FROZEN
 
 FRAMEWORK = "onnx"
@@ -212,7 +213,7 @@ class OnnxBuilder(Builder):
             name = self.names(parameter.name or f"{self.node.name or 'constant'}_constant")
             made = Symbol(self, name, dtype=parameter.dtype)
             self.weights[key] = (made, parameter)
-            if not parameter.name and parameter.shape and parameter.dtype.kind in "fV":
+            if not parameter.name and parameter.dtype.kind in "fV":
                 self.constants.append(made.name)
             elif parameter.name and not parameter.trainable:
                 self.frozen.append(made.name)
@@ -308,7 +309,7 @@ class OnnxBuilder(Builder):
         domains = {p.domain for p in protos} - {""}
         opsets = [helper.make_opsetid("", self.opset), *(helper.make_opsetid(d, 1) for d in sorted(domains))]
         graph = helper.make_graph(protos, "leaky_interop", inputs, infos)
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="leaky_interop")
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=OWN)
         for key, listed in ((FROZEN, self.frozen), (CONSTANTS, self.constants)):
             if listed:
                 model.metadata_props.add(key=key, value=json.dumps(listed))
