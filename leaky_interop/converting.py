@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import frameworks
+from .collector import paused
 from .errors import Mismatch, Unsupported, Usage
 from .graph import Graph
 from .layout import native_ports
@@ -27,6 +28,7 @@ class Conversion:
     framework: str
 
 
+@paused
 def transfer_graph(graph: Graph, to: str, *, io: str = "as_source", opset: int | None = None) -> Conversion:
     """Build a graph in a framework."""
     if io not in ("as_source", "native"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import frameworks, names
+from .collector import paused
 from .errors import Usage, require
 from .graph import Graph
 
@@ -69,7 +70,7 @@ def load(
     """
     native = open_model(model, weights)
     engine = frameworks.get(frameworks.of(native) or "")
-    graph = engine.load(
+    graph = paused(engine.load)(
         native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch
     )
     graph.notes += engine.hazards(native) if hasattr(engine, "hazards") else []

@@ -68,8 +68,10 @@ class Parameter:
     @property
     def whole(self) -> Parameter:
         """The weight of which this view shows a part, as its owner has it; the view itself where it shows all of it."""
-        shape = self.read().shape
         indices = [step[1] for step in self.steps if step[0] == "take"]
+        if not indices:
+            return self
+        shape = self.read().shape
         complete = math.prod(shape) == math.prod(self.shape) and all(len(set(i)) == len(i) for i in indices)
         return self if complete else dataclasses.replace(self, steps=(), shape=shape)
 

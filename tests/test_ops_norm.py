@@ -282,6 +282,12 @@ def test_onnx_layer_normalization(axis, bias):
     assert kinds(check(model, X)) == ["LayerNorm"]
 
 
+def test_an_absent_bias_that_is_named_empty_does_not_end_the_process():
+    model = onnx_model("LayerNormalization", [X], [np.ones(X.shape[-1], np.float32)], opset=17, axis=-1)
+    model.graph.node[0].input.append("")
+    check(model, X)
+
+
 def test_onnx_rms_normalization():
     model = onnx_model("RMSNormalization", [X], [vector((5, 6))], opset=23, axis=-2, epsilon=0.01)
     model.ir_version = 11

@@ -146,7 +146,7 @@ class _Reader:
                 name=name,
                 shape=tuple(variable.shape),
                 dtype=dtype_of(variable.dtype),
-                read=lambda: keras.ops.convert_to_numpy(variable.value),
+                read=lambda: numbers(variable),
                 root=variable,
                 trainable=bool(variable.trainable),
             )
@@ -343,6 +343,12 @@ def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
 def _with(importer: Any, kwargs: Mapping[str, Any]) -> Any:
     """The importer, given its keyword arguments beforehand, still under its own name."""
     return functools.wraps(importer)(lambda *args: importer(*args, **kwargs))
+
+
+def numbers(variable: Any) -> np.ndarray:
+    """A variable's array; TensorFlow's own way takes a quarter of the time of Keras' for small ones."""
+    value = variable.value
+    return value.numpy() if keras.backend.backend() == "tensorflow" else keras.ops.convert_to_numpy(value)
 
 
 def mask_refusal(source: str = "") -> Refused:

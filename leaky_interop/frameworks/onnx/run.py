@@ -42,9 +42,21 @@ def session(model: onnx.ModelProto, *, optimise: bool = True) -> Any:
     if not optimise:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(_tidied(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise RuntimeFailure("onnxruntime does not take the model", why=str(error).strip().partition("\n")[0]) from error
+
+
+def _tidied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without empty names at the end of inputs, which say nothing: onnxruntime 1.32 dies of one at LayerNormalization."""
+    if not any(node.input and not node.input[-1] for node in model.graph.node):
+        return model
+    tidied = onnx.ModelProto()
+    tidied.CopyFrom(model)
+    for node in tidied.graph.node:
+        while node.input and not node.input[-1]:
+            node.input.pop()
+    return tidied
 
 
 def feed(made: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> list[np.ndarray]:
