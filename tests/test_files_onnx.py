@@ -7,11 +7,14 @@ import onnx
 import onnx_ir
 import onnxruntime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from leaky_interop import files
 from leaky_interop.errors import MissingFile, UnsafeFile, Usage
 from leaky_interop.files import onnx as reader
+from leaky_interop.frameworks.onnx.write import save
 
 SECRET = np.arange(4, dtype=np.float32)
 VALUES = np.array([1.0, 2.0, -3.0, 4.5], np.float32)
@@ -336,3 +339,26 @@ def test_a_truncated_file_is_a_clear_error_at_every_length(tmp_path):
 def test_a_message_without_a_graph_is_no_model(tmp_path):
     with pytest.raises(Usage, match="truncated or damaged"):
         files.kind(_save(tmp_path, onnx.ModelProto(ir_version=8, producer_name="x")))
+
+
+@given(
+    tensors=st.lists(
+        st.tuples(st.sampled_from(["float32", "int64", "bool", "float16"]), st.lists(st.integers(0, 40), max_size=3), st.booleans()),
+        max_size=4,
+    )
+)
+def test_a_file_written_weight_by_weight_is_the_message(tmp_path_factory, tensors):
+    """Prefixes of one, two and three bytes; data in the raw field and in the typed one; no data at all."""
+    made = []
+    for i, (dtype, shape, raw) in enumerate(tensors):
+        array = np.random.default_rng(i).integers(0, 2, shape).astype(dtype)
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        data = array.tobytes() if raw else array.reshape(-1).astype(float if dtype != "int64" else int)
+        made.append(helper.make_tensor(f"w{i}", kind, shape, data, raw=raw))
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [], [], made)
+    model = helper.make_model(graph, ir_version=10)
+    model.metadata_props.add(key="k", value="v" * 300)
+    path = tmp_path_factory.mktemp("saved") / "net.onnx"
+    save(model, path, None)
+    assert onnx.load(path) == model
+    assert path.stat().st_size == model.ByteSize()

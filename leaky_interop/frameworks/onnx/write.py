@@ -45,14 +45,20 @@ def prepare(graph: Graph) -> Graph:
 
 def save(model: onnx.ModelProto, path: Path, graph: Graph) -> None:
     """Write an `.onnx` file, weight by weight: the whole message is never in memory a second time."""
-    head, body = _without(model, "graph"), _without(model.graph, "initializer")
-    weights = [(_prefix(onnx.GraphProto, "initializer", t.ByteSize()), t) for t in model.graph.initializer]
-    size = len(body) + sum(len(prefix) + t.ByteSize() for prefix, t in weights)
+    body = _without(model.graph, "initializer")
+    heads, sizes = [], []
+    for tensor in model.graph.initializer:
+        count = len(tensor.raw_data)
+        head = _without(tensor, "raw_data")
+        if tensor.HasField("raw_data"):
+            head += _prefix(onnx.TensorProto, "raw_data", count)
+        heads.append(_prefix(onnx.GraphProto, "initializer", len(head) + count) + head)
+        sizes.append(len(heads[-1]) + count)
     with path.open("wb") as file:
-        file.write(head + _prefix(onnx.ModelProto, "graph", size) + body)
-        for prefix, tensor in weights:
-            file.write(prefix)
-            file.write(tensor.SerializeToString())
+        file.write(_without(model, "graph") + _prefix(onnx.ModelProto, "graph", len(body) + sum(sizes)) + body)
+        for head, tensor in zip(heads, model.graph.initializer, strict=True):
+            file.write(head)
+            file.write(tensor.raw_data)
 
 
 def _without(message: Any, name: str) -> bytes:
