@@ -12,7 +12,7 @@ import numpy as np
 from leaky_interop.errors import MissingFile, UnsafeFile, Usage
 
 KEYS = {"location", "offset", "length", "checksum"}
-HINT = "Keep the data beside the model, or name the folder that links may lead into with allow_root (--allow-root)"
+HINT = "Keep the data beside the model, in a file of its own"
 
 
 class ExternalFiles:

@@ -82,7 +82,7 @@ FUNCTIONS: dict[str, frozenset[str]] = {
     "keras.ops": frozenset((ACTIVATIONS + POINTWISE).split()),
 }
 PATHS = ("vocabulary", "idf_weights", "filepath", "path", "url")  # keys whose text would be opened
-CUSTOM = "If it is yours, load the model with custom_objects, or convert the live model"
+CUSTOM = "If it is yours, load the model with keras.saving.load_model and convert it live"
 
 
 def allowed(config: Any, custom: Mapping[str, Any] | None = None, name: str = "the model") -> Any:
