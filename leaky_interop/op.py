@@ -61,6 +61,7 @@ class Op:
     tolerance: ClassVar[str] = "rounding"  # "exact" | "rounding" | "sum": see verify
     deterministic: ClassVar[bool] = True
     weights: ClassVar[tuple[int, ...]] = ()  # operands that a native module may hold: exporters get the Value itself
+    any_dtype: ClassVar[bool] = False  # reads even the element types in which a framework has no arithmetic
     scalars: ClassVar[bool] = False  # exporters take a constant of rank 0 as a Python number
     symbolic: ClassVar[bool] = False  # the reference also computes on object arrays of sizes: shape arithmetic
 

@@ -26,7 +26,7 @@ def apply_steps(array: np.ndarray, steps: Iterable[Step], sizes: Mapping[str, in
         elif kind == "reshape":
             array = array.reshape(evaluate(rest[0], sizes or {}))
         elif kind == "take":
-            array = array.take(np.asarray(rest[0]), axis=rest[1])
+            array = array.take(np.asarray(rest[0], np.int64), axis=rest[1])
         else:
             array = array.astype(rest[0])
     return array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,7 @@ class Importing:
         for index, value in enumerate(results):
             if value is None:
                 continue
+            check_dtype(value, source)
             if claims is not None and index < len(claims) and claims[index] is not None and not self.missing:
                 claim(value, *claims[index], where=f"{source}, {importer.__name__}")  # type: ignore[misc]
             if keys is not None and index < len(keys) and value.anchor is None and value.node is not None:
@@ -130,6 +131,20 @@ class Importing:
         return graph
 
 
+DTYPES = frozenset(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64".split()
+)
+
+
+def check_dtype(value: Value, source: str) -> None:
+    """Refuse element types that no operator here is defined for: float8, int4, complex numbers, text."""
+    if value.dtype.name not in DTYPES:
+        raise Refused(
+            f"the element type {value.dtype.name}", source, "it is that of a quantised network or of no network",
+            "Convert the network before it is quantised",
+        )  # fmt: skip
+
+
 @op
 class Unread(Op):
     """Stands for a native operator that nothing reads; no framework can write it."""
@@ -176,6 +191,7 @@ class Builder:
     """
 
     framework = ""
+    lacking: Collection[str] = ()  # dtypes in which the framework has no arithmetic
 
     def __init__(self, graph: Graph, module: Any = None):
         self.graph = graph
@@ -202,6 +218,7 @@ class Builder:
         inner = node.op.op if isinstance(node.op, ChannelsLast) else node.op
         self.inputs = [self._port(v, i == 0) for i, v in enumerate(node.inputs)]
         self.outputs = [self._port(v, True) for v in node.outputs]  # type: ignore[misc]
+        self.check_dtypes(inner)
         exporter = EXPORTERS[self.framework, type(inner)]
         operands = [self.operand(inner, i, v) for i, v in enumerate(node.inputs)]
         with self.writing():
@@ -210,6 +227,12 @@ class Builder:
         for value, native in zip(node.outputs, results, strict=True):
             if native is not None:
                 self.made[id(value)] = self.finished(value, native)
+
+    def check_dtypes(self, op: Op) -> None:
+        """Refuse what the framework would take, but not compute."""
+        for port in self.outputs if op.any_dtype else (*self.inputs, *self.outputs):
+            if port is not None and port.dtype.name in self.lacking:
+                raise self.refuse(f"{type(op).__name__} in {port.dtype}", why="it has no such arithmetic", instead="Cast to int64")
 
     def composed(self, compose: Callable[..., Sequence[Value]]) -> tuple[Any, ...]:
         """The results of the node at hand written in other canonical operators: `compose` takes and returns Values."""

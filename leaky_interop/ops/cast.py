@@ -23,6 +23,7 @@ class Cast(Op):
     dtype: str
     tolerance = "exact"
     symbolic = True
+    any_dtype = True
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         from ..numeric import dtype
@@ -67,7 +68,7 @@ def old_cast_from_onnx(node, x):
 
 @imports("onnx", "Cast", since=6)
 def cast_from_onnx(node, x):
-    return x.cast(node.dtype(node.to))
+    return x.cast(node.numpy_dtype(node.to))
 
 
 @imports("onnx", "CastLike")

@@ -6,8 +6,8 @@
 | GatherElements | ops.take_along_axis  | gather, take_along_dim       | GatherElements      |
 | GatherND       | composed             | x[i, j]                      | GatherND            |
 
-A negative index counts from the end in Gather and GatherND. In GatherElements it may not be negative: torch refuses
-those, the others count from the end; constant ones are resolved while importing.
+A negative index counts from the end. In GatherElements and ScatterElements torch refuses those: constant ones are resolved
+while importing, computed ones of another framework's network in torch.
 """
 
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import (
+    Dim,
     Moved,
     Op,
     Operand,
@@ -126,12 +127,20 @@ def _gathered(x: Value, index: Value, axis: int) -> Shape:
 
 
 def picked_along(call: Any, x: Value, index: Any, axis: int) -> Value:
-    """GatherElements with constant negative indices counted from the start."""
-    index = as_value(call, index)
     axis %= x.rank
-    if index.is_constant and isinstance(x.shape[axis], int):
-        index = call.graph.constant(index.array() % x.shape[axis])
-    return GatherElements(axis=axis)(x, index)
+    return GatherElements(axis=axis)(x, from_the_start(as_value(call, index), x.shape[axis]))
+
+
+def from_the_start(index: Value, size: Dim) -> Value:
+    """A constant index, what counts from the end counted from the start."""
+    return index.graph.constant(index.array() % size) if index.is_constant and isinstance(size, int) else index
+
+
+def index_in_torch(torch: Any, axis: int, index: Any) -> Any:
+    """Places along an axis as torch takes them: int64 and not negative, which only torch's own are sure to be."""
+    index = index if torch.inputs[1].dtype == np.int64 else index.long()
+    sure = torch.graph.framework == "torch" or torch.node.inputs[1].is_constant
+    return index if sure else index.remainder(torch.size(torch.inputs[0].shape[axis]))
 
 
 # --- torch ------------------------------------------------------------------------------------------------------------
@@ -182,7 +191,7 @@ def gather_to_torch(op, torch, x, index):
 
 @exports("torch", GatherElements)
 def gather_elements_to_torch(op, torch, x, index):
-    return x.gather(op.axis, index if torch.inputs[1].dtype == np.int64 else index.long())
+    return x.gather(op.axis, index_in_torch(torch, op.axis, index))
 
 
 @exports("torch", GatherND)

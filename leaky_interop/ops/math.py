@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Operand, Pointwise, agree, case, constant, exports, imports, op
+from .adding import added, avoided
 from .logic import And, Or
 from .precision import IN_32_BITS, whole_quotient
 from .promotion import aligned, floating, in_one_dtype
@@ -34,6 +35,8 @@ def merged(layer: str, function: str) -> Any:
     """How Keras writes an operator: as the layer that merges results, or as a function of anything else."""
 
     def write(keras: Any, x: Any, y: Any) -> Any:
+        if function == "add" and avoided(keras, x, y):
+            return added(keras, x, y)
         if merges(keras):
             return keras.place(getattr(keras.layers, layer)())([x, y])
         return getattr(keras.ops, function)(x, y)
@@ -60,6 +63,8 @@ def _divide_to_keras(keras, x, y):
     if keras.outputs[0].dtype.kind not in "iu":
         return keras.ops.divide(x, y)
     whole_quotient(keras)
+    if keras.outputs[0].dtype.kind == "u":
+        return keras.ops.floor_divide(x, y)
     quotient = keras.ops.floor_divide(keras.ops.absolute(x), keras.ops.absolute(y))
     return keras.ops.where(
         keras.ops.not_equal(keras.ops.less(x, 0), keras.ops.less(y, 0)), keras.ops.negative(quotient), quotient

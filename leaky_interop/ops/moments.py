@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Op, Value, shortest
+from .adding import added
 from .reduce import reduce_in_onnx
 
 ROUNDINGS = 4  # of x * factor, mean * factor, bias and the factor itself: they count as that many terms of a sum
@@ -91,7 +92,7 @@ def scaled_in_keras(keras: Any, y: Any, scale: Any, bias: Any, shape: tuple[int,
     """y * scale + bias, weights under `shape` so that they broadcast."""
     if scale is not None:
         y = keras.ops.multiply(y, keras.ops.reshape(keras.tensor(scale), shape))
-    return y if bias is None else keras.ops.add(y, keras.ops.reshape(keras.tensor(bias), shape))
+    return y if bias is None else added(keras, y, keras.ops.reshape(keras.tensor(bias), shape))
 
 
 def standardized_in_keras(keras: Any, x: Any, axes: Axes, epsilon: float) -> Any:

@@ -134,8 +134,7 @@ def range_to_keras(op, keras):
 
 @imports("onnx", "EyeLike")
 def eye_from_onnx(node, x):
-    element_type = node.attributes["dtype"]
-    dtype = x.dtype if element_type is None else node.dtype(element_type)
+    dtype = x.dtype if node.dtype is None else node.numpy_dtype(node.dtype)
     if not all(isinstance(d, int) for d in x.shape):
         raise Refused(
             "EyeLike of a size that is known only at run time", why="no framework makes one", hint="Fix the sizes"
@@ -178,7 +177,10 @@ def triangle_to_torch(op, torch, x):
 
 @exports("keras", Triangle)
 def triangle_to_keras(op, keras, x):
-    return (keras.ops.triu if op.upper else keras.ops.tril)(x, op.diagonal)
+    rows, columns = keras.inputs[0].shape[-2:]
+    low = -rows if isinstance(rows, int) else op.diagonal  # TensorFlow's backend takes no diagonal outside the matrix
+    high = columns if isinstance(columns, int) else op.diagonal
+    return (keras.ops.triu if op.upper else keras.ops.tril)(x, min(max(op.diagonal, low), high))
 
 
 @exports("onnx", Triangle)

@@ -17,6 +17,7 @@ from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, broadcast, case, constant, exports, imports, op, product
 from .compare import Where
 from .expand import expanded, filled
+from .gather import from_the_start, index_in_torch
 from .join import stacked
 from .math import Mul
 from .promotion import as_value
@@ -151,7 +152,7 @@ def index_fill_from_torch(call, x, axis, index, number):
 
 @exports("torch", ScatterElements)
 def scatter_elements_to_torch(op, torch, x, index, updates):
-    index = index if torch.inputs[1].dtype == np.int64 else index.long()
+    index = index_in_torch(torch, op.axis, index)
     if op.reduction == "none":
         return x.scatter(op.axis, index, updates)
     return x.scatter_reduce(op.axis, index, updates, TO_TORCH[op.reduction])
@@ -180,10 +181,21 @@ def scatter_from_keras(call, index, updates):
     return ScatterND(reduction="add")(filled(call.graph, tuple(call.shape), 0, updates.dtype), index, updates)
 
 
+def _from_the_start_in_keras(keras: Any, index: Any, sizes: Shape) -> Any:
+    """Places counted from the start: TensorFlow's backend takes no others. `sizes`: of the axes that the last one names."""
+    known = keras.node.inputs[1]
+    if known.is_constant and not (known.array() < 0).any():
+        return index
+    if not all(isinstance(n, int) for n in sizes):
+        raise keras.refuse("a place that may count from the end", why="its axis has an open size", instead="Fix it with input_shapes")
+    return keras.ops.mod(index, np.asarray(sizes, keras.inputs[1].dtype))
+
+
 @exports("keras", ScatterND)
 def scatter_nd_to_keras(op, keras, x, index, updates):
     """Keras takes a list of places, not a grid."""
     places, depth = keras.inputs[1].shape, keras.inputs[1].shape[-1]
+    index = _from_the_start_in_keras(keras, index, keras.inputs[0].shape[:depth])
     if len(places) != 2:
         index = keras.ops.reshape(index, keras.static_shape((product(places[:-1]), depth)))
         rest = keras.inputs[0].shape[depth:]
@@ -197,6 +209,8 @@ def scatter_elements_to_keras(op, keras, x, index, updates):
     if not all(isinstance(d, int) for d in shape):
         raise keras.refuse(str(op), why="Keras scatters to a list of places", instead="Fix the sizes with input_shapes")
     columns: list[Any] = [np.broadcast_to(grid, shape).reshape(-1) for grid in np.indices(shape, np.int32, sparse=True)]
+    if keras.graph.framework != "torch":  # which knows no negative ones
+        index = _from_the_start_in_keras(keras, index, keras.inputs[0].shape[op.axis : op.axis + 1])
     columns[op.axis] = keras.ops.reshape(keras.ops.cast(index, "int32"), (-1,))
     if shape != keras.inputs[2].shape:
         updates = updates[tuple(slice(n) for n in shape)]
@@ -212,7 +226,8 @@ def scatter_elements_to_keras(op, keras, x, index, updates):
 @imports("onnx", "ScatterElements")
 def scatter_elements_from_onnx(node, x, index, updates):
     reduction = node.reduction if node.has("reduction") else "none"
-    return ScatterElements(axis=node.axis % x.rank, reduction=reduction)(x, index, updates)
+    axis = node.axis % x.rank
+    return ScatterElements(axis=axis, reduction=reduction)(x, from_the_start(index, x.shape[axis]), updates)
 
 
 @imports("onnx", "ScatterND")

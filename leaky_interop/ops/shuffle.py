@@ -165,7 +165,7 @@ def depth_to_space_from_onnx(node, x):
 
 @imports("onnx", "SpaceToDepth")
 def space_to_depth_from_onnx(node, x):
-    return on_images(x, SpaceToDepth, node.blocksize, places_first=True)
+    return on_images(x, SpaceToDepth, node.blocksize, not node.has("mode") or node.mode == "DCR")
 
 
 # --- exporting --------------------------------------------------------------------------------------------------------

@@ -57,6 +57,11 @@ class LayerCall(Call):
     def __getattr__(self, name: str) -> Any:
         return self.attribute(self.native, name)
 
+    @property
+    def image_data_format(self) -> str:
+        """Where channels stand for layers that are not told."""
+        return str(keras.config.image_data_format())
+
     def weight(self, attribute: str, *, cast: bool = True) -> Value | None:
         """A variable of the layer ("kernel") or of a part of it ("cell.kernel") as an operand, in Keras' own layout.
 

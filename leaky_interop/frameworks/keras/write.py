@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from ... import names
+from ...errors import Refused
 from ...graph import Graph, Node, Value
 from ...layout import settle, wrap
 from ...op import CHANNELS_LAST, EXPORTERS
@@ -61,6 +62,7 @@ class KerasBuilder(Holding):
 
     def __init__(self, graph: Graph):
         super().__init__(graph)
+        self.lacking = ("uint16", "uint32", "uint64") if keras.backend.backend() == "torch" else ()
         self.placed: dict[str, tuple[Any, Any]] = {}
         self.owner: dict[Any, str] = {}  # by signature: the name of the layer that holds its weights
         for value in graph.inputs:
@@ -144,7 +146,10 @@ class KerasBuilder(Holding):
 
     def finish(self) -> tuple[keras.Model, dict[int, Any]]:
         inputs = [self.made[id(v)] for v in self.graph.inputs]
+        if not inputs:
+            raise Refused("a network without inputs", self.graph.description, "a Keras model has at least one", "Use its outputs as they are")
         outputs = [self.tensor(v) for v in self.graph.outputs]
+        outputs = [self.symbolic(t) if isinstance(t, np.ndarray) else t for t in outputs]
         model = keras.Model(inputs, arrange(self.graph.structure, outputs))
         keys: dict[int, Any] = {id(t): ("input", i) for i, t in enumerate(inputs)}
         counts: dict[str, int] = {}

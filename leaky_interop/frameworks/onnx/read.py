@@ -23,12 +23,15 @@ from ...layout import settle
 from ...op import importer_of
 from ...passes import after_import
 from ...sizes import Dim, Shape, symbol
-from ..base import Call, Importing
+from ..base import Call, Importing, check_dtype
 from .naming import OWN, titles
 from .run import Program, as_proto, describe
 
 FRAMEWORK = "onnx"
 FROZEN = "leaky_interop.frozen"  # model metadata: the names of weights that training leaves alone
+HARMLESS = frozenset(  # attributes that only training reads, or that other inputs say again
+    "consumed_inputs hidden_size kernel_shape momentum num_outputs seed softmax_precision storage_order training_mode".split()
+)
 CONSTANTS = "leaky_interop.constants"  # model metadata: the names of initializers that are no weights
 
 
@@ -49,17 +52,18 @@ class NodeCall(Call):
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
         attributes: dict[str, Any] = {}
         for attribute in schema.attributes.values():
-            default = attribute.default_value
-            attributes[attribute.name] = helper.get_attribute_value(default) if default.type else None
+            attributes[attribute.name] = _default(attribute)
         given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         super().__init__(node, reader.graph, left_out=set(attributes) - set(given))
         attributes.update(given)
         self.attributes = {k: _plain(v) for k, v in attributes.items()}
+        self.unread = {k for k, v in given.items() if k not in schema.attributes or not _same(_plain(v), _default(schema.attributes[k]))}
         self.opset = opset
         self.reader = reader
 
     def __getattr__(self, name: str) -> Any:
         try:
+            self.unread.discard(name)
             return self.attributes[name]
         except KeyError:
             raise AttributeError(f"{self.native.op_type} has no attribute {name!r} in opset {self.opset}") from None
@@ -79,9 +83,18 @@ class NodeCall(Call):
             )
         return content if isinstance(content, tuple) else (content,)
 
-    def dtype(self, element_type: int) -> np.dtype:
+    def numpy_dtype(self, element_type: int) -> np.dtype:
         """The numpy dtype of an ONNX element type."""
         return np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
+
+
+def _default(attribute: Any) -> Any:
+    """What a schema says of an attribute that is left out; None for nothing."""
+    return _plain(helper.get_attribute_value(attribute.default_value)) if attribute.default_value.type else None
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(np.array_equal(a, b)) if isinstance(a, np.ndarray) else a == b
 
 
 def _plain(attribute: Any) -> Any:
@@ -113,6 +126,10 @@ class _Reader:
         for index, info in enumerate(i for i in proto.input if i.name not in self.env):
             self.env[info.name] = self.input(info, index)
         self.nodes(proto.node)
+        lost = [o.name for o in proto.output if self.env.get(o.name) is None]
+        if lost and not self.importing.missing:
+            why = "the operator that computes it is read without this result"
+            raise Refused(f"output {lost[0]!r}", describe(self.model), why, "Take it out of the model's outputs")
         graph.outputs = [v for o in proto.output if (v := self.env.get(o.name)) is not None]
         graph.output_names = [o.name for o in proto.output]
         graph.structure = None if len(graph.outputs) == 1 else tuple(range(len(graph.outputs)))
@@ -143,6 +160,7 @@ class _Reader:
         if not info.type.HasField("tensor_type"):
             raise Refused(f"input {info.name!r} is no tensor", why="only tensors are inputs of a network")
         value = self.graph.input(info.name, self.shape(info.name, kind, index), helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        check_dtype(value, f"onnx input {info.name!r}")
         value.anchor = Anchor(info.name)
         return value
 
@@ -218,6 +236,9 @@ class _Reader:
             left_out=call.left_out,
             keys=list(node.output),
         )
+        if call.unread - HARMLESS and not self.importing.missing:
+            listed = ", ".join(f"{name}={call.attributes.get(name)!r}" for name in sorted(call.unread - HARMLESS))
+            raise Refused(listed, source, "its meaning is not known here", "Leave it out if the network does not need it")
         for output, value in zip(node.output, results, strict=False):
             if output and not (value is None and self.importing.missing):
                 self.env[output] = value

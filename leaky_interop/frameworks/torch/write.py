@@ -61,6 +61,7 @@ class TorchBuilder(Builder):
     """`torch` as exporters see it: the module, and `place`, `tensor`, `size`."""
 
     framework = FRAMEWORK
+    lacking = ("uint16", "uint32", "uint64")
 
     def __init__(self, graph: Graph):
         super().__init__(graph, torch)

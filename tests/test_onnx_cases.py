@@ -1,0 +1,160 @@
+"""The cases that the onnx package brings for every operator: each is read, computed and converted as it says, or refused.
+
+Their expected results come from the specification's own reference, not from a runtime.
+"""
+
+import functools
+import re
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import leaky_interop as li
+from leaky_interop.converting import transfer_graph
+from leaky_interop.errors import Refused, Unsupported
+from leaky_interop.frameworks.base import DTYPES
+
+TARGETS = ("keras", "torch", "onnx")
+REFUSED = (  # every reason that a case may be refused for
+    "takes a shape that the network computes", "a scale that the network computes", "numbers that the network computes",
+    "a number that the network computes", "the element type",
+    "Attention with (past keys|lengths|softcap)", "(left_window_size|right_window_size|qk_matmul_output_mode)=", "saturate=0",
+    "the statistics of LayerNormalization", "antialiased resizing", "keeps the aspect ratio", "stays active at inference",
+    "is no tensor", "NonZero of", "with sequence lengths", "is read without this result", "a running statistic|statistics that",
+    "of a size that is known only at run time", "Resize with a region|tf_crop_and_resize", "peephole", "no operator takes",
+    "has no shape", "the result's size would depend", "sizes must follow from", "only its result converts",
+)  # fmt: skip
+NOT_COMPUTED = {  # what a target does not compute as the case says, and why
+    "test_reduce_max_empty_set": (TARGETS, "numpy, torch and Keras know no largest of nothing"),
+    "test_reduce_min_empty_set": (TARGETS, "numpy, torch and Keras know no smallest of nothing"),
+    "test_reduce_max_empty_set_bool": (("onnx",), "onnxruntime reduces no empty axis of booleans"),
+    "test_resize_downsample_scales_linear_align_corners": (TARGETS, "read as onnxruntime and the older text have it: sizes align"),
+    "test_resize_downsample_scales_cubic_align_corners": (TARGETS, "as above"),
+    "test_top_k_uint64": (("onnx",), "onnxruntime has no kernel"),
+    "test_pow_types_float32_uint64": (("keras",), "torch, which computes, takes no uint64"),
+    **dict.fromkeys(
+        (f"test_bitshift_{way}_int{bits}_{what}" for way in ("left", "right") for bits in (8, 32, 64)
+         for what in ("shift_ge_width", "negative_shift")),
+        (("keras",), "TensorFlow does not say what such a shift gives"),
+    ),
+    **dict.fromkeys(
+        ("test_top_k_same_values", "test_top_k_same_values_largest", "test_top_k_same_values_2d"),
+        (("keras", "torch"), "which of equal entries comes first is not said there"),
+    ),
+}
+UNREADABLE = {  # a size of 0 in an ONNX file is read as one that is open, which older exporters mean by it
+    "test_reshape_allowzero_reordered", "test_split_zero_size_splits_opset13", "test_split_zero_size_splits_opset18",
+}  # fmt: skip
+WITHOUT_REFERENCE = {"test_maxpool_with_argmax_2d_precomputed_pads", "test_maxpool_with_argmax_2d_precomputed_strides"}
+
+
+@functools.cache
+def cases():
+    """Name -> model, inputs, outputs; those of tensors of numbers only."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = collect_testcases(None)
+    return {c.name: (c.model, *c.data_sets[0]) for c in found if all(map(_is_tensor, [*c.data_sets[0][0], *c.data_sets[0][1]]))}
+
+
+def _is_tensor(data):
+    return data is not None and not isinstance(data, list | dict) and array(data).dtype.name in DTYPES
+
+
+def array(data):
+    return numpy_helper.to_array(data) if isinstance(data, onnx.TensorProto) else np.asarray(data)
+
+
+def read(model, inputs):
+    """The graph and its inputs. Where a shape may not be an input, all but the first floats become constants."""
+    try:
+        return li.load(model), inputs
+    except Refused:
+        if len(inputs) < 2:
+            raise
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    kept = next((i for i, a in enumerate(inputs) if a.dtype.kind == "f"), 0)
+    for i, info in enumerate(list(fixed.graph.input)):
+        if i != kept:
+            fixed.graph.initializer.append(numpy_helper.from_array(inputs[i], info.name))
+            fixed.graph.input.remove(info)
+    return li.load(fixed), [inputs[kept]]
+
+
+def same(expected, received):
+    assert len(received) == len(expected)
+    for e, r in zip(expected, received, strict=True):
+        assert (r.shape, r.dtype) == (e.shape, e.dtype)
+        if e.dtype.kind in "fV":
+            loose = e.dtype.itemsize < 4  # the reference rounds in other places
+            wide = (a.astype(np.float64) for a in (r, e))
+            np.testing.assert_allclose(*wide, rtol=2e-2 if loose else 1e-3, atol=5e-3 if loose else 1e-5)
+        else:
+            np.testing.assert_array_equal(r, e)
+
+
+@pytest.mark.parametrize("name", cases())
+def test_a_case_of_the_specification(name):
+    if name in UNREADABLE | WITHOUT_REFERENCE:
+        pytest.skip("see above")
+    model, inputs, outputs = cases()[name]
+    expected = [array(o) for o in outputs]
+    try:
+        graph, inputs = read(model, [array(i) for i in inputs])
+    except Unsupported as error:
+        pytest.skip(str(error))
+    except Refused as error:
+        assert re.search("|".join(REFUSED), str(error)), error
+        pytest.skip(str(error))
+    lacking, _ = NOT_COMPUTED.get(name, ((), ""))
+    if len(lacking) < len(TARGETS):
+        same(expected, graph.run(*inputs))
+    for target in TARGETS:
+        if target not in lacking:
+            try:
+                converted = transfer_graph(graph, target)
+            except Refused:
+                continue
+            same(expected, li.run(converted.model, inputs))
+
+
+def test_most_cases_are_read():
+    """A floor, so that cases do not fall silent."""
+    graphs = 0
+    for model, inputs, _ in cases().values():
+        try:
+            graphs += bool(read(model, [array(i) for i in inputs]))
+        except (Refused, Unsupported, ValueError):
+            continue
+    assert graphs >= 1150
+
+
+@pytest.mark.parametrize("kind", ["FLOAT8E4M3FN", "FLOAT4E2M1", "INT4", "UINT2", "COMPLEX64"])
+def test_element_types_of_quantised_networks_are_refused(kind):
+    kind = getattr(onnx.TensorProto, kind)
+    ports = [onnx.helper.make_tensor_value_info("x", 1, [2]), onnx.helper.make_tensor_value_info("y", kind, [2])]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Cast", ["x"], ["y"], to=kind)], "g", ports[:1], ports[1:])
+    with pytest.raises(Refused, match="element type"):
+        li.load(onnx.helper.make_model(graph, ir_version=13))
+
+
+def test_an_attribute_that_nobody_reads_is_refused_and_not_dropped():
+    x = np.ones((1, 4, 2, 2), np.float32)
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("Attention", ["x", "x", "x"], ["y"], left_window_size=1)],
+            "g",
+            [onnx.helper.make_tensor_value_info("x", 1, x.shape)],
+            [onnx.helper.make_tensor_value_info("y", 1, x.shape)],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 25)],
+        ir_version=11,
+    )
+    with pytest.raises(Refused, match="left_window_size=1"):
+        li.load(model)
