@@ -123,6 +123,12 @@ class Blocks:
                 waiting += value.node.inputs  # type: ignore[union-attr]
         return found
 
+    def rounded(self, node: Node) -> list[float]:
+        """How far a node's float32 reference lies from its float64 one, at most, on the source's values."""
+        with np.errstate(all="ignore"):
+            narrow, wide = self.reference(node), self.reference(node, wide=True)
+            return [_largest(np.abs(np.asarray(a, np.float64) - b)) for a, b in zip(narrow, wide, strict=True)]
+
     def limits(self, node: Node) -> tuple[Limits, list[Node]]:
         """What a node's class allows on the source's values, and the nodes judged together with it."""
         covered = self.covered(node)

@@ -24,6 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 ROUNDING_ULP: Final = 4  # a pointwise function, in units in the last place of the expected value
 SUM_FACTOR: Final = 4  # times sqrt(n) * unit roundoff * sum of magnitudes
+CORRELATED_FACTOR: Final = 16  # times numpy's own error in float32, where terms are alike and their errors do not cancel
 NETWORK_FACTOR: Final = 8  # times the distance between the network's float32 and float64 runs
 FLOOR_ULP: Final = 4  # no network is asked to be nearer than this, in ulp of the output's scale
 
@@ -169,11 +170,12 @@ def rounding_limit(expected: Any) -> Array:
 def sum_limit(n: int, magnitude: Any, kind: Any) -> Array:
     """SUM_FACTOR * sqrt(n) * unit roundoff * magnitude: sums of n products that were added in another order.
 
-    `magnitude` is the same sum over absolute values, |W| * |x| + |b|. Runtimes may flush what lies below the
-    normal numbers to zero (not in float16, which they widen), so the limit never falls under the smallest of those.
+    `magnitude` is the same sum over absolute values, |W| * |x| + |b|. Runtimes may flush what lies below the normal
+    numbers to zero (not in float16, which they widen), TensorFlow's softmax already what lies below twice the smallest
+    of those: the limit never falls under that.
     """
     bound = SUM_FACTOR * math.sqrt(n) * unit_roundoff(kind) * np.asarray(magnitude, np.float64)
-    kept = 1 if dtype(kind) == np.float16 else 2 ** (_format(kind).precision - 1)
+    kept = 1 if dtype(kind) == np.float16 else 2 ** _format(kind).precision
     return np.maximum(bound, kept * ulp(0.0, kind))
 
 

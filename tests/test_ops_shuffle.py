@@ -132,6 +132,15 @@ def test_chains_are_recognised_in_onnx_in_the_middle_of_others():
     assert shuffles(graph) == [DCR]
 
 
+def test_a_channel_shuffle_of_one_image_and_of_one_row():
+    """Axes of size 1 hold no factor that could be followed."""
+    for shape in ((1, 12, 3, 4), (1, 12, 1, 4), (2, 12, 1, 1)):
+        x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        split = (shape[0], 3, 4, *shape[2:])
+        graph = check(Call(lambda x, split=split, shape=shape: written_out(x, split, (0, 2, 1, 3, 4), shape)), x, static_batch=True)
+        assert shuffles(graph) == [ChannelShuffle(groups=3, axis=1)]
+
+
 @pytest.mark.parametrize("function, x", [
     (lambda x: written_out(x, (-1, 3, 2, 2, 3, 4), (0, 1, 4, 3, 5, 2), (-1, 3, 6, 8)), DEEP),  # columns for rows
     (lambda x: written_out(x, (-1, 2, 3, 2, 3, 4), (0, 2, 4, 1, 5, 3), (-1, 3, 6, 8)), DEEP),  # channels between

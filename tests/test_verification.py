@@ -66,6 +66,10 @@ def flip_kernel(model):
     model.conv_a.weight.data = model.conv_a.weight.data.flip(-1)
 
 
+def round_to_bfloat16(model):
+    model.conv_a.weight.data = model.conv_a.weight.data.bfloat16().float()
+
+
 def nudge_one_weight(model):
     model.head.weight.data[0, 0] += 1e-3
 
@@ -77,6 +81,7 @@ FAULTS = {
     drop_bias: "conv_b",
     flip_kernel: "conv_a",
     nudge_one_weight: "head",
+    round_to_bfloat16: "conv_a",
 }
 
 
@@ -100,6 +105,15 @@ def test_the_builders_own_verification_names_it_too(fault):
     report = verify_conversion(conversion)
     assert report.first_difference.name == FAULTS[fault]
     assert report.first_difference.adapter.startswith("leaky_interop/ops/")
+
+
+@pytest.mark.parametrize("to", ["keras", "onnx"])
+def test_terms_that_are_all_alike_round_one_way(to):
+    """The errors of such a sum do not cancel: it is further off than others of its length, in every runtime."""
+    module = torch.nn.Conv2d(256, 8, 3, stride=2)
+    torch.nn.init.constant_(module.weight, 1 / 3)
+    report = verify_conversion(transfer_graph(li.load(module, (torch.ones(1, 256, 9, 9),)), to), [np.full((1, 256, 9, 9), 0.7, np.float32)])
+    assert report.passed, str(report)
 
 
 def test_a_wrong_slope_in_an_onnx_file_is_named():

@@ -140,8 +140,9 @@ def check_dtype(value: Value, source: str) -> None:
     """Refuse element types that no operator here is defined for: float8, int4, complex numbers, text."""
     if value.dtype.name not in DTYPES:
         raise Refused(
-            f"the element type {value.dtype.name}", source, "it is that of a quantised network or of no network",
-            "Convert the network before it is quantised",
+            f"the element type {value.dtype.name}", source,
+            "only booleans, integers of 8 to 64 bits and floats of 16 to 64 bits convert",
+            "Convert a quantised network as it was before",
         )  # fmt: skip
 
 

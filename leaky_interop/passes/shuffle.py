@@ -206,9 +206,10 @@ def _interleaved(before: Axes, after: Axes) -> Found | None:
         return None
     wanted = [list(f) for f in before]
     wanted[mixed[0]].reverse()
-    if not all(f for f in wanted) or sorted(map(_ids, wanted)) != sorted(map(_ids, after)):
+    if sorted(map(_ids, wanted)) != sorted(map(_ids, after)):
         return None
-    where = {axis: after.index(factors) for axis, factors in enumerate(wanted)}
+    units = [axis for axis, factors in enumerate(after) if not factors]  # which of them is which makes no difference
+    where = {axis: after.index(factors) if factors else units.pop(0) for axis, factors in enumerate(wanted)}
     groups = before[mixed[0]][0].size
     assert isinstance(groups, int)
     return identity(len(before)), ChannelShuffle(groups=groups, axis=mixed[0]), _placed(where)

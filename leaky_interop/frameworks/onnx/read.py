@@ -30,7 +30,8 @@ from .run import Program, as_proto, describe
 FRAMEWORK = "onnx"
 FROZEN = "leaky_interop.frozen"  # model metadata: the names of weights that training leaves alone
 HARMLESS = frozenset(  # attributes that only training reads, or that other inputs say again
-    "consumed_inputs hidden_size kernel_shape momentum num_outputs seed softmax_precision storage_order training_mode".split()
+    "broadcast consumed_inputs hidden_size is_test kernel_shape momentum num_outputs seed softmax_precision storage_order "
+    "training_mode".split()
 )
 CONSTANTS = "leaky_interop.constants"  # model metadata: the names of initializers that are no weights
 
