@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .graph import Graph, Node, Value, apply_steps, interpret
-from .numeric import exact_limit, network_limit, rounding_limit, sum_limit
+from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, unit_roundoff
 from .report.record import Rule
 
 Limits = list[np.ndarray]
@@ -123,11 +123,17 @@ class Blocks:
                 waiting += value.node.inputs  # type: ignore[union-attr]
         return found
 
-    def rounded(self, node: Node) -> list[float]:
-        """How far a node's float32 reference lies from its float64 one, at most, on the source's values."""
+    def one_sided(self, node: Node) -> Limits:
+        """What sums of terms with one sign may be off by besides: their errors need not cancel (Higham 2002, 3.1)."""
+        op = node.op.bound(self.sizes)
         with np.errstate(all="ignore"):
-            narrow, wide = self.reference(node), self.reference(node, wide=True)
-            return [_largest(np.abs(np.asarray(a, np.float64) - b)) for a, b in zip(narrow, wide, strict=True)]
+            length, magnitude = op.terms(*(self.array(v) for v in node.inputs))
+            results = self.reference(node)
+        several = magnitude if isinstance(magnitude, tuple) else (magnitude,) * len(results)
+        return [
+            np.where(np.abs(np.asarray(r, np.float64)) > ONE_SIDED * m, length * unit_roundoff(v.dtype) * m, 0.0)
+            for r, m, v in zip(results, several, node.outputs, strict=True)
+        ]
 
     def limits(self, node: Node) -> tuple[Limits, list[Node]]:
         """What a node's class allows on the source's values, and the nodes judged together with it."""

@@ -24,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 ROUNDING_ULP: Final = 4  # a pointwise function, in units in the last place of the expected value
 SUM_FACTOR: Final = 4  # times sqrt(n) * unit roundoff * sum of magnitudes
-CORRELATED_FACTOR: Final = 16  # times numpy's own error in float32, where terms are alike and their errors do not cancel
+ONE_SIDED: Final = 0.99  # from this part of the sum of magnitudes on, a sum has terms of one sign only
 NETWORK_FACTOR: Final = 8  # times the distance between the network's float32 and float64 runs
 FLOOR_ULP: Final = 4  # no network is asked to be nearer than this, in ulp of the output's scale
 

@@ -22,7 +22,7 @@ from .errors import Usage
 from .graph import Anchor, Graph, Node, Value, apply_steps, bind, check_fits, invert_steps
 from .judging import Blocks, Bound, network_limits, rule_of
 from .layout import ChannelsLast, transposes
-from .numeric import CORRELATED_FACTOR, compare, exact_limit
+from .numeric import compare, exact_limit
 from .op import EXPORTERS
 from .report.record import Error, NodeResult, OutputResult, Report, Slope
 from .running import to_array
@@ -210,9 +210,7 @@ class Verification:
         received = apply_steps(own, pair.received.steps, blocks.sizes)
         found = compare_readings(node.op, blocks, node, expected, received) or compare(expected, received, limits[value.index])
         if not isinstance(found, str) and found.ratio > 1 and rule_of(node) == "sum":
-            # Of terms that are all alike the errors of a sum do not cancel: then numpy's own float32 is as far off.
-            correlated = CORRELATED_FACTOR * blocks.rounded(node)[value.index]
-            found = compare(expected, received, np.maximum(limits[value.index], correlated))
+            found = compare(expected, received, np.maximum(limits[value.index], blocks.one_sided(node)[value.index]))
         later = None
         if accumulated is not None and id(value) in network:
             allowed = network[id(value)].limit(expected)
