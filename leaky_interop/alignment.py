@@ -15,25 +15,27 @@ import numpy as np
 
 from .graph import Graph, Node, Parameter, Value
 from .ops.shape import Transpose
-from .sizes import Size
+from .sizes import Size, rename
 
 Pairs = list[tuple[Node, Node]]
 COMMUTATIVE = {"Add", "Mul", "Maximum", "Minimum"}
 
 
-def align(first: Graph, second: Graph, weighted: Pairs | None = None) -> Pairs:
+def align(first: Graph, second: Graph, weighted: Pairs | None = None, sizes: Sequence[Mapping[str, int]] = ({}, {})) -> Pairs:
     """Nodes of two graphs that do the same work, in the order of the first; what differs in a field (a slope) included.
 
     weighted : pairs of nodes with weights, where they are known
+    sizes : for each graph, the open sizes that the other one fixes
     """
     if weighted is None:
         weighted = align_weights(first, second, numbers=True)
-    ours, theirs = _Origins(first, [a for a, _ in weighted]), _Origins(second, [b for _, b in weighted])
+    ours, theirs = (_Origins(g, [pair[i] for pair in weighted], sizes[i]) for i, g in enumerate((first, second)))
     pairs = list(weighted)
     for mark, nodes in ours.nodes.items():
         pairs += zip(nodes, theirs.nodes.get(mark, ()), strict=False)
     mine, yours = ([n for n in _left(g.nodes, pairs) if not isinstance(n.op, Transpose)] for g in (first, second))
-    pairs += _by_sequence(mine, yours, lambda n: (type(n.op).__name__, _known(n.outputs[0])))
+    known = {id(n): _known(n.outputs[0], s) for nodes, s in zip((mine, yours), sizes, strict=True) for n in nodes}
+    pairs += _by_sequence(mine, yours, lambda n: (type(n.op).__name__, known[id(n)]))
     return _in_order(first, pairs)
 
 
@@ -67,8 +69,8 @@ def signature(node: Node) -> tuple[str, tuple[tuple[int, tuple[int, ...]], ...]]
     return type(node.op).__name__, tuple((i, tuple(d for d in parameter.shape if d != 1)) for i, parameter in held)
 
 
-def _known(value: Value) -> tuple[int | None, ...]:
-    return tuple(None if isinstance(d, Size) else d for d in value.shape)
+def _known(value: Value, sizes: Mapping[str, int]) -> tuple[int | None, ...]:
+    return tuple(None if isinstance(d, Size) else d for d in rename(value.shape, sizes))
 
 
 def _in_order(graph: Graph, pairs: Pairs) -> Pairs:
@@ -138,7 +140,7 @@ def _left(nodes: Sequence[Node], pairs: Pairs) -> list[Node]:
 class _Origins:
     """The nodes of a graph without weights, by a mark of what they do and what they are computed from."""
 
-    def __init__(self, graph: Graph, weighted: Sequence[Node]):
+    def __init__(self, graph: Graph, weighted: Sequence[Node], sizes: Mapping[str, int]):
         marks: dict[int, Any] = {id(v): hash(("input", i)) for i, v in enumerate(graph.inputs)}
         for index, node in enumerate(weighted):
             marks.update({id(v): hash(("weighted", index, v.index)) for v in node.outputs})
@@ -151,7 +153,7 @@ class _Origins:
                 marks[id(node.outputs[0])] = before[0] if before else 0
                 continue
             kind = type(node.op).__name__
-            mark = hash((kind, _known(node.outputs[0]), *(sorted(before) if kind in COMMUTATIVE else before)))
+            mark = hash((kind, _known(node.outputs[0], sizes), *(sorted(before) if kind in COMMUTATIVE else before)))
             self.nodes.setdefault(mark, []).append(node)
             marks.update({id(v): hash((mark, v.index)) for v in node.outputs})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .ops.shape import Transpose
 from .report.record import Report
 from .reproducer import reproducing
 from .running import to_array
-from .sizes import Size, agree
+from .sizes import Size, agree, symbol, symbols
 from .stages import stage
 from .verification import Comparison, Pair, Verification
 
@@ -91,17 +92,30 @@ def compare_graphs(first: Graph, second: Graph, aligned: Pairs | None = None) ->
             raise Usage(f"one model has {len(ours)} {what}s, the other {len(theirs)}", why="they cannot be compared")
     turns = [_turn(v, w, *_layouts(first, v, second, w, inputs=True)) for v, w in zip(first.inputs, second.inputs, strict=True)]
     back = [_turn(v, w, *_layouts(first, v, second, w, inputs=False)) for v, w in zip(first.outputs, second.outputs, strict=True)]
+    fixed = _fixed(first, second, turns)
     pairs = [
         Pair(mine, value, received.anchor, other)
-        for mine, other in (align(first, second) if aligned is None else aligned)
+        for mine, other in (align(first, second, sizes=fixed) if aligned is None else aligned)
         for value, received in zip(mine.outputs, other.outputs, strict=False)
         if value.anchor is not None and received.anchor is not None and value.dtype == received.dtype
     ]
     none: list[Any] = [None] * len(first.inputs)
     return Comparison(
         first, first.program, second.program, second.framework, first.description, second.description, pairs,
-        to_target=turns, to_graph=none, from_source=back,
+        to_target=turns, to_graph=none, from_source=back, fixed=fixed[0],
     )  # fmt: skip
+
+
+def _fixed(first: Graph, second: Graph, turns: Sequence[Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """The sizes that one network leaves open and the other fixes, by name: the first's, and the second's."""
+    found: tuple[dict[str, int], dict[str, int]] = {}, {}
+    for v, w, perm in zip(first.inputs, second.inputs, turns, strict=True):
+        dims = v.shape if perm is None else tuple(v.shape[p] for p in perm)
+        for pair in zip(dims, w.shape, strict=False):
+            for sizes, dim, other in zip(found, pair, reversed(pair), strict=True):
+                if isinstance(dim, Size) and isinstance(other, int) and dim == symbol(name := min(symbols(dim))):
+                    sizes[name] = other
+    return found
 
 
 def _layouts(first: Graph, v: Value, second: Graph, w: Value, *, inputs: bool) -> tuple[bool, bool]:

@@ -57,6 +57,7 @@ class Comparison:
     to_target: list[tuple[int, ...] | None]  # how each input's layout changes on the way to the target
     to_graph: list[tuple[int, ...] | None]  # ... and on the way to `graph`
     from_source: list[tuple[int, ...] | None]  # how each source output's layout changes on the way to the target's
+    fixed: Mapping[str, int] = dataclasses.field(default_factory=dict)  # open sizes of `graph` that the target fixes
 
 
 @dataclasses.dataclass
@@ -129,7 +130,7 @@ class Verification:
         self.evidence = evidence  # called with every node that fails, while its arrays are at hand
         self.graph = comparison.graph
         self.atol, self.rtol = atol, rtol
-        self.draws = draws(self.graph, comparison.to_graph, inputs) if run else []
+        self.draws = draws(self.graph, comparison.to_graph, inputs, comparison.fixed) if run else []
         self.by_node = nodes
         self.results: dict[tuple[int, int], NodeResult] = {}
         self.outputs: list[OutputResult] = []
@@ -288,14 +289,14 @@ def compare_readings(op: Op, blocks: Blocks, node: Node, expected: np.ndarray, r
     return fits[0] if fits and expected_fits else None
 
 
-def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None) -> list[Draw]:
+def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None, sizes: Mapping[str, int] | None = None) -> list[Draw]:
     """The user's arrays, or seeded ones at batch 1 and others, large and negative values among them."""
     if inputs is not None:
         return [Draw("the given arrays", given_arrays(graph, perms, inputs))]
     found = []
-    fixed = not batch_symbols(graph)
+    fixed = batch_symbols(graph) <= set(sizes or ())
     for seed, batch, scale, by_node in ((0, 1, 1.0, True), (1, 2, 10.0, True), (2, 3, 1.0, False)):
-        arrays = example_arrays(graph, batch=batch, seed=seed, scale=scale)
+        arrays = example_arrays(graph, batch=batch, seed=seed, scale=scale, sizes=sizes)
         label = f"normal{'' if scale == 1 else f' times {scale:g}'}, seed {seed}, batch {'as fixed' if fixed else batch}"
         back = [_turned(a, None if p is None else tuple(int(i) for i in np.argsort(p))) for a, p in zip(arrays, perms, strict=False)]
         found.append(Draw(label, back, by_node))

@@ -191,3 +191,17 @@ def test_transposes_that_only_move_axes_of_one_are_not_reported():
     grey = keras.Sequential([keras.Input((9, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
     report = verify_conversion(transfer_graph(li.load(grey), "torch"))
     assert report.passed and not [t for t in report.transposes if "at an input" in t]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_sizes_that_one_model_fixes_are_what_both_run(turned):
+    """Batch, height and width fixed on one side; nodes without weights are still found by what they compute."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((None, None, 3)), layers.Conv2D(4, 3), layers.LeakyReLU(0.2), layers.MaxPooling2D(), layers.GlobalAveragePooling2D()]
+    )
+    fixed = li.convert(model, to="onnx", static_batch=True, input_shapes=[(1, 9, 8, 3)])
+    report = li.verify(*((fixed, model) if turned else (model, fixed)))
+    assert report.passed, str(report)
+    assert {n.op.partition("(")[0] for n in report.nodes} == {"Conv", "LeakyRelu", "MaxPool", "ReduceMean"}
+    assert all(o.batch == 1 for o in report.outputs)
