@@ -14,6 +14,7 @@ import numpy as np
 
 from .graph import Graph, Node, Value, apply_steps, interpret
 from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, unit_roundoff
+from .op import Op
 from .report.record import Rule
 
 Limits = list[np.ndarray]
@@ -24,11 +25,9 @@ def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], result
     """The largest difference that each result's class allows, elementwise, in absolute numbers."""
     op = node.op.bound(sizes)
     if op.tolerance == "sum":
-        with np.errstate(all="ignore"):
-            length, magnitude = op.terms(*inputs)
-        several = magnitude if isinstance(magnitude, tuple) else (magnitude,) * len(results)
-        pairs = zip(several, node.outputs, results, strict=True)
-        return [sum_limit(length, m, v.dtype) if v.dtype.kind in "fV" else exact_limit(r) for m, v, r in pairs]
+        length, magnitudes = _terms(op, inputs, len(results))
+        rows = zip(magnitudes, node.outputs, results, strict=True)
+        return [sum_limit(length, m, v.dtype) if v.dtype.kind in "fV" else exact_limit(r) for m, v, r in rows]
     limits = []
     for value, result in zip(node.outputs, results, strict=True):
         if op.tolerance == "exact" or value.dtype.kind not in "fV":
@@ -36,6 +35,13 @@ def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], result
         else:
             limits.append(rounding_limit(np.asarray(result).astype(value.dtype)))
     return limits
+
+
+def _terms(op: Op, inputs: list[Any], results: int) -> tuple[int, tuple[np.ndarray, ...]]:
+    """How many terms the sums of an operator have, and for each of its results the sums of their magnitudes."""
+    with np.errstate(all="ignore"):
+        length, magnitude = op.terms(*inputs)
+    return length, magnitude if isinstance(magnitude, tuple) else (magnitude,) * results
 
 
 def rule_of(node: Node) -> Rule:
@@ -125,14 +131,14 @@ class Blocks:
 
     def one_sided(self, node: Node) -> Limits:
         """What sums of terms with one sign may be off by besides: their errors need not cancel (Higham 2002, 3.1)."""
-        op = node.op.bound(self.sizes)
         with np.errstate(all="ignore"):
-            length, magnitude = op.terms(*(self.array(v) for v in node.inputs))
             results = self.reference(node)
-        several = magnitude if isinstance(magnitude, tuple) else (magnitude,) * len(results)
+        length, magnitudes = _terms(node.op.bound(self.sizes), [self.array(v) for v in node.inputs], len(results))
         return [
             np.where(np.abs(np.asarray(r, np.float64)) > ONE_SIDED * m, length * unit_roundoff(v.dtype) * m, 0.0)
-            for r, m, v in zip(results, several, node.outputs, strict=True)
+            if v.dtype.kind in "fV"
+            else exact_limit(r)
+            for r, m, v in zip(results, magnitudes, node.outputs, strict=True)
         ]
 
     def limits(self, node: Node) -> tuple[Limits, list[Node]]:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from onnx import numpy_helper
 
 import leaky_interop as li
 from leaky_interop.converting import transfer_graph
@@ -205,3 +206,16 @@ def test_sizes_that_one_model_fixes_are_what_both_run(turned):
     assert report.passed, str(report)
     assert {n.op.partition("(")[0] for n in report.nodes} == {"Conv", "LeakyRelu", "MaxPool", "ReduceMean"}
     assert all(o.batch == 1 for o in report.outputs)
+
+
+def test_a_sum_of_integers_that_differs_is_named():
+    """Whole numbers have no rounding that could be allowed for."""
+    class Sum(torch.nn.Module):
+        def forward(self, x):
+            return x.sum(1)
+
+    conversion = transfer_graph(li.load(Sum(), (torch.arange(6).reshape(2, 3),)), "onnx")
+    (axes,) = conversion.model.graph.initializer
+    axes.CopyFrom(numpy_helper.from_array(np.array([0]), axes.name))
+    report = verify_conversion(conversion, [np.arange(9).reshape(3, 3)])
+    assert not report.passed and report.first_difference.rule == "sum"
