@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .graph import Graph, Node, Rewrite, Value, consumers, inherit
-from .op import Moved, Op, Perm, op
+from .op import Moved, Op, Perm, invert, op
 from .ops.shape import Reshape, Transpose
 from .sizes import Shape
 
@@ -32,11 +32,6 @@ def to_last(rank: int) -> Perm:
 def compose(first: Perm, second: Perm) -> Perm:
     """The permutation that does `first`, then `second`."""
     return tuple(first[i] for i in second)
-
-
-def invert(perm: Perm) -> Perm:
-    """The permutation that undoes `perm`."""
-    return tuple(sorted(range(len(perm)), key=perm.__getitem__))
 
 
 def identity(rank: int) -> Perm:

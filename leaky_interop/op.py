@@ -15,11 +15,12 @@ import numpy as np
 
 from .graph import Parameter, Value
 from .numeric import shortest
+from .parameter import invert
 from .sizes import Dim, Shape, Size, agree, ceil_divide, evaluate, maximum, may_agree, product, symbols, together
 
 __all__ = [
     "CASES", "Case", "Dim", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
-    "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "maximum",
+    "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "invert", "maximum",
     "may_agree", "op", "product", "shortest", "symbols", "together", "weight",
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,11 @@ import numpy as np
 from .sizes import evaluate
 
 Step = tuple[Any, ...]  # ("transpose", perm) | ("reshape", shape) | ("take", index, axis) | ("cast", dtype)
+
+
+def invert(perm: Sequence[int]) -> tuple[int, ...]:
+    """The permutation that undoes `perm`."""
+    return tuple(sorted(range(len(perm)), key=perm.__getitem__))
 
 
 def apply_steps(array: np.ndarray, steps: Iterable[Step], sizes: Mapping[str, int] | None = None) -> np.ndarray:
@@ -82,7 +87,7 @@ class Parameter:
         array, back = apply_steps(other.read(), other.steps[:common]), []
         for step in other.steps[common:]:
             if step[0] == "transpose":
-                back.append(("transpose", tuple(int(i) for i in np.argsort(step[1]))))
+                back.append(("transpose", invert(step[1])))
             elif step[0] == "reshape":
                 back.append(("reshape", array.shape))
             else:
@@ -156,9 +161,9 @@ def invert_steps(steps: Iterable[Step]) -> tuple[Step, ...] | None:
     undone: list[Step] = []
     for kind, *rest in steps:
         if kind == "transpose":
-            undone.insert(0, ("transpose", tuple(int(i) for i in np.argsort(rest[0]))))
+            undone.insert(0, ("transpose", invert(rest[0])))
         elif kind == "take":
-            undone.insert(0, ("take", tuple(int(i) for i in np.argsort(rest[0])), rest[1]))
+            undone.insert(0, ("take", invert(rest[0]), rest[1]))
         else:
             return None
     return tuple(undone)

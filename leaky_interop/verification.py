@@ -23,7 +23,7 @@ from .graph import Anchor, Graph, Node, Value, apply_steps, bind, check_fits, in
 from .judging import Blocks, Bound, network_limits, rule_of
 from .layout import ChannelsLast, transposes
 from .numeric import compare, exact_limit
-from .op import EXPORTERS
+from .op import EXPORTERS, invert
 from .report.record import Error, NodeResult, OutputResult, Report, Slope
 from .running import to_array
 
@@ -298,7 +298,7 @@ def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None, sizes: Mapping
     for seed, batch, scale, by_node in ((0, 1, 1.0, True), (1, 2, 10.0, True), (2, 3, 1.0, False)):
         arrays = example_arrays(graph, batch=batch, seed=seed, scale=scale, sizes=sizes)
         label = f"normal{'' if scale == 1 else f' times {scale:g}'}, seed {seed}, batch {'as fixed' if fixed else batch}"
-        back = [_turned(a, None if p is None else tuple(int(i) for i in np.argsort(p))) for a, p in zip(arrays, perms, strict=False)]
+        back = [_turned(a, None if p is None else invert(p)) for a, p in zip(arrays, perms, strict=False)]
         found.append(Draw(label, back, by_node))
     return found
 

@@ -13,9 +13,12 @@ Sizes = Sequence[int | None]
 
 
 def added(keras: Any, x: Any, y: Any) -> Any:
-    """x + y; as x - (-y), which is the same number, where y would be taken for a bias and is none."""
-    if not avoided(keras, x, y):
-        return keras.ops.add(x, y)
+    """x + y, where y may be taken for a bias and be none."""
+    return otherwise(keras, x, y) if avoided(keras, x, y) else keras.ops.add(x, y)
+
+
+def otherwise(keras: Any, x: Any, y: Any) -> Any:
+    """x + y as x - (-y), which is the same number."""
     opposite = keras.ops.negative(y) if keras.outputs[0].dtype.kind != "u" else keras.ops.subtract(keras.ops.zeros_like(y), y)
     return keras.ops.subtract(x, opposite)
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, product
-from .index import Flip, dropped
+from .flip import Flip
+from .index import dropped
 from .math import Add, Mul
 from .promotion import as_value
 from .reduce import ReduceMax, ReduceMin, reduced

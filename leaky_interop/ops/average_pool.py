@@ -160,9 +160,7 @@ def average_pool_to_keras(op, keras, x):
     if plain and (all(pair == (0, 0) for pair in pads) or (same and even(pads))):
         padding = "same" if any(pair != (0, 0) for pair in pads) else "valid"
         return keras.place(getattr(keras.layers, f"AveragePooling{spatial}D")(op.kernel, op.strides, padding))(x)
-    if not fixed(
-        pads
-    ):  # Keras on torch averages uneven 'same' pads wrongly: sum by a convolution, which it pads rightly
+    if not fixed(pads):  # Keras on torch averages uneven "same" pads wrongly: sum by a convolution, which it pads rightly
         if not (same and plain and spatial < 3 and len(set(op.strides)) == 1):
             raise open_pads(keras, pads)
         return sums(op, keras, x, port.shape[1]) / sums(op, keras, keras.ops.ones_like(x[..., :1]), 1)

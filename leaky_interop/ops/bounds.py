@@ -19,7 +19,7 @@ import numpy as np
 
 from ..op import Operand, Pointwise, Value, case, exports, imports, maximum, op, shortest
 from .math import fold, merged
-from .precision import IN_32_BITS, exact_in_keras, larger, smaller
+from .precision import IN_32_BITS, exact_in_keras, extreme
 from .promotion import in_one_dtype, number_of
 from .table import binary
 
@@ -78,7 +78,7 @@ def _bounded_to_keras(layer: str, function: str) -> Any:
     def write_exactly(keras: Any, x: Any, y: Any) -> Any:
         exact_in_keras(keras, layer)
         if keras.outputs[0].dtype.kind in "iu":
-            return (larger if function == "maximum" else smaller)(keras, x, y)
+            return extreme(keras, function, x, y)
         return write(keras, x, y)
 
     return write_exactly
@@ -161,11 +161,11 @@ def clip_to_torch(op, torch, x):
 @exports("keras", Clip)
 def clip_to_keras(op, keras, x):
     if op.minimum is None:
-        return smaller(keras, x, op.maximum)
+        return extreme(keras, "minimum", x, op.maximum)
     if op.maximum is None:
-        return larger(keras, x, op.minimum)
+        return extreme(keras, "maximum", x, op.minimum)
     if op.minimum > op.maximum:  # where bounds cross, the backends of Keras disagree
-        return smaller(keras, larger(keras, x, op.minimum), op.maximum)
+        return extreme(keras, "minimum", extreme(keras, "maximum", x, op.minimum), op.maximum)
     if keras.inputs[0].dtype.kind in "fV":
         if op.minimum == 0 <= op.maximum:
             return keras.place(keras.layers.ReLU(max_value=op.maximum))(x)

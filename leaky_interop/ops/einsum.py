@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Link, Moved, Op, Perm, Shape, Value, agree, case, exports, imports, op, product
+from ..op import Link, Moved, Op, Perm, Shape, Value, agree, case, exports, imports, invert, op, product
 from .dense import Dense
 from .math import Add
 from .matmul import MatMul
@@ -82,11 +82,11 @@ class Einsum(Op):
         """Only letters move: whichever operand arrives permuted, its term does too."""
         terms, result = self.terms_of
         moving = [i for i, v in enumerate(inputs) if v.rank == len(perm) and v.const is None]
-        back = np.argsort(perm)
+        back = invert(perm)
         terms = ["".join(t[b] for b in back) if i in moving else t for i, t in enumerate(terms)]
         perms = tuple(perm if i in moving else None for i in range(len(terms)))
         out = perm if len(result) == len(perm) else tuple(range(len(result)))
-        result = "".join(result[b] for b in np.argsort(out))
+        result = "".join(result[b] for b in invert(out))
         return Moved(Einsum(equation=renamed(terms, result)), perms, (out,))
 
     def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:

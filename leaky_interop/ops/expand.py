@@ -26,6 +26,7 @@ from ..op import (
     case,
     exports,
     imports,
+    invert,
     op,
     product,
 )  # fmt: skip
@@ -54,7 +55,7 @@ class Expand(Op):
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
         extra = len(self.shape) - len(perm)
         full = (*range(extra), *(p + extra for p in perm))
-        back = tuple(int(i) for i in np.argsort(full))
+        back = invert(full)
         return Moved(Expand(shape=tuple(self.shape[b] for b in back)), (perm,), (full,))
 
     def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:

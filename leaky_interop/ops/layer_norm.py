@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op, weight
+from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, invert, op, weight
 from .math import Mul
 from .moments import (
     ROUNDINGS,
@@ -228,7 +228,7 @@ def on_last_axes(
     if is_last(axes, rank):
         return compute(x)
     perm = (*(a for a in range(rank) if a not in axes), *axes)
-    return turn(compute(turn(x, perm)), tuple(int(i) for i in np.argsort(perm)))
+    return turn(compute(turn(x, perm)), invert(perm))
 
 
 @exports("torch", LayerNorm)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Operand, Pointwise, agree, case, constant, exports, imports, op
-from .adding import added, avoided
+from .adding import avoided, otherwise
 from .logic import And, Or
 from .precision import IN_32_BITS, whole_quotient
 from .promotion import aligned, floating, in_one_dtype
@@ -35,11 +35,10 @@ def merged(layer: str, function: str) -> Any:
     """How Keras writes an operator: as the layer that merges results, or as a function of anything else."""
 
     def write(keras: Any, x: Any, y: Any) -> Any:
-        if function == "add" and avoided(keras, x, y):
-            return added(keras, x, y)
-        if merges(keras):
+        own = function != "add" or not avoided(keras, x, y)
+        if own and merges(keras):
             return keras.place(getattr(keras.layers, layer)())([x, y])
-        return getattr(keras.ops, function)(x, y)
+        return getattr(keras.ops, function)(x, y) if own else otherwise(keras, x, y)
 
     return write
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, op, shortest, weight
+from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, invert, op, shortest, weight
 from .moments import (
     ROUNDINGS,
     affine,
@@ -148,7 +148,7 @@ def to_channel_axis(x: Value, axis: int) -> tuple[Value, tuple[int, ...]]:
     """x with `axis` brought to place 1, and the permutation that brings a result back."""
     axis %= x.rank
     turn = (0, axis, *(a for a in range(1, x.rank) if a != axis))
-    return x.transpose(*turn), tuple(int(i) for i in np.argsort(turn))
+    return x.transpose(*turn), invert(turn)
 
 
 @imports("onnx", "BatchNormalization")

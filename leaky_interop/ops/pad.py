@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, shortest
+from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, invert, op, shortest
 from .index import sliced
 from .window import Pads, fixed, flat_pads
 
@@ -46,7 +46,7 @@ class Pad(Op):
         return np.pad(arrays[0], self.pads, self.mode, **settings)
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
-        return Moved(dataclasses.replace(self, pads=tuple(self.pads[i] for i in np.argsort(perm))), (perm,), (perm,))
+        return Moved(dataclasses.replace(self, pads=tuple(self.pads[i] for i in invert(perm))), (perm,), (perm,))
 
     def links(self, inputs: tuple[Value | None, ...]) -> list[Link]:
         return [Link({0: axis}, axis) for axis, pair in enumerate(self.pads) if pair == (0, 0)]

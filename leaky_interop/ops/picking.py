@@ -74,11 +74,9 @@ def kept_entries_from_onnx(node, x, mask):
             "Compress with a computed condition", why="the result's size would depend on the data", hint="Use Where"
         )
     kept = node.graph.constant(np.flatnonzero(mask.array()))
-    return (
-        Gather(axis=0)(x.reshape(product(x.shape)), kept)
-        if node.axis is None
-        else Gather(axis=node.axis % x.rank)(x, kept)
-    )
+    if node.axis is None:
+        return Gather(axis=0)(x.reshape(product(x.shape)), kept)
+    return Gather(axis=node.axis % x.rank)(x, kept)
 
 
 @imports("onnx", "NonZero")

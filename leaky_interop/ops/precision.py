@@ -12,18 +12,12 @@ def in_32_bits(keras: Any, dtype: np.dtype) -> bool:
     return dtype.itemsize == 8 and keras.backend.result_type(dtype.name) != dtype.name
 
 
-def larger(keras: Any, x: Any, y: Any) -> Any:
-    """The larger of two numbers, in all their bits."""
-    if in_32_bits(keras, keras.outputs[0].dtype):
-        return keras.ops.where(keras.ops.greater(x, y), x, y)
-    return keras.ops.maximum(x, y)
-
-
-def smaller(keras: Any, x: Any, y: Any) -> Any:
-    """The smaller of two numbers, in all their bits."""
-    if in_32_bits(keras, keras.outputs[0].dtype):
-        return keras.ops.where(keras.ops.less(x, y), x, y)
-    return keras.ops.minimum(x, y)
+def extreme(keras: Any, function: str, x: Any, y: Any) -> Any:
+    """The "maximum" or "minimum" of two numbers, of integers in all their bits."""
+    dtype = keras.outputs[0].dtype
+    if dtype.kind not in "iu" or not in_32_bits(keras, dtype):
+        return getattr(keras.ops, function)(x, y)
+    return keras.ops.where((keras.ops.greater if function == "maximum" else keras.ops.less)(x, y), x, y)
 
 
 def whole_quotient(keras: Any) -> None:

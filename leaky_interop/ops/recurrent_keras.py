@@ -8,8 +8,9 @@ from ..errors import Refused
 from ..op import Op, Value, exports, imports
 from .activation import LeakyRelu
 from .elu import Elu, Selu
+from .flip import Flip
 from .hard import SIXTH
-from .index import Flip, Select
+from .index import Select
 from .join import Split, joined
 from .math import Add, Div, Mul
 from .moments import filling

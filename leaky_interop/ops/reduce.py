@@ -127,18 +127,8 @@ def read_onnx(kind: type[Reduction], node: Any, x: Value, axes: Value | None) ->
     """A node of any opset: axes are an attribute, later an operand; none means all, or by a flag no reduction."""
     stated = node.axes if node.has("axes") else None if axes is None else node.sizes(axes)
     if not stated and node.has("noop_with_empty_axes") and node.noop_with_empty_axes:
-        if kind.__name__ not in (
-            "ReduceSum",
-            "ReduceMean",
-            "ReduceProd",
-            "ReduceMax",
-            "ReduceMin",
-            "ReduceAll",
-            "ReduceAny",
-        ):
-            raise Refused(
-                f"{kind.__name__} over no axes", why="runtimes disagree about what is left of it", hint="State axes"
-            )
+        if kind not in (ReduceSum, ReduceMean, ReduceProd, ReduceMax, ReduceMin, ReduceAll, ReduceAny):
+            raise Refused(f"{kind.__name__} over no axes", why="runtimes disagree about what is left of it", hint="State axes")
         return x
     return reduced(kind, x, stated, node.keepdims)
 
@@ -408,10 +398,7 @@ case("reduce_prod/one_axis", ReduceProd(axes=(2,), keepdims=True), (2, 3, 4))
 for _kind in (ReduceSum, ReduceMin, ReduceLogSumExp):
     case(f"{_kind.__name__}/inner", _kind(axes=(1, 3), keepdims=True), (2, 3, 4, 5))
     case(f"{_kind.__name__}/dropped", _kind(axes=(0, 2), keepdims=False), (2, 3, 4))
-_BY_PIECES = {
-    "keras": "comes back as a sum and what is done to it",
-    "torch": "comes back as a sum and what is done to it",
-}
+_BY_PIECES = dict.fromkeys(("keras", "torch"), "comes back as a sum and what is done to it")
 case("reduce_l1/inner", ReduceL1(axes=(1, 3), keepdims=True), (2, 3, 4, 5), composed={"keras": _BY_PIECES["keras"]})
 case("reduce_l2/one_axis", ReduceL2(axes=(1,), keepdims=True), (2, 3, 4))
 case("reduce_l2/inner", ReduceL2(axes=(1, 2), keepdims=False), (2, 3, 4), composed={"keras": _BY_PIECES["keras"]})

@@ -16,13 +16,13 @@ import numpy as np
 from ..op import Operand, Pointwise, case, exports, imports, op, shortest
 from .activation import EDGES, FLOATS, Bent, LeakyRelu, below
 from .bounds import Clip
-from .precision import IN_32_BITS, larger
+from .precision import IN_32_BITS, extreme
 from .table import unary
 
 
 def _relu_to_keras(keras, x):
     if keras.inputs[0].dtype.kind not in "fV":  # layers compute in floats
-        return larger(keras, x, 0)
+        return extreme(keras, "maximum", x, 0)
     return keras.place(keras.layers.ReLU())(x)
 
 

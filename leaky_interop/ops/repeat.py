@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Dim, Moved, Op, Perm, Shape, Size, Value, case, exports, imports, op, product
+from ..op import Dim, Moved, Op, Perm, Shape, Size, Value, case, exports, imports, invert, op, product
 from .expand import expanded
 from .gather import Gather
 from .shape import with_axes
@@ -35,7 +35,7 @@ class Tile(Op):
         return np.tile(arrays[0], self.repeats)
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
-        back = np.argsort(perm)
+        back = invert(perm)
         return Moved(Tile(repeats=tuple(self.repeats[b] for b in back)), (perm,), (perm,))
 
 

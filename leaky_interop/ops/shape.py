@@ -24,6 +24,7 @@ from ..op import (
     case,
     exports,
     imports,
+    invert,
     may_agree,
     op,
     product,
@@ -79,7 +80,7 @@ class Reshape(Op):
         if groups is None:
             return None
         order = [
-            axis for axis in np.argsort(perm).tolist() if x.shape[axis] != 1
+            axis for axis in invert(perm) if x.shape[axis] != 1
         ]  # the axes that matter, as they come in
         places, last = [], -1
         for ins, _ in groups:
@@ -91,7 +92,7 @@ class Reshape(Op):
             places.append(last)
         ranked = sorted(range(len(groups)), key=lambda g: places[g])
         axes = [axis for g in ranked for axis in groups[g][1]]
-        back = tuple(int(i) for i in np.argsort(axes))
+        back = invert(axes)
         return Moved(Reshape(shape=tuple(self.shape[a] for a in axes)), (perm,), (back,))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, op, product
+from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, invert, op, product
 from .arg import ArgMax
 from .compare import Greater, Where
 from .one_hot import one_hot
@@ -154,7 +154,7 @@ def _to_torch(module):
             return torch.place(getattr(torch.nn, module)(dim=op.axes[0]))(x)
         shape, function = torch.inputs[0].shape, getattr(torch, "softmax" if module == "Softmax" else "log_softmax")
         order, flat = _last_axes_merged(op.axes, shape)
-        back = tuple(int(i) for i in np.argsort(order))
+        back = invert(order)
         y = function(x.permute(*order).reshape(torch.shape(flat)), -1)
         return y.reshape(torch.shape(tuple(shape[a] for a in order))).permute(*back)
 
@@ -173,7 +173,7 @@ def _to_onnx(kind):
         if len(op.axes) == 1 and (onnx.opset >= 13 or op.axes[0] == len(shape) - 1):
             return onnx.write(kind, (x,), axis=op.axes[0])
         order, flat = _last_axes_merged(op.axes, shape)
-        back = [int(i) for i in np.argsort(order)]
+        back = list(invert(order))
         last = len(flat) - 1
         y = onnx.write(kind, (onnx.Reshape(onnx.Transpose(x, perm=list(order)), onnx.shape(flat)),), axis=last)
         return onnx.Transpose(onnx.Reshape(y, onnx.shape(tuple(shape[a] for a in order))), perm=back)
@@ -214,7 +214,7 @@ def _merged_in_keras(op, keras, x, function):
     x = keras.ops.transpose(x, order) if turned else x
     y = function(keras.ops.reshape(x, keras.static_shape(flat)))
     y = keras.ops.reshape(y, keras.static_shape(tuple(shape[a] for a in order)))
-    return keras.ops.transpose(y, tuple(int(i) for i in np.argsort(order))) if turned else y
+    return keras.ops.transpose(y, invert(order)) if turned else y
 
 
 for _name, _kind in (("softmax", Softmax), ("log_softmax", LogSoftmax)):

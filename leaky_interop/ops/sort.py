@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op
+from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, invert, op
 from .promotion import as_value
 
 
@@ -141,7 +141,7 @@ def topk_to_keras(op, keras, x):
     last = op.axis == rank - 1
     values, places = keras.ops.top_k(x if last else keras.ops.transpose(x, (*turn, op.axis)), op.count)
     if not last:
-        back = tuple(int(i) for i in np.argsort((*turn, op.axis)))
+        back = invert((*turn, op.axis))
         values, places = keras.ops.transpose(values, back), keras.ops.transpose(places, back)
     return values, keras.ops.cast(places, "int64")
 

@@ -7,8 +7,7 @@ such a transpose, it belongs at the input, where it is one with the port's layou
 from __future__ import annotations
 
 from ..graph import Graph, Node, Rewrite, Value, consumers, inherit
-from ..layout import invert
-from ..op import Moved, Perm
+from ..op import Moved, Perm, invert
 from ..ops.shape import Reshape, Transpose
 
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from ... import names
-from ...errors import LeakyInteropError, Refused, Usage
+from ...errors import LeakyInteropError, Usage
 from ...graph import Anchor, Graph, Parameter, Value, snake
 from ...layout import settle, to_first, to_last
 from ...numeric import dtype as dtype_of
@@ -24,11 +24,12 @@ from ...op import CHANNELS_LAST, importer_of
 from ...passes import after_import
 from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names, permuted
+from .masks import find_masked, ignores_masks, refusal, takes_mask
 from .run import Program, describe
 from .tensorflow import without_tensorflow
 from .trace import Trace, call, traced_model, variables_as_tensors
 from .trace import trace as traced
-from .walk import find_masked, functional, walk
+from .walk import functional, walk
 
 FRAMEWORK = "keras"
 MERGING = tuple(getattr(keras.layers, n) for n in ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Concatenate"))
@@ -79,7 +80,7 @@ class LayerCall(Call):
     def follow(self, mask: Value | None) -> None:
         """Refuse a mask that comes along, but not as an operand."""
         if mask is None and self.masked:
-            raise mask_refusal()
+            raise refusal()
 
     def activate(self, value: Value) -> Value:
         """The layer's activation applied: a string, a function or a layer, with its own settings."""
@@ -218,7 +219,7 @@ class _Reader:
         source = f"keras {native or type(operation).__name__} {name!r}"
         importer = importer_of(FRAMEWORK, native) if native else None
         if self.masked and ignores_masks(importer) and takes_mask(operation):
-            raise mask_refusal(source)
+            raise refusal(source)
         if importer is None:
             return self.opened(operation, args, kwargs, name, source, claims, keys)
         left_out = defaults_of(operation)
@@ -354,25 +355,6 @@ def numbers(variable: Any) -> np.ndarray:
     """A variable's array; TensorFlow's own way takes a quarter of the time of Keras' for small ones."""
     value = variable.value
     return value.numpy() if keras.backend.backend() == "tensorflow" else keras.ops.convert_to_numpy(value)
-
-
-def mask_refusal(source: str = "") -> Refused:
-    """What to raise where a layer would leave part of its data out, and no operand says which."""
-    return Refused(
-        "a mask that comes along with the data", source, why="the layer would leave part of its input out",
-        hint="Remove the mask (mask_zero=False, no Masking layer), or cut the network before the layer",
-    )  # fmt: skip
-
-
-def takes_mask(operation: Any) -> bool:
-    """Whether a layer asks for the mask of its input."""
-    layer = isinstance(operation, keras.Layer)
-    return layer and any(name.endswith("mask") for name in inspect.signature(operation.call).parameters)
-
-
-def ignores_masks(importer: Any) -> bool:
-    """Whether an importer does not say what it makes of a mask."""
-    return importer is None or not any(name.endswith("mask") for name in inspect.signature(importer).parameters)
 
 
 def native_name(operation: Any) -> str:

@@ -25,32 +25,6 @@ def nodes(function: Any) -> Iterator[Any]:
                 yield node
 
 
-def find_masked(function: Any, outside: bool, found: set[int]) -> list[bool]:
-    """Add the ids of the calls with whose data a mask comes along, those in nested models too; says it of the outputs.
-
-    Keras marks what it sees while a model is made; a mask that enters a nested model later, it follows at run time only.
-    outside: whether a mask enters with the inputs.
-    """
-    entered = {id(tensor) for tensor in function.inputs if outside}
-    for node in nodes(function):
-        operation = node.operation
-        marked = any(_has_mask(t) for t in node.input_tensors)
-        unmarked = any(id(t) in entered for t in node.input_tensors)
-        if marked or unmarked:
-            found.add(id(node))
-        inner = functional(operation) if isinstance(operation, keras.Model) else None
-        if inner is not None:
-            follows = find_masked(inner, marked or unmarked, found)
-        else:
-            follows = [unmarked and not marked and getattr(operation, "supports_masking", False)] * len(node.output_tensors)
-        entered |= {id(t) for t, f in zip(node.output_tensors, follows, strict=True) if f}
-    return [_has_mask(t) or id(t) in entered for t in function.outputs]
-
-
-def _has_mask(tensor: Any) -> bool:
-    return getattr(tensor, "_keras_mask", None) is not None
-
-
 def stated_arguments(node: Any) -> tuple[list[Any], dict[str, Any]]:
     """A call's positional and keyword arguments, as the model's definition has them."""
     return list(node.arguments.args), dict(node.arguments.kwargs)

@@ -29,11 +29,11 @@ from .run import Program, as_proto, describe
 
 FRAMEWORK = "onnx"
 FROZEN = "leaky_interop.frozen"  # model metadata: the names of weights that training leaves alone
+CONSTANTS = "leaky_interop.constants"  # model metadata: the names of initializers that are no weights
 HARMLESS = frozenset(  # attributes that only training reads, or that other inputs say again
     "broadcast consumed_inputs hidden_size is_test kernel_shape momentum num_outputs seed softmax_precision storage_order "
     "training_mode".split()
 )
-CONSTANTS = "leaky_interop.constants"  # model metadata: the names of initializers that are no weights
 
 
 def load(
@@ -51,14 +51,11 @@ class NodeCall(Call):
 
     def __init__(self, reader: _Reader, node: Any, opset: int):
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
-        attributes: dict[str, Any] = {}
-        for attribute in schema.attributes.values():
-            attributes[attribute.name] = _default(attribute)
-        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        super().__init__(node, reader.graph, left_out=set(attributes) - set(given))
-        attributes.update(given)
-        self.attributes = {k: _plain(v) for k, v in attributes.items()}
-        self.unread = {k for k, v in given.items() if k not in schema.attributes or not _same(_plain(v), _default(schema.attributes[k]))}
+        defaults = {a.name: _default(a) for a in schema.attributes.values()}
+        given = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
+        super().__init__(node, reader.graph, left_out=set(defaults) - set(given))
+        self.attributes = defaults | given
+        self.unread = {k for k, v in given.items() if k not in defaults or not _same(v, defaults[k])} - HARMLESS
         self.opset = opset
         self.reader = reader
 
@@ -237,8 +234,8 @@ class _Reader:
             left_out=call.left_out,
             keys=list(node.output),
         )
-        if call.unread - HARMLESS and not self.importing.missing:
-            listed = ", ".join(f"{name}={call.attributes.get(name)!r}" for name in sorted(call.unread - HARMLESS))
+        if call.unread and not self.importing.missing:
+            listed = ", ".join(f"{name}={call.attributes[name]!r}" for name in sorted(call.unread))
             raise Refused(listed, source, "its meaning is not known here", "Leave it out if the network does not need it")
         for output, value in zip(node.output, results, strict=False):
             if output and not (value is None and self.importing.missing):
