@@ -29,15 +29,22 @@ class Conversion:
 
 
 @paused
-def transfer_graph(graph: Graph, to: str, *, io: str = "as_source", opset: int | None = None) -> Conversion:
-    """Build a graph in a framework."""
+def transfer_graph(
+    graph: Graph, to: str, *, io: str = "as_source", opset: int | None = None, path: Path | None = None
+) -> Conversion:
+    """Build a graph in a framework; with a path, write it there too, without the whole model in memory where the engine can."""
     if io not in ("as_source", "native"):
         raise Usage(f"io={io!r}", why="it is 'as_source' or 'native'")
     engine = frameworks.get(to)
     prepared = engine.prepare(graph)
     if io == "native":
         prepared = native_ports(prepared)
-    model, handles = engine.build(prepared, opset=opset)
+    if path is not None and hasattr(engine, "build_file"):
+        model, handles = engine.build_file(prepared, path, opset=opset)
+    else:
+        model, handles = engine.build(prepared, opset=opset)
+        if path is not None:
+            engine.save(model, path, prepared)
     return Conversion(prepared, model, handles, to)
 
 
@@ -78,6 +85,7 @@ def convert(
     Returns the native model (GraphModule, keras.Model, ModelProto), or a Report when `to` is a path. A failed conversion
     writes nothing.
     """
+    from . import files
     from .cutting import cut
     from .reproducer import reproducing
     from .verification import verify_conversion
@@ -95,22 +103,24 @@ def convert(
     if cut_inputs or cut_outputs:
         graph = cut(graph, cut_inputs, cut_outputs)
     stage("convert")
-    conversion = transfer_graph(graph, framework, io=io, opset=opset)
     wanted = path is not None if verify is None else verify
-    report = None
-    if wanted or path is not None:
-        if wanted:
-            stage("verify")
-        with reproducing(reproducer) as evidence:
-            report = verify_conversion(
-                conversion, inputs, nodes=wanted, run=wanted, atol=atol, rtol=rtol, evidence=evidence
-            )
-        if wanted and not report.passed:
-            raise Mismatch(report)
+    if path is not None and not wanted:
+        with files.atomic(path) as temporary:
+            conversion = transfer_graph(graph, framework, io=io, opset=opset, path=temporary)
+        return verify_conversion(conversion, nodes=False, run=False)
+    conversion = transfer_graph(graph, framework, io=io, opset=opset)
+    if not wanted:
+        return conversion.model
+    stage("verify")
+    with reproducing(reproducer) as evidence:
+        report = verify_conversion(conversion, inputs, atol=atol, rtol=rtol, evidence=evidence)
+    if not report.passed:
+        raise Mismatch(report)
     if path is None:
         return conversion.model
     stage("write")
-    _write(conversion, path)
+    with files.atomic(path) as temporary:
+        frameworks.get(framework).save(conversion.model, temporary, conversion.graph)
     return report
 
 
@@ -126,10 +136,3 @@ def _target(to: str | os.PathLike[str]) -> tuple[str, Path | None]:
     if not path.parent.is_dir():
         raise Usage(f"the folder of {path.name!r} does not exist")
     return SUFFIXES[path.suffix], path
-
-
-def _write(conversion: Conversion, path: Path) -> None:
-    from . import files
-
-    with files.atomic(path) as temporary:
-        frameworks.get(conversion.framework).save(conversion.model, Path(temporary), conversion.graph)

@@ -14,7 +14,9 @@ from onnx import TensorProto, helper
 from leaky_interop import files
 from leaky_interop.errors import MissingFile, UnsafeFile, Usage
 from leaky_interop.files import onnx as reader
-from leaky_interop.frameworks.onnx.write import save
+from leaky_interop.frameworks import onnx as engine
+from leaky_interop.graph import Graph, Parameter
+from leaky_interop.numeric import dtype
 
 SECRET = np.arange(4, dtype=np.float32)
 VALUES = np.array([1.0, 2.0, -3.0, 4.5], np.float32)
@@ -342,23 +344,31 @@ def test_a_message_without_a_graph_is_no_model(tmp_path):
 
 
 @given(
-    tensors=st.lists(
-        st.tuples(st.sampled_from(["float32", "int64", "bool", "float16"]), st.lists(st.integers(0, 40), max_size=3), st.booleans()),
+    weights=st.lists(
+        st.tuples(
+            st.sampled_from(["float32", "int64", "bool", "float16", "bfloat16", "float64"]),
+            st.lists(st.integers(0, 40), max_size=3),
+            st.sampled_from(["transposed", "as it is"]),
+        ),
         max_size=4,
     )
 )
-def test_a_file_written_weight_by_weight_is_the_message(tmp_path_factory, tensors):
-    """Prefixes of one, two and three bytes; data in the raw field and in the typed one; no data at all."""
-    made = []
-    for i, (dtype, shape, raw) in enumerate(tensors):
-        array = np.random.default_rng(i).integers(0, 2, shape).astype(dtype)
-        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-        data = array.tobytes() if raw else array.reshape(-1).astype(float if dtype != "int64" else int)
-        made.append(helper.make_tensor(f"w{i}", kind, shape, data, raw=raw))
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [], [], made)
-    model = helper.make_model(graph, ir_version=10)
-    model.metadata_props.add(key="k", value="v" * 300)
-    path = tmp_path_factory.mktemp("saved") / "net.onnx"
-    save(model, path, None)
-    assert onnx.load(path) == model
-    assert path.stat().st_size == model.ByteSize()
+def test_a_file_written_weight_by_weight_is_the_message(tmp_path_factory, weights):
+    """Prefixes of one, two and three bytes, every type, no numbers at all, numbers in another order in memory."""
+    graph = Graph()
+    x = graph.input("x", (2,), np.float32)
+    outputs = [x]
+    for i, (name, shape, order) in enumerate(weights):
+        array = np.random.default_rng(i).integers(0, 2, shape).astype(dtype(name))
+        if order == "transposed":
+            array = array.T
+        outputs.append(graph.parameter(Parameter(f"w{i}", array.shape, array.dtype, lambda array=array: array, object())))
+    graph.outputs, graph.output_names = outputs, [f"y{i}" for i in range(len(outputs))]
+    folder = tmp_path_factory.mktemp("saved")
+    model, _ = engine.build(graph)
+    engine.save(model, folder / "built.onnx", graph)
+    hollow, _ = engine.build_file(graph, folder / "streamed.onnx")
+    assert onnx.load(folder / "built.onnx") == onnx.load(folder / "streamed.onnx") == model
+    assert (folder / "built.onnx").stat().st_size == model.ByteSize()
+    assert not any(tensor.raw_data for tensor in hollow.graph.initializer)
+    assert len(model.graph.initializer) == len(weights)

@@ -1,6 +1,7 @@
 """One file per framework: how to walk its models, build them and run them. Nothing here knows an operator.
 
-Every framework module has the same functions in the same order: `owns`, `load`, `build`, `run`.
+Every framework module has the same functions in the same order: `owns`, `load`, `build`, `run`. One may have
+`build_file` too, which builds a model straight into a file: it is never whole in memory.
 """
 
 from __future__ import annotations

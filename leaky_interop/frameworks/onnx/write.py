@@ -45,20 +45,29 @@ def prepare(graph: Graph) -> Graph:
 
 def save(model: onnx.ModelProto, path: Path, graph: Graph) -> None:
     """Write an `.onnx` file, weight by weight: the whole message is never in memory a second time."""
+    _stream(model, path, lambda index: model.graph.initializer[index].raw_data)
+
+
+def _stream(model: onnx.ModelProto, path: Path, numbers: Callable[[int], Any]) -> None:
+    """Write a model whose tensors' raw data comes one at a time, as bytes or an array.
+
+    A tensor without raw data, of which only name, shape and type are here, gets it all the same: that is how a weight
+    goes from its owner into the file.
+    """
     body = _without(model.graph, "initializer")
-    heads, sizes = [], []
+    heads, counts = [], []
     for tensor in model.graph.initializer:
-        count = len(tensor.raw_data)
-        head = _without(tensor, "raw_data")
-        if tensor.HasField("raw_data"):
-            head += _prefix(onnx.TensorProto, "raw_data", count)
+        count = math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        head = _without(tensor, "raw_data") + _prefix(onnx.TensorProto, "raw_data", count)
         heads.append(_prefix(onnx.GraphProto, "initializer", len(head) + count) + head)
-        sizes.append(len(heads[-1]) + count)
+        counts.append(count)
     with path.open("wb") as file:
-        file.write(_without(model, "graph") + _prefix(onnx.ModelProto, "graph", len(body) + sum(sizes)) + body)
-        for head, tensor in zip(heads, model.graph.initializer, strict=True):
+        whole = len(body) + sum(map(len, heads)) + sum(counts)
+        file.write(_without(model, "graph") + _prefix(onnx.ModelProto, "graph", whole) + body)
+        for index, (head, count) in enumerate(zip(heads, counts, strict=True)):
             file.write(head)
-            file.write(tensor.raw_data)
+            written = file.write(numbers(index))
+            assert written == count, f"{model.graph.initializer[index].name}: {written} bytes instead of {count}"
 
 
 def _without(message: Any, name: str) -> bytes:
@@ -82,7 +91,20 @@ def build(graph: Graph, *, opset: int | None = None) -> tuple[onnx.ModelProto, d
     """A model, and the name of what computes each canonical value (by id)."""
     builder = OnnxBuilder(graph, opset or OPSET)
     builder.export()
-    return builder.finish()
+    model, handles = builder.finish()
+    for tensor, (_, parameter) in zip(model.graph.initializer, builder.weights.values(), strict=True):
+        tensor.raw_data = parameter.array().tobytes()
+    return model, handles
+
+
+def build_file(graph: Graph, path: Path, *, opset: int | None = None) -> tuple[onnx.ModelProto, dict[int, Any]]:
+    """Write a graph as an `.onnx` file, one weight at a time in memory: what `build` makes, without the weights' numbers."""
+    builder = OnnxBuilder(graph, opset or OPSET)
+    builder.export()
+    model, handles = builder.finish()
+    weights = [parameter for _, parameter in builder.weights.values()]
+    _stream(model, path, lambda index: np.ascontiguousarray(weights[index].array()).view(np.uint8))
+    return model, handles
 
 
 @dataclasses.dataclass(eq=False)
@@ -291,6 +313,7 @@ class OnnxBuilder(Builder):
     # the proto
 
     def finish(self) -> tuple[onnx.ModelProto, dict[int, Any]]:
+        """The checked model, whose initializers (in the order of `weights`) have no numbers yet."""
         outputs = self.output_symbols()
         node_names = names.Unique()
         titles = {id(made): node_names(made.name) for made in self.main_nodes()}
@@ -319,7 +342,7 @@ class OnnxBuilder(Builder):
         for key, listed in ((FROZEN, self.frozen), (CONSTANTS, self.constants)):
             if listed:
                 model.metadata_props.add(key=key, value=json.dumps(listed))
-        self.add_weights(model)
+        self.declare_weights(model)
         handles = {key: s.name for key, s in self.made.items() if isinstance(key, int)}
         return model, handles
 
@@ -343,18 +366,18 @@ class OnnxBuilder(Builder):
             found.append(native)
         return found
 
-    def add_weights(self, model: onnx.ModelProto) -> None:
-        """Check the model with its large weights as inputs, then give it all of them."""
+    def declare_weights(self, model: onnx.ModelProto) -> None:
+        """Check the model with its large weights as inputs, then give it all of them, without their numbers yet."""
         skeleton = onnx.ModelProto()
         skeleton.CopyFrom(model)
-        tensors = [(model.graph.initializer.add(name=s.name, dims=p.shape), p) for s, p in self.weights.values()]
-        for tensor, parameter in sorted(tensors, key=lambda pair: -math.prod(pair[1].shape)):
-            array = parameter.array()  # the largest first: later copies fit where its own was
-            tensor.data_type, tensor.raw_data = self.element_type(array.dtype), array.tobytes()
-            if array.nbytes <= SMALL:
+        for made, parameter in self.weights.values():
+            kind = self.element_type(parameter.dtype)
+            tensor = model.graph.initializer.add(name=made.name, dims=parameter.shape, data_type=kind)
+            if math.prod(parameter.shape) * parameter.dtype.itemsize <= SMALL:
                 skeleton.graph.initializer.add().CopyFrom(tensor)
+                skeleton.graph.initializer[-1].raw_data = parameter.array().tobytes()
             else:
-                skeleton.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, array.shape))
+                skeleton.graph.input.append(helper.make_tensor_value_info(made.name, kind, parameter.shape))
         onnx.checker.check_model(skeleton, full_check=True)
 
 

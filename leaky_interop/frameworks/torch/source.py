@@ -6,6 +6,7 @@ it are identifiers already.
 
 from __future__ import annotations
 
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,12 @@ def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
         else:
             tied[name] = owner
     shapes = ", ".join(f"{n.target}" for n in model.graph.nodes if n.op == "placeholder")
-    retie = "".join(f"\n    model.{name} = model.{owner}" for name, owner in tied.items())
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    retie = "".join(
+        f"\n    {_put(name, 'register_parameter', f'model.get_parameter({owner!r})', 'model')}"
+        for name, owner in tied.items()
+        if name in parameters
+    )
     text = HEADER.format(
         title=f"A network of {sum(p.numel() for p in model.parameters()):,} parameters.",
         origin=" ".join(origin.split()).replace('"""', "'''").replace("\\", "/"),
@@ -87,20 +93,38 @@ def _modules(model: torch.fx.GraphModule) -> str:
     for path, module in model.named_modules():
         container = type(module) is torch.nn.Module
         if path:
-            lines.append(f"self.{path} = nn.{'Module()' if container else repr(module)}")
-        if not path or container:
-            where = f"self.{path}." if path else "self."
-            for key, parameter in module.named_parameters(recurse=False):
+            lines.append(_put(path, "add_module", f"nn.{'Module()' if container else repr(module)}"))
+        where = _read("self", path)
+        for key, parameter in module.named_parameters(recurse=False):
+            if not path or container:
                 empty = f"torch.empty({tuple(parameter.shape)}, dtype={parameter.dtype})"
-                lines.append(f"{where}{key} = nn.Parameter({empty}, requires_grad={parameter.requires_grad})")
+                made = f"nn.Parameter({empty}, requires_grad={parameter.requires_grad})"
+                lines.append(_put(f"{path}.{key}".strip("."), "register_parameter", made))
+            elif not parameter.requires_grad:
+                lines.append(f"{where}.{key}.requires_grad_(False)")
+        if not path or container:
             for key, buffer in module.named_buffers(recurse=False):
-                lines.append(f'{where}register_buffer("{key}", torch.empty({tuple(buffer.shape)}, dtype={buffer.dtype}))')
-        lines += [
-            f"self.{path}.{key}.requires_grad_(False)"
-            for key, parameter in module.named_parameters(recurse=False)
-            if path and not container and not parameter.requires_grad
-        ]
+                lines.append(f'{where}.register_buffer("{key}", torch.empty({tuple(buffer.shape)}, dtype={buffer.dtype}))')
     return "\n".join(f"        {line}" for line in lines)
+
+
+def _plain(path: str) -> bool:
+    """Whether a path can be written with dots: "0" and "class" cannot."""
+    return all(part.isidentifier() and not iskeyword(part) for part in path.split("."))
+
+
+def _read(root: str, path: str) -> str:
+    """The expression of a submodule."""
+    if not path:
+        return root
+    return f"{root}.{path}" if _plain(path) else f'{root}.get_submodule("{path}")'
+
+
+def _put(path: str, method: str, made: str, root: str = "self") -> str:
+    """The statement that gives a module, parameter or buffer its place."""
+    owner, _, key = path.rpartition(".")
+    where = _read(root, owner)
+    return f"{where}.{key} = {made}" if _plain(key) else f'{where}.{method}("{key}", {made})'
 
 
 def _forward(model: torch.fx.GraphModule) -> str:
