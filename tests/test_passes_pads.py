@@ -11,12 +11,15 @@ from torch import nn
 
 import leaky_interop as li
 from leaky_interop.graph import Anchor, Graph, Parameter, label
+from leaky_interop.ops.activation import LeakyRelu
 from leaky_interop.ops.average_pool import AveragePool
+from leaky_interop.ops.bounds import Clip
 from leaky_interop.ops.conv import Conv
 from leaky_interop.ops.conv_transpose import ConvTranspose
 from leaky_interop.ops.index import Slice
 from leaky_interop.ops.pad import Pad
 from leaky_interop.ops.pool import MaxPool
+from leaky_interop.ops.relu import Relu
 from leaky_interop.ops.shape import Reshape, Transpose
 from leaky_interop.passes.pads import fold_pads
 from leaky_interop.passes.slices import fold_slices
@@ -42,6 +45,12 @@ def conv_transpose(x, **fields):
 
 def maximum(x):
     return MaxPool(kernel=(2, 2), strides=(1, 1), pads=((1, 0), (0, 0)), dilations=(1, 1))(x)
+
+
+def pooled(x, **fields):
+    """The maxima of windows of three by three that do not overlap."""
+    plain = {"strides": (3, 3), "pads": ((0, 0), (0, 0)), "dilations": (1, 1)}
+    return MaxPool(kernel=(3, 3), **plain | fields)(x)
 
 
 def mean(x, counted=((0, 0), (0, 0))):
@@ -82,6 +91,11 @@ FOLDS = {
     ),
     "mean": (lambda x: mean(pad(x)), ["AveragePool"], ((2, 2), (0, 3))),
     "maximum": (lambda x: maximum(pad(x, value=INFINITY)), ["MaxPool"], ((2, 2), (0, 3))),
+    "zeros_around_a_relu": (lambda x: pooled(pad(Relu()(x), (1, 2), (0, 2))), ["Relu", "MaxPool"], ((1, 2), (0, 2))),
+    "zeros_around_a_clip": (
+        lambda x: pooled(pad(Clip(minimum=0.0, maximum=0.5)(x), (2, 2), (1, 0)).transpose(0, 1, 3, 2)),
+        ["Clip", "Transpose", "MaxPool"], ((1, 0), (2, 2)),
+    ),
 }  # fmt: skip
 
 
@@ -94,7 +108,7 @@ def test_pads_that_are_folded(name):
     same(graph, folded)
     last, old = folded.nodes[-1], graph.nodes[-1]
     assert last.name == old.name and last.outputs[0].anchor == old.outputs[0].anchor
-    assert all(n.outputs[0].anchor is None for n in folded.nodes[:-1])  # they move unpadded data now
+    assert all(n.outputs[0].anchor is None for n in folded.nodes if isinstance(n.op, Transpose))  # they move unpadded data now
 
 
 STAYS = {
@@ -105,6 +119,13 @@ STAYS = {
     "two_readers": lambda x: (conv(y := pad(x)), maximum(y)),
     "read_twice_by_outputs": lambda x: (y := pad(x), conv(y)),
     "zeros_before_a_maximum": lambda x: maximum(pad(x)),
+    "zeros_around_a_clip_below_zero": lambda x: pooled(pad(Clip(minimum=-0.5, maximum=None)(x), (1, 1))),
+    "zeros_around_a_clip_from_above": lambda x: pooled(pad(Clip(minimum=None, maximum=0.5)(x), (1, 1))),
+    "zeros_around_a_leaky_relu": lambda x: pooled(pad(LeakyRelu(negative_slope=0.2)(x), (1, 1))),
+    "minus_zeros_around_a_relu": lambda x: pooled(pad(Relu()(x), value=-0.0)),
+    "a_window_of_zeros_alone": lambda x: pooled(pad(Relu()(x), (3, 0), (0, 0))),
+    "a_window_of_both_pads": lambda x: maximum(pad(Relu()(x), (1, 0), (0, 0))),
+    "a_window_that_skips_the_data": lambda x: pooled(pad(Relu()(x), (1, 1)), dilations=(2, 1)),
     "infinity_before_a_mean": lambda x: mean(pad(x, value=INFINITY)),
     "the_lowest_number_is_not_infinity": lambda x: maximum(pad(x, value=float(np.finfo(np.float32).min))),
     "past_a_reshape": lambda x: conv(pad(x).reshape(2, 3, 8, 9).reshape(2, 3, 9, 8)),

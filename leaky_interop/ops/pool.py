@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..op import Link, Op, Operand, Shape, Value, agree, case, exports, imports, op
+from .bounds import Clip
+from .relu import Relu
+from .shape import Transpose
 from .window import (
     Pads,
     batched,
@@ -75,6 +78,17 @@ class MaxPool(Pool):
 def lowest(dtype: np.dtype) -> Any:
     """What no element of a dtype is smaller than."""
     return int(np.iinfo(dtype).min) if dtype.kind in "iu" else float("-inf")
+
+
+def zeros_lose(pool: MaxPool, x: Value, pads: Pads) -> bool:
+    """Whether zeros around the data never are a maximum: a Relu made it, or a Clip, and every window holds some of it."""
+    held = all(isinstance(p, int) and p < size for pair, size in zip(pads, pool.kernel, strict=True) for p in pair)
+    node = x.node
+    while node is not None and isinstance(node.op, Transpose):
+        node = node.inputs[0].node  # type: ignore[union-attr]
+    kind = node.op if node is not None else None
+    raised = isinstance(kind, Relu) or (isinstance(kind, Clip) and kind.minimum is not None and kind.minimum >= 0)
+    return raised and held and max(pool.dilations) == 1
 
 
 @op
@@ -204,7 +218,10 @@ def max_pool_to_keras(op, keras, x):
     elif any(pair != (0, 0) for pair in pads):
         if not fixed(pads):
             raise open_pads(keras, pads)
-        x = keras.ops.pad(x, ((0, 0), *pads, (0, 0)), "constant", lowest(port.dtype))
+        if zeros_lose(op, keras.node.inputs[0], pads):
+            x = keras.place(getattr(keras.layers, f"ZeroPadding{spatial}D")(pads if spatial > 1 else pads[0]), part="pad")(x)
+        else:
+            x = keras.ops.pad(x, ((0, 0), *pads, (0, 0)), "constant", lowest(port.dtype))
     if not plain:
         return op.over(x, keras.ops.maximum, first=1)
     return keras.place(getattr(keras.layers, f"MaxPooling{spatial}D")(op.kernel, op.strides, padding))(x)

@@ -1,8 +1,8 @@
 """Folds padding into the operator that alone reads it: frameworks that pad only evenly write an uneven pad beside it.
 
-A convolution and a mean take zeros (in the mean they count), a maximum takes what never wins. Zeros before a maximum
-stay where they are: they do win over negative numbers. The padded value is gone afterwards, and with it its anchor; the
-folded operator keeps its own. Nothing else moves, and no number changes.
+A convolution and a mean take zeros (in the mean they count), a maximum takes what never wins: the lowest number, and
+zeros around what a Relu made. Other zeros stay where they are: they do win over negative numbers. The padded value is
+gone afterwards, and with it its anchor; the folded operator keeps its own. Nothing else moves, and no number changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..op import Op
 from ..ops.average_pool import AveragePool
 from ..ops.conv import Conv
 from ..ops.pad import Pad
-from ..ops.pool import MaxPool, lowest
+from ..ops.pool import MaxPool, lowest, zeros_lose
 from ..ops.shape import Reshape, Transpose
 from ..ops.window import Pads
 
@@ -57,9 +57,9 @@ def _above(node: Node, users: dict[int, list[Any]]) -> tuple[Pads, list[Node]]:
     while (above := value.node) is not None and users[id(value)] == [reader]:
         if isinstance(above.op, Transpose):
             axes = tuple(above.op.perm[a] for a in axes)
-        elif isinstance(above.op, Pad) and _takes(node.op, above):
+        elif isinstance(above.op, Pad):
             pads = tuple(above.op.pads[a] for a in axes)
-            if pads[:2] != ((0, 0), (0, 0)):
+            if pads[:2] != ((0, 0), (0, 0)) or not _takes(node.op, above, _sum(total, pads)[2:]):
                 break
             total = _sum(total, pads)
             folded = [*passed, above]
@@ -71,15 +71,16 @@ def _above(node: Node, users: dict[int, list[Any]]) -> tuple[Pads, list[Node]]:
     return total[2:], folded
 
 
-def _takes(op: Op, pad: Node) -> bool:
-    """Whether the elements that a Pad adds are the ones that this operator adds itself."""
-    kind = pad.op
-    assert isinstance(kind, Pad) and pad.inputs[0] is not None
+def _takes(op: Op, pad: Node, total: Pads) -> bool:
+    """Whether the elements that a Pad adds are as good as the ones that this operator adds itself, `total` in all."""
+    kind, x = pad.op, pad.inputs[0]
+    assert isinstance(kind, Pad) and x is not None
+    zeros = kind.value == 0 and math.copysign(1, kind.value) > 0  # a mean of -0.0 is not one of 0.0
     if kind.mode != "constant":
         return False
     if isinstance(op, MaxPool):
-        return kind.value == lowest(pad.inputs[0].dtype)
-    return kind.value == 0 and math.copysign(1, kind.value) > 0  # a mean of -0.0 is not one of 0.0
+        return kind.value == lowest(x.dtype) or (zeros and zeros_lose(op, x, _sum(op.pads, total)))
+    return zeros
 
 
 def _padded(op: Op, pads: Pads) -> Op:
