@@ -233,3 +233,15 @@ def test_an_onnx_file_is_lean_and_says_where_it_came_from():
     sources = [p.value for n in proto.graph.node for p in n.metadata_props]
     assert "keras LeakyReLU 'leaky'" in sources
     assert [n.name for n in proto.graph.node][1:3] == ["conv", "leaky"]
+
+
+def test_a_model_that_does_not_fit_itself_says_where():
+    """The operator's own complaint, and the node that it is about."""
+    from onnx import helper
+
+    slope = helper.make_tensor("slope", onnx.TensorProto.FLOAT, [7], [0.1] * 7)
+    nodes = [helper.make_node("Relu", ["x"], ["r"], name="fine"), helper.make_node("PRelu", ["r", "slope"], ["y"], name="bent")]
+    ports = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [2, 3]) for n in "xy"]
+    model = helper.make_model(helper.make_graph(nodes, "g", ports[:1], ports[1:], [slope]), ir_version=10)
+    with pytest.raises(li.Usage, match=r"the operands do not fit the operator at onnx PRelu 'bent'.*\(7,\)"):
+        li.load(model)

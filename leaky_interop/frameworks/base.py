@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as _ops  # noqa: F401  (registers every adapter)
-from ..errors import Refused, Unsupported
+from ..errors import LeakyInteropError, Refused, Unsupported, Usage
 from ..graph import Anchor, Graph, Node, Value, claim, label, prune, snake
 from ..layout import ChannelsLast
 from ..op import EXPORTERS, Op, Perm, op
@@ -69,6 +69,8 @@ class Importing:
                 return [None] * len(claims or keys or ())  # type: ignore[list-item]
             if isinstance(error, Refused) and not error.where:
                 raise Refused(error.what, source, error.why, error.hint) from None
+            if isinstance(error, ValueError) and not isinstance(error, LeakyInteropError):
+                raise Usage("the operands do not fit the operator", source, str(error)) from error
             raise
         results = list(made) if isinstance(made, tuple | list) else [made]
         attribute(graph, start, name)
