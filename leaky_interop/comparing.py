@@ -32,6 +32,7 @@ def verify(
     example: Any = None,
     input_shapes: Any = None,
     weights: Any = None,
+    fast_math: bool = False,
     atol: Any = None,
     rtol: Any = None,
     reproducer: str | os.PathLike[str] | None = None,
@@ -44,6 +45,7 @@ def verify(
     inputs : arrays in the order and layout of a's inputs, or a dict by name; by default seeded random ones
     example, input_shapes : as for `load`, where a model needs them; in a's layout
     weights : weights file for a factory
+    fast_math : as for `load`, for both models
     atol, rtol : tolerances of the outputs, numbers or dicts by output name, instead of the derived ones
     reproducer : a folder to write the first node that differs to, as a model of its own with its inputs
 
@@ -51,24 +53,25 @@ def verify(
     """
     like = example if example is not None else inputs
     stage("load")
-    first = load(a, like, input_shapes, weights=weights)
-    second = load_second(first, open_model(b, weights), like, input_shapes)
+    first = load(a, like, input_shapes, weights=weights, fast_math=fast_math)
+    second = load_second(first, open_model(b, weights), like, input_shapes, fast_math)
     first.notes += [note for note in second.notes if note not in first.notes]
     stage("verify")
     with reproducing(reproducer) as evidence:
         return Verification(compare_graphs(first, second), inputs, atol=atol, rtol=rtol, evidence=evidence).report()
 
 
-def load_second(first: Graph, model: Any, example: Any, input_shapes: Any) -> Graph:
+def load_second(first: Graph, model: Any, example: Any, input_shapes: Any, fast_math: bool = False) -> Graph:
     """The second model's graph; one that needs an example gets the first one's inputs, in either layout if need be."""
     if frameworks.get(frameworks.of(model) or "").knows_inputs(model):
-        return load(model)
+        return load(model, fast_math=fast_math)
     if example is None:
         example = tuple(example_arrays(first, batch=2))
     failure: Usage | None = None
     for perm in (identity, to_first, to_last):
         try:
-            return load(model, _turned_example(example, perm), input_shapes if perm is identity else None)
+            shapes = input_shapes if perm is identity else None
+            return load(model, _turned_example(example, perm), shapes, fast_math=fast_math)
         except Usage as error:
             failure = failure or error
     assert failure is not None
@@ -93,9 +96,12 @@ def compare_graphs(first: Graph, second: Graph, aligned: Pairs | None = None) ->
     turns = [_turn(v, w, *_layouts(first, v, second, w, inputs=True)) for v, w in zip(first.inputs, second.inputs, strict=True)]
     back = [_turn(v, w, *_layouts(first, v, second, w, inputs=False)) for v, w in zip(first.outputs, second.outputs, strict=True)]
     fixed = _fixed(first, second, turns)
+    aligned = align(first, second, sizes=fixed) if aligned is None else aligned
+    for mine, other in aligned:
+        mine.roundings = max(mine.roundings, other.roundings)
     pairs = [
         Pair(mine, value, received.anchor, other)
-        for mine, other in (align(first, second, sizes=fixed) if aligned is None else aligned)
+        for mine, other in aligned
         for value, received in zip(mine.outputs, other.outputs, strict=False)
         if value.anchor is not None and received.anchor is not None and value.dtype == received.dtype
     ]

@@ -58,6 +58,7 @@ def convert(
     weights: Any = None,
     static_batch: bool = False,
     dynamic_batch: bool = False,
+    fast_math: bool = False,
     opset: int | None = None,
     inputs: Any = None,
     verify: bool | None = None,
@@ -74,7 +75,7 @@ def convert(
     source : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
     to : "keras", "torch" or "onnx" for a living model; or a path ending in .keras, .onnx, .pt2 or .safetensors
     io : "as_source" (the same arrays go into both) or "native" (inputs and outputs in the target's own layout)
-    example, input_shapes, weights, static_batch, dynamic_batch : as for `load`
+    example, input_shapes, weights, static_batch, dynamic_batch, fast_math : as for `load`
     opset : ONNX operator set to write
     inputs : arrays to verify with, instead of seeded random ones
     verify : check the numbers and raise Mismatch where they differ; by default for files, and not for living models
@@ -94,7 +95,13 @@ def convert(
     stage("load")
     try:
         graph = load(
-            source, example, input_shapes, weights=weights, static_batch=static_batch, dynamic_batch=dynamic_batch
+            source,
+            example,
+            input_shapes,
+            weights=weights,
+            static_batch=static_batch,
+            dynamic_batch=dynamic_batch,
+            fast_math=fast_math,
         )
     except Unsupported as error:
         if error.partial is None or not (cut_inputs or cut_outputs):

@@ -105,6 +105,7 @@ class Node:
     name: str = ""  # the source's layer, decoded: "encoder.conv1"
     source: str = ""  # "keras Conv2D 'conv1'": every message points back here
     left_out: frozenset[str] = frozenset()  # native arguments the source left to its framework's default
+    roundings: float = 0.0  # of its largest operand, by which fast math may have moved its result
 
     @property
     def native_name(self) -> str:
@@ -345,6 +346,7 @@ class Rewrite:
         outputs = self.new.emit(op, tuple(operands))
         for node in self.new.nodes[count:]:
             node.name = like.name if name is None else name
+            node.roundings = like.roundings if type(node.op) is type(like.op) else 0.0
         return outputs
 
     def copy(self, node: Node, op: Op | None = None, inputs: Iterable[Value | None] | None = None) -> tuple[Value, ...]:

@@ -19,6 +19,7 @@ from .graph import Graph, Parameter, Value
 from .loading import load, open_model
 from .op import EXPORTERS
 from .ops.shape import Transpose
+from .passes.idioms import NearMiss, near_misses
 from .report.phrases import printable
 from .report.phrases import slope as written
 from .report.record import Slope
@@ -67,6 +68,7 @@ class Inspection:
     bytes: int
     operators: dict[str, int]
     slopes: tuple[Inspected, ...]
+    near_misses: tuple[NearMiss, ...]  # what looks like LeakyReLU and was left as it is, and why
     unsupported: tuple[tuple[str, str], ...]  # native operator, where it stands
     converts: dict[str, tuple[str, ...]]  # by framework, the operators that it has no exporter for
     warnings: tuple[str, ...]
@@ -87,6 +89,8 @@ class Inspection:
         yield f"parameters: {self.parameters:,} ({self.trainable:,} trainable, {frozen:,} not), {_size(self.bytes)}"
         yield from _section("operators", (f"{name} {count}" for name, count in self.operators.items()))
         yield from _section("slopes", (f"{s.node}  {written(s.value)}  {s.given}" for s in self.slopes))
+        near = (f"{m.node}  {m.spelling}: {m.reason}" for m in self.near_misses)
+        yield from _section("left as they are spelled", near)
         yield from _section("format", (f"{name} {value}" for name, value in self.format.items()))
         yield from _section("unsupported", (f"{native} at {where}" for native, where in self.unsupported))
         yield from _section("converts to", (f"{name}: {self._answer(name)}" for name in self.converts))
@@ -99,20 +103,22 @@ class Inspection:
         return f"no, {', '.join(missing)}" if missing else "yes"
 
 
-def inspect(model: Any, example: Any = None, input_shapes: Any = None, *, weights: Any = None) -> Inspection:
+def inspect(
+    model: Any, example: Any = None, input_shapes: Any = None, *, weights: Any = None, fast_math: bool = False
+) -> Inspection:
     """What a network takes, gives and is made of.
 
     Parameters
     ----------
     model : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
-    example, input_shapes, weights : as for `load`
+    example, input_shapes, weights, fast_math : as for `load`
     """
     native = open_model(model, weights)
     framework = frameworks.of(native) or ""
     engine = frameworks.get(framework)
     missing: list[tuple[str, str]] = []
     try:
-        graph = load(native, example, input_shapes)
+        graph = load(native, example, input_shapes, fast_math=fast_math)
     except Unsupported as error:
         if error.partial is None:
             raise
@@ -120,6 +126,8 @@ def inspect(model: Any, example: Any = None, input_shapes: Any = None, *, weight
         missing = [(row.native, row.where) for row in error.missing]
     held = [(p, *_count(p)) for p in graph.parameters()]
     warnings = engine.hazards(native) if hasattr(engine, "hazards") else []
+    missed = tuple(near_misses(graph))
+    warnings += [f"{m.origin or m.node}: {m.warning}" for m in missed if m.warning]
     return Inspection(
         model=graph.description,
         framework=framework,
@@ -131,6 +139,7 @@ def inspect(model: Any, example: Any = None, input_shapes: Any = None, *, weight
         bytes=sum(size for _, _, size in held),
         operators=_operators(graph),
         slopes=tuple(_slope(framework, s) for s in slopes(graph)),
+        near_misses=missed,
         unsupported=tuple(missing),
         converts={target: _not_written(graph, target) for target in frameworks.NAMES},
         warnings=tuple(warnings),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .graph import Graph, Node, Value, apply_steps, interpret
-from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, unit_roundoff
+from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, ulp, unit_roundoff
 from .op import Op
 from .report.record import Rule
 
@@ -24,6 +24,10 @@ TRIES = 4  # perturbed runs: one alone says too little of a value with few eleme
 def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], results: list[np.ndarray]) -> Limits:
     """The largest difference that each result's class allows, elementwise, in absolute numbers."""
     op = node.op.bound(sizes)
+    if node.roundings:  # what was spelled is a sum, whatever operator it became
+        with np.errstate(all="ignore"):
+            off = unit_roundoff(node.outputs[0].dtype) * np.abs(np.asarray(inputs[0], np.float64))
+        return [node.roundings * (off + ulp(0.0, node.outputs[0].dtype))]
     if op.tolerance == "sum":
         length, magnitudes = _terms(op, inputs, len(results))
         rows = zip(magnitudes, node.outputs, results, strict=True)
@@ -45,8 +49,8 @@ def _terms(op: Op, inputs: list[Any], results: int) -> tuple[int, tuple[np.ndarr
 
 
 def rule_of(node: Node) -> Rule:
-    """The class of a node's operator."""
-    return node.op.tolerance  # type: ignore[return-value]
+    """The class of a node's operator; that of its roundings where fast math gave it the operator."""
+    return "rounding" if node.roundings else node.op.tolerance  # type: ignore[return-value]
 
 
 class Blocks:

@@ -11,8 +11,9 @@ from typing import Any
 
 from . import frameworks, names
 from .collector import paused
-from .errors import Usage, require
+from .errors import Unsupported, Usage, require
 from .graph import Graph
+from .passes.idioms import with_fast_math
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -54,6 +55,7 @@ def load(
     weights: Any = None,
     static_batch: bool = False,
     dynamic_batch: bool = False,
+    fast_math: bool = False,
 ) -> Graph:
     """The canonical graph of a model.
 
@@ -65,14 +67,26 @@ def load(
     weights : weights file for a factory
     static_batch : fix the batch at 1, or at the example's
     dynamic_batch : open the batch where the source fixes it
+    fast_math : also recognise LeakyReLU where it was spelled in a way that differs from it for some numbers (in the sign
+        of a zero, at infinities, by roundings); the graph's notes name each place, and what differs
 
     Raises Unsupported (all operators without an importer at once), Refused, Usage, UnsafeFile.
     """
     native = open_model(model, weights)
     engine = frameworks.get(frameworks.of(native) or "")
-    graph = paused(engine.load)(
-        native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch
-    )
+    try:
+        graph = paused(engine.load)(
+            native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch
+        )
+    except Unsupported as error:
+        if fast_math and error.partial is not None:
+            error.partial.passes += (with_fast_math,)
+        raise
+    if fast_math:
+        raw = graph.raw or graph
+        raw.passes += (with_fast_math,)
+        graph = with_fast_math(graph)
+        graph.raw, graph.passes = raw, raw.passes
     graph.notes += engine.hazards(native) if hasattr(engine, "hazards") else []
     known = [v.name for v in graph.inputs]
     spelled = {*known, *(names.encode(graph.framework, name) for name in known)}

@@ -51,6 +51,9 @@ VerifyInputs = Annotated[
 Reproducer = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Write the first node that differs as a model of its own.")
 ]
+FastMath = Annotated[
+    bool, typer.Option("--fast-math", help="Also recognise LeakyReLU where it differs for some numbers: see the notes.")
+]
 Names = Annotated[list[str], typer.Option(metavar="NAME", help="Cut the network at this value or layer. Repeatable.")]
 
 
@@ -80,6 +83,7 @@ def convert(
         typer.Option("--static-batch/--dynamic-batch", help="Fix the batch, or open it; as in the source by default."),
     ] = None,
     weights: Weights = None,
+    fast_math: FastMath = False,
     inputs: Names = [],  # noqa: B006
     outputs: Names = [],  # noqa: B006
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Write without comparing any numbers.")] = False,
@@ -105,6 +109,7 @@ def convert(
                 io.value,
                 static_batch=static_batch is True,
                 dynamic_batch=static_batch is False,
+                fast_math=fast_math,
                 opset=opset,
                 verify=not no_verify,
                 cut_inputs=inputs,
@@ -127,6 +132,7 @@ def verify(
     b: Annotated[str, typer.Argument(metavar="B", help="The model that ought to compute the same.")],
     input_shape: InputShape = [],  # noqa: B006
     weights: Weights = None,
+    fast_math: FastMath = False,
     verify_inputs: VerifyInputs = None,
     atol: Tolerance = [],  # noqa: B006
     rtol: Tolerance = [],  # noqa: B006
@@ -140,7 +146,7 @@ def verify(
     reports = parsing.report_paths(report)
     options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer)
     with console.Stages() as stages, listening(stages):
-        found = li.verify(parsing.source(a), parsing.source(b), **options)
+        found = li.verify(parsing.source(a), parsing.source(b), fast_math=fast_math, **options)
     console.show_report(found, reproducer)
     console.write_reports(found, reports)
     if not found.passed:
@@ -152,6 +158,7 @@ def inspect(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
     input_shape: InputShape = [],  # noqa: B006
     weights: Weights = None,
+    fast_math: FastMath = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -161,7 +168,7 @@ def inspect(
     with console.Stages() as stages, listening(stages):
         stage("read")
         shapes = parsing.input_shapes(input_shape)
-        found = li.inspect(parsing.source(model), input_shapes=shapes, weights=weights)
+        found = li.inspect(parsing.source(model), input_shapes=shapes, weights=weights, fast_math=fast_math)
     console.say(found.to_json() if json else str(found))
 
 
