@@ -8,6 +8,7 @@ from family_checks import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native import Applied, in_keras
+from onnx import TensorProto, helper, numpy_helper
 
 import leaky_interop as li
 from leaky_interop.cli import main
@@ -378,6 +379,59 @@ def test_inspect_says_what_fast_math_would_take_and_what_it_took():
     taken = li.inspect(model, (X,), fast_math=True)
     assert taken.operators == {"LeakyRelu": 1} and not taken.near_misses
     assert [s.value for s in taken.slopes] == [0.2] and any("-0.0" in note for note in taken.notes)
+
+
+# --- what exporters leave behind: node by node as they wrote it -------------------------------------------------------
+
+ZERO, SLOPE = {"zero": np.float32(0)}, {"slope": np.float32(0.2)}
+MASKED = [
+    ("Mul", ["slope", "x"], "scaled"), ("Greater", ["x", "zero"], "above"), ("Not", ["above"], "below"),
+    ("Cast", ["below"], "low"), ("Mul", ["scaled", "low"], "left"), ("Cast", ["above"], "high"),
+    ("Mul", ["high", "x"], "right"), ("Add", ["left", "right"], "y"),
+]  # fmt: skip
+NEGATED = [
+    ("Relu", ["x"], "right"), ("Neg", ["x"], "turned"), ("Relu", ["turned"], "left"), ("Mul", ["left", "slope"], "low"),
+    ("Add", ["right", "low"], "y"),
+]  # fmt: skip
+LEFTOVERS = {  # nodes, constants, what strict reading and fast math make of them
+    "tf2onnx, tf.where": (MASKED, ZERO | SLOPE, None, LeakyRelu(negative_slope=0.2)),
+    "tf2onnx, tf.nn.relu": (
+        [*NEGATED[:4], ("Sub", ["right", "low"], "y")], SLOPE, None, LeakyRelu(negative_slope=0.2)
+    ),
+    "tf2onnx, tf.maximum of twice": (
+        [("Mul", ["slope", "x"], "scaled"), ("Max", ["scaled", "x"], "y")], {"slope": np.float32(2)}, None, None
+    ),
+    "keras export, PReLU of one number": (NEGATED, {"slope": np.float32(-0.2)}, None, LeakyRelu(negative_slope=0.2)),
+    "keras export, PReLU": (NEGATED, {"slope": np.full(5, -0.2, np.float32)}, None, None),
+    "jax2onnx, select": (
+        [("GreaterOrEqual", ["x", "zero"], "c"), ("Mul", ["slope", "x"], "m"), ("Where", ["c", "x", "m"], "y")],
+        ZERO | SLOPE, LeakyRelu(negative_slope=0.2), LeakyRelu(negative_slope=0.2),
+    ),
+    "constants of one axis, expanded": (
+        [
+            ("Shape", ["x"], "size"), ("Expand", ["zero", "size"], "zeros"), ("Expand", ["slope", "size"], "slopes"),
+            ("GreaterOrEqual", ["x", "zeros"], "c"), ("Mul", ["slopes", "x"], "m"), ("Where", ["c", "x", "m"], "y"),
+        ],
+        ZERO | SLOPE, LeakyRelu(negative_slope=0.2), LeakyRelu(negative_slope=0.2),
+    ),
+}  # fmt: skip
+
+
+def onnx_of(nodes, constants):
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 5]) for n in "xy"]
+    made = [helper.make_node(k, i, [o], **({"to": TensorProto.FLOAT} if k == "Cast" else {})) for k, i, o in nodes]
+    weights = [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()]
+    graph = helper.make_graph(made, "g", ports[:1], ports[1:], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("name", LEFTOVERS)
+def test_leftovers_of_exporters(name):
+    nodes, constants, strict, fast = LEFTOVERS[name]
+    model = onnx_of(nodes, constants)
+    for wanted, fast_math in ((strict, False), (fast, True)):
+        ops = [n.op for n in check(model, X, fast_math=fast_math).nodes]
+        assert ops == [wanted] if wanted else not any(isinstance(op, LeakyRelu | PRelu) for op in ops)
 
 
 WRONG = {

@@ -247,7 +247,7 @@ def _of_halves(one: Half, other: Half) -> Found | Missed | None:
     if other.weight is None:
         return Found(LeakyRelu(negative_slope=other.slope), (one.x,), spelling, differs)
     if other.slope != 1:
-        return Missed(spelling, "it is PReLU with its weights stored negated")
+        return Missed(spelling, "it is PReLU with its weights stored negated, which no PReLU holds")
     return Found(PRelu(), (one.x, other.weight), spelling, f"{differs}, and wherever a slope is infinite")
 
 
