@@ -12,7 +12,7 @@ from native import Applied, in_keras
 from onnx import helper
 
 import leaky_interop as li
-from leaky_interop.errors import Refused, Unsupported
+from leaky_interop.errors import Refused
 from leaky_interop.numeric import dtype, same_bits
 from leaky_interop.ops.activation import LeakyRelu, PRelu
 from leaky_interop.ops.bounds import Clip
@@ -344,8 +344,8 @@ def test_R11_rrelu_that_draws_is_refused():
         li.load(function, (X,))
 
 
-def test_R12_a_quantised_leaky_relu_is_not_taken_for_another():
-    """It is no LeakyRelu on its own: until quantised operators are read, it is named as unsupported."""
+def test_R12_a_quantised_leaky_relu_is_the_one_of_its_numbers():
+    """See test_slope_spellings_native for every code, and for convolutions that an activation is fused into."""
     node = helper.make_node("QLinearLeakyRelu", list("xabcd"), ["y"], domain="com.microsoft", alpha=0.2)
     zero, one = np.asarray(0, np.uint8), np.asarray(1.0, np.float32)
     weights = [onnx.numpy_helper.from_array(a, n) for a, n in ((one, "a"), (zero, "b"), (one, "c"), (zero, "d"))]
@@ -354,8 +354,8 @@ def test_R12_a_quantised_leaky_relu_is_not_taken_for_another():
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 16), helper.make_opsetid("com.microsoft", 1)]
     )
-    with pytest.raises(Unsupported, match="QLinearLeakyRelu"):
-        li.load(model, (np.zeros((2, 3), np.uint8),))
+    graph = check(model, np.asarray([[0, 1, 2], [100, 254, 255]], np.uint8))
+    assert [n.op for n in graph.nodes if isinstance(n.op, LeakyRelu)] == [LeakyRelu(negative_slope=0.2)]
 
 
 # --- relatives --------------------------------------------------------------------------------------------------------

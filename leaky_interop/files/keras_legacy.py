@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from leaky_interop.errors import Refused, require
 
 Config = dict[str, Any]
@@ -24,6 +26,7 @@ RENAMED = {
 # TensorFlow operations that Keras 2 wrapped in layers: Keras 3 has nothing that holds them.
 TENSORFLOW = {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty"}
 RECURRENT = {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
+SLOPED, SLOPES = {"LeakyReLU", "ReLU"}, ("negative_slope", "alpha")
 MODELS = {"Functional", "Model", "Sequential"}
 
 
@@ -43,7 +46,7 @@ def version(text: str | None) -> tuple[int, ...]:
 def upgraded(config: Config, written_by: tuple[int, ...]) -> Config:
     """The configuration in Keras 3's words."""
     if written_by >= (3,):
-        return config
+        return dict(_with_numbers(config))
     wrapped = sorted({str(name) for kind, name in _named(config) if kind in TENSORFLOW})
     if wrapped:
         raise Refused(
@@ -53,6 +56,31 @@ def upgraded(config: Config, written_by: tuple[int, ...]) -> Config:
             hint="Convert the model with the TensorFlow that made it, or write the calls with keras.ops",
         )
     return dict(_value(config, ""))
+
+
+def _with_numbers(value: Any) -> Any:
+    """The configuration with every slope a number: Keras 3 saves one of an array as that, and then cannot load it."""
+    if isinstance(value, list):
+        return [_with_numbers(child) for child in value]
+    if not isinstance(value, dict):
+        return value
+    sloped = value.get("class_name") in SLOPED
+    inner = {k: _with_numbers(v) for k, v in value.items()}
+    if sloped and isinstance(inner.get("config"), dict):
+        inner["config"] = {k: _number(v) if k in SLOPES else v for k, v in inner["config"].items()}
+    return inner
+
+
+def _number(value: Any) -> Any:
+    """The number of an array of one, in the precision that the array had; anything else as it is."""
+    if isinstance(value, dict) and value.get("class_name") == "__numpy__" and isinstance(value.get("config"), dict):
+        held, dtype = value["config"].get("value"), value["config"].get("dtype")
+        number = _number(held)
+        plain = isinstance(number, int | float) and dtype in ("float16", "float32", "float64")
+        return float(np.dtype(dtype).type(number)) if plain else value
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
 
 
 def _named(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -212,7 +240,7 @@ def _every_layer(config: Config) -> None:
 def _leaky_relu(config: Config) -> None:
     alpha = config.pop("alpha", None)
     if config.get("negative_slope") is None:
-        config["negative_slope"] = 0.3 if alpha is None else alpha  # the layer's own default, in Keras 2 as in Keras 3
+        config["negative_slope"] = 0.3 if alpha is None else _number(alpha)  # the layer's own default, in Keras 2 as in Keras 3
 
 
 def _thresholded_relu(config: Config) -> None:

@@ -80,6 +80,12 @@ def random_leaky_relu_from_torch(call, x, lower, upper, training, generator):
     return LeakyRelu(negative_slope=(float(lower) + float(upper)) / 2)(x)
 
 
+@imports("torch", "aten.rrelu_with_noise_functional.default")
+def decomposed_random_leaky_relu_from_torch(call, x, noise, lower, upper, training, generator):
+    """What torch.export's decompositions leave of it; the noise is memory that evaluation does not touch."""
+    return random_leaky_relu_from_torch(call, x, lower, upper, training, generator), noise
+
+
 @imports("keras", "LeakyReLU", "ops.LeakyRelu", "activations.leaky_relu")
 def leaky_relu_from_keras(layer, x):
     return LeakyRelu(negative_slope=float(layer.negative_slope))(x)

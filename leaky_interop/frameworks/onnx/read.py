@@ -24,6 +24,7 @@ from ...op import importer_of
 from ...passes import after_import
 from ...sizes import Dim, Shape, symbol
 from ..base import Call, Importing, check_dtype
+from . import contrib
 from .naming import OWN, titles
 from .run import Program, as_proto, describe
 
@@ -50,8 +51,8 @@ class NodeCall(Call):
     """A node as importers read it: its attributes, the schema's defaults for those left out, None for what has none."""
 
     def __init__(self, reader: _Reader, node: Any, opset: int):
-        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
-        defaults = {a.name: _default(a) for a in schema.attributes.values()}
+        known, own = contrib.attributes(node.domain, node.op_type, opset)
+        defaults = {a.name: _default(a) for a in known} | own
         given = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
         super().__init__(node, reader.graph, left_out=set(defaults) - set(given))
         self.attributes = defaults | given
