@@ -26,7 +26,7 @@ RENAMED = {
 # TensorFlow operations that Keras 2 wrapped in layers: Keras 3 has nothing that holds them.
 TENSORFLOW = {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty"}
 RECURRENT = {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
-SLOPED, SLOPES = {"LeakyReLU", "ReLU"}, ("negative_slope", "alpha")
+SLOPED, SLOPES = ("LeakyReLU", "ReLU"), ("negative_slope", "alpha")
 MODELS = {"Functional", "Model", "Sequential"}
 
 
@@ -76,8 +76,10 @@ def _number(value: Any) -> Any:
     if isinstance(value, dict) and value.get("class_name") == "__numpy__" and isinstance(value.get("config"), dict):
         held, dtype = value["config"].get("value"), value["config"].get("dtype")
         number = _number(held)
-        plain = isinstance(number, int | float) and dtype in ("float16", "float32", "float64")
-        return float(np.dtype(dtype).type(number)) if plain else value
+        if type(number) is not float or dtype not in ("float16", "float32", "float64"):
+            return value
+        with np.errstate(over="ignore"):
+            return float(np.dtype(dtype).type(number))
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value
@@ -240,7 +242,9 @@ def _every_layer(config: Config) -> None:
 def _leaky_relu(config: Config) -> None:
     alpha = config.pop("alpha", None)
     if config.get("negative_slope") is None:
-        config["negative_slope"] = 0.3 if alpha is None else _number(alpha)  # the layer's own default, in Keras 2 as in Keras 3
+        config["negative_slope"] = (
+            0.3 if alpha is None else _number(alpha)
+        )  # the layer's own default, in Keras 2 as in Keras 3
 
 
 def _thresholded_relu(config: Config) -> None:
