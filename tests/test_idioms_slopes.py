@@ -475,6 +475,46 @@ def command(*arguments):
     assert not ended.value.code
 
 
+def test_what_is_unsupported_outside_a_cut_does_not_switch_fast_math_off():
+    model = onnx_of([*NEGATED, ("Unheard", ["y"], "z")], {"slope": np.float32(-0.2)})
+    model.graph.node[-1].domain = "com.microsoft"
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.graph.output[0].name = "z"
+    made = li.convert(model, "onnx", cut_outputs=["y"], fast_math=True)
+    assert [n.op_type for n in made.graph.node] == ["LeakyRelu"]
+
+
+def test_places_that_differ_alike_share_a_note():
+    graph = li.load(torch.nn.Sequential(*[NATIVE["torch relu"]] * 3), (X,), fast_math=True)
+    (note,) = (n for n in graph.notes if "fast math" in n)
+    assert [n.op for n in graph.nodes] == [LeakyRelu(negative_slope=0.2)] * 3 and note.count("sub") >= 3
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="it is torch's export of Keras' torch backend")
+def test_leftovers_of_keras_on_torch():
+    class Wrapped(torch.nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.model = in_keras(layer, X)
+
+        def forward(self, x):
+            return self.model(x)
+
+    def exported(layer):
+        return torch.export.export(Wrapped(layer).eval(), (torch.from_numpy(X),))
+
+    for layer, slope in (
+        (keras.layers.LeakyReLU(0.15), 0.15),
+        (keras.layers.ReLU(negative_slope=0.15), 0.15),
+        (keras.layers.Lambda(lambda x: keras.ops.where(x > 0, x, 0.2 * x)), 0.2),
+        (keras.layers.Lambda(lambda x: keras.ops.maximum(x, 0.2 * x)), 0.2),
+    ):
+        assert [n.op for n in check(exported(layer), X).nodes] == [LeakyRelu(negative_slope=slope)]
+    learned = exported(keras.layers.PReLU(alpha_initializer=keras.initializers.RandomUniform(0.1, 0.9, seed=1)))
+    assert not any(isinstance(n.op, LeakyRelu | PRelu) for n in check(learned, X).nodes)
+    assert not any(isinstance(n.op, LeakyRelu) for n in check(learned, X, fast_math=True).nodes)
+
+
 def test_the_command_line_takes_fast_math(tmp_path, capsys):
     path, out = tmp_path / "a.onnx", tmp_path / "b.onnx"
     li.convert(NATIVE["keras relu"], path)

@@ -63,7 +63,8 @@ RELATIVES = {  # what it reads as, then how each framework spells it
     "ReLU": (["Relu"], torch.nn.ReLU(), lambda x: keras.layers.ReLU()(x), [("Relu", "x", {})]),
     "ReLU6": (["Clip"], torch.nn.ReLU6(), lambda x: keras.ops.relu6(x), [("Clip", "x 0 6", {})]),
     "clipped ReLU": (
-        ["Clip"], torch.nn.Hardtanh(0.0, SLOPE), lambda x: keras.layers.ReLU(max_value=SLOPE)(x), [("Clip", "x 0 0.2", {})],
+        ["Clip"], torch.nn.Hardtanh(0.0, SLOPE), lambda x: keras.layers.ReLU(max_value=SLOPE)(x),
+        [("Clip", "x 0 0.2", {})],
     ),
     "ReLU above a threshold": (
         ["Threshold"], torch.nn.Threshold(SLOPE, 0.0), lambda x: keras.layers.ReLU(threshold=SLOPE)(x),
@@ -95,13 +96,17 @@ RELATIVES = {  # what it reads as, then how each framework spells it
     "Softplus": (["Softplus"], torch.nn.Softplus(), lambda x: keras.ops.softplus(x), [("Softplus", "x", {})]),
     "SReLU": (None, SRelu(), lambda x: KerasSRelu()(x), None),
     "Keras' ReLU with everything": (
-        ["CappedLeakyRelu"], None, lambda x: keras.layers.ReLU(max_value=2.0, negative_slope=SLOPE, threshold=0.5)(x), None,
+        ["CappedLeakyRelu"], None,
+        lambda x: keras.layers.ReLU(max_value=2.0, negative_slope=SLOPE, threshold=0.5)(x), None,
     ),
-    "shrinking": (["Shrink"], torch.nn.Softshrink(SLOPE), lambda x: keras.ops.soft_shrink(x, SLOPE), [("Shrink", "x", {"lambd": SLOPE, "bias": SLOPE})]),
+    "shrinking": (
+        ["Shrink"], torch.nn.Softshrink(SLOPE), lambda x: keras.ops.soft_shrink(x, SLOPE),
+        [("Shrink", "x", {"lambd": SLOPE, "bias": SLOPE})],
+    ),
     "absolute value": (["Abs"], Applied(torch.abs), lambda x: keras.ops.abs(x), [("Abs", "x", {})]),
 }  # fmt: skip
 GONE = {"onnx": {"Dropout", "GaussianNoise"}, "torch": {"GaussianNoise"}}  # what a target needs nothing for
-SPELLED = {  # name, source, target: where it is written as a composition; torch's threshold lets NaN pass, others do not
+SPELLED = {  # name, source, target of what is written as a composition; torch's threshold alone lets NaN pass
     ("ReLU above a threshold", "keras", "torch"), ("ReLU above a threshold", "onnx", "torch"),
     ("ReLU above a threshold", "torch", "keras"), ("ReLU above a threshold", "torch", "onnx"),
     ("Keras' ReLU with everything", "keras", "torch"), ("Keras' ReLU with everything", "keras", "onnx"),

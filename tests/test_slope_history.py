@@ -342,13 +342,22 @@ def fault_reaches_the_end():
 
 ROWS = [  # a tool's issue or pull request, what went wrong, and what is checked here
     Bug("onnx/keras-onnx/issues/584", "Keras' ReLU with a slope was written as Clip", relu_with_a_slope_is_no_clip),
-    Bug("apache/tvm/issues/3835", "the slope of Keras' ReLU did not count from the threshold", slope_counts_from_the_threshold),
+    Bug(
+        "apache/tvm/issues/3835", "the slope of Keras' ReLU did not count from the threshold",
+        slope_counts_from_the_threshold,
+    ),
     Bug("apache/tvm/pull/7259", "ONNX without alpha was an error", missing_alpha),
-    Bug("apache/tvm/pull/1218", "0.1 whatever was asked, and tests of positive numbers alone", negative_inputs_tell_the_slope),
+    Bug(
+        "apache/tvm/pull/1218", "0.1 whatever was asked, and tests of positive numbers alone",
+        negative_inputs_tell_the_slope,
+    ),
     Bug("NeuralNetworkVerification/Marabou/issues/739", "alpha was not read", alpha_is_read),
     Bug("XiaoMi/mace/issues/587", "alpha was stored as the upper limit", slope_is_no_cap),
     Bug("microsoft/onnxconverter-common/pull/117", "three defaults for one function", keras_function_default),
-    Bug("onnx/onnxmltools/issues/295", "the number of the sum was taken for that of the product", number_of_the_product_not_of_the_sum),
+    Bug(
+        "onnx/onnxmltools/issues/295", "the number of the sum was taken for that of the product",
+        number_of_the_product_not_of_the_sum,
+    ),
     Bug("onnx/onnxmltools/pull/297", "the same, mended: a sum that scales one operand", scaled_sum),
     Bug("alibaba/heterogeneity-aware-lowering-and-optimization/pull/137", "a wrong default", missing_alpha),
     Bug("kendryte/nncase/pull/361", "a wrong default", defaults_of_the_source),
@@ -356,7 +365,10 @@ ROWS = [  # a tool's issue or pull request, what went wrong, and what is checked
     Bug("microsoft/MMdnn/pull/914", "a ReLU with a slope became a plain one", relu_with_a_slope_goes_round),
     Bug("jinyu121/DW2TF/issues/2", "Darknet's 0.1 became TensorFlow's 0.2", slope_of_darknet),
     Bug("xingwangsfu/caffe-yolo/issues/34", "Darknet's slope was not written into the file", slope_is_always_written),
-    Bug("Dobiasd/frugally-deep/issues/445", "the function had the layer's default", layer_and_function_have_two_defaults),
+    Bug(
+        "Dobiasd/frugally-deep/issues/445", "the function had the layer's default",
+        layer_and_function_have_two_defaults,
+    ),
     Bug("opencv/opencv/pull/11425", "the slope did not reach the runtime", slope_of_a_fused_activation),
     Bug("openvinotoolkit/openvino/pull/6910", "slopes outside 0 to 1 were rejected", slopes_outside_0_and_1),
     Bug("tensorflow/tensorflow/issues/24566", "a maximum stood for slopes above 1", a_maximum_is_no_slope_above_one),
@@ -366,22 +378,37 @@ ROWS = [  # a tool's issue or pull request, what went wrong, and what is checked
     Bug("pytorch/pytorch/issues/37345", "slope 0 was then refused in place", gradient_in_place),
     Bug("chainer/chainer/pull/5898", "the gradient of slope 0 was 1", gradient_of_slope_0),
     Bug("deeplearning4j/deeplearning4j/issues/8178", "the gradient left the slope out", gradient_has_the_slope),
-    Bug("tensorflow/tensorflow/pull/37279", "quantised: right for equal scales and slopes below 1 only", quantised_with_two_scales),
+    Bug(
+        "tensorflow/tensorflow/pull/37279", "quantised: right for equal scales and slopes below 1 only",
+        quantised_with_two_scales,
+    ),
     Bug("apache/tvm/pull/11397", "quantised: tests from 0 to 1 did not see the slope", quantised_below_zero),
     Bug("apache/tvm/pull/12116", "quantised: input and result were taken to have one zero", quantised_with_two_zeros),
     Bug("KhronosGroup/NNEF-Tools/pull/97", "the slope was read as a tensor", slope_given_as_a_tensor),
     Bug("onnx/tensorflow-onnx/issues/1875", "a capped ReLU of infinity was NaN", cap_after_infinity),
     Bug("keras-team/keras/pull/18678", "a negative slope was taken and computed wrongly", negative_slopes_in_keras),
-    Bug("tensorflow/tensorflow/issues/61257", "negative slopes work, whatever is documented", negative_slopes_as_functions),
-    Bug("GPUOpen-ProfessionalCompute-Libraries/amdovx-modules/pull/218", "fused: the slope was stored as beta", three_numbers_of_a_fused_product),
+    Bug(
+        "tensorflow/tensorflow/issues/61257", "negative slopes work, whatever is documented",
+        negative_slopes_as_functions,
+    ),
+    Bug(
+        "GPUOpen-ProfessionalCompute-Libraries/amdovx-modules/pull/218", "fused: the slope was stored as beta",
+        three_numbers_of_a_fused_product,
+    ),
     Bug("tflearn/tflearn/pull/784", "a ReLU came first", nothing_is_cut_off_first),
     Bug("BrainJS/brain.js/issues/560", "the branches were swapped", swapped_branches),
-    Bug("tensorflow/tflite-micro/pull/3404", "quantised: negative slopes were not supported", quantised_with_a_negative_slope),
+    Bug(
+        "tensorflow/tflite-micro/pull/3404", "quantised: negative slopes were not supported",
+        quantised_with_a_negative_slope,
+    ),
     Bug("TencentARC/GFPGAN/issues/587", "onnxruntime has no float64 LeakyRelu", float64_runs_in_onnxruntime),
     Bug("PINTO0309/onnx2tf", "max(0, x) + min(0, s * x) stood for negative slopes", minimum_of_a_negative_slope),
     Bug("gmalivenko/onnx2keras", "alpha left out was a KeyError", missing_alpha),
     Bug("microsoft/MMdnn", "Keras' ReLU lost slope and threshold", all_of_keras_relu),
-    Bug("onnx/tensorflow-onnx", "an array of slopes was compared with 1 as if it were a number", a_maximum_is_no_array_of_slopes),
+    Bug(
+        "onnx/tensorflow-onnx", "an array of slopes was compared with 1 as if it were a number",
+        a_maximum_is_no_array_of_slopes,
+    ),
     Bug("onnx/tensorflow-onnx", "tf.where became a product with a mask: NaN at infinities", fault_reaches_the_end),
 ]  # fmt: skip
 

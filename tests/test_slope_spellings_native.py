@@ -1,4 +1,4 @@
-"""The slope in every native spelling of Keras, PyTorch and ONNX: what is stated arrives, what is left out is the source's."""
+"""The slope in every native spelling of Keras, PyTorch and ONNX: what is stated, and what is meant where it is not."""
 
 import functools
 import json
@@ -143,7 +143,7 @@ ARRAYS = {  # as files have the slope, and the number that they hold
 
 
 def edited(path, change, version):
-    """A .keras file of a LeakyReLU layer whose configuration is changed, as this version of Keras would have written it."""
+    """A .keras file of a LeakyReLU layer with another configuration, as this version of Keras would have written it."""
     in_keras(layers.LeakyReLU(0.9, name="bent"), X).save(path)
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}

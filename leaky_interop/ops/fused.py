@@ -1,10 +1,10 @@
 """What onnxruntime makes of LeakyRelu when it optimises a model and saves it: importers only.
 
-| native (com.microsoft) | is                                              | the slope is                    | when left out |
-|------------------------|-------------------------------------------------|---------------------------------|---------------|
-| FusedConv              | Conv, the sum with Z, an activation             | activation_params, first number | refused       |
-| FusedGemm              | Gemm, an activation                             | activation_alpha                | refused       |
-| QLinearLeakyRelu       | a table of 256 results: dequantised, bent, quantised | alpha                      | 0.01          |
+| native (com.microsoft) | is                                      | the slope is             | when left out |
+|------------------------|-----------------------------------------|--------------------------|---------------|
+| FusedConv              | Conv, the sum with Z, an activation     | activation_params, first | refused       |
+| FusedGemm              | Gemm, an activation                     | activation_alpha         | refused       |
+| QLinearLeakyRelu       | 8-bit codes: LeakyRelu of their numbers | alpha                    | 0.01          |
 
 The layout of the NCHWc operators, which the highest level of optimisation makes, is that of one machine: they are
 unsupported. The way round is the model before it was optimised.

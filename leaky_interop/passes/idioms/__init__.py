@@ -37,6 +37,7 @@ class NearMiss:
 def recognise(graph: Graph, *, fast_math: bool = False) -> Graph:
     """The graph with every idiom as the operator that it spells; fast_math: nearly the same operator will do."""
     rewrite = Rewrite(graph)
+    loose: dict[tuple[str, str, str], list[str]] = {}  # nodes, by what they spell, what they became, and what differs
     for node in graph.nodes:
         found = next((a for a in answers(node) if isinstance(a, Found) and (fast_math or not a.differs)), None)
         if found is None:
@@ -46,15 +47,15 @@ def recognise(graph: Graph, *, fast_math: bool = False) -> Graph:
         else:
             outputs = rewrite.emit(node, found.op, map(rewrite.get, found.operands))
             if found.differs:
-                rewrite.new.notes.append(
-                    f"fast math: {node.source or node.name} spells {found.spelling} and became {found.op}: "
-                    f"differs at {found.differs}"
-                )
-                rewrite.new.notes += [f"{node.source or node.name}: {found.warning}"] if found.warning else []
+                loose.setdefault((found.spelling, str(found.op), found.differs), []).append(node.source or node.name)
                 outputs[0].node.roundings = found.roundings  # type: ignore[union-attr]
+            rewrite.new.notes += [f"{node.source or node.name}: {found.warning}"] if found.warning else []
             for old, new in zip(node.outputs, outputs, strict=True):
                 inherit(new, old)
                 rewrite.put(old, new)
+    for (spelling, op, differs), places in loose.items():
+        where = ", ".join(places)
+        rewrite.new.notes.append(f"fast math: {spelling} became {op} at {where}; it differs at {differs}")
     return rewrite.finish()
 
 

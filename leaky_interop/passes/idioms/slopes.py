@@ -4,7 +4,8 @@
 |--------------------------------------------------|---------------------|---------------------------------------------|
 | where(x < 0, s * x, x), where(x >= 0, x, s * x)  | every finite s      |                                             |
 | where(x > 0, x, s * x), where(x <= 0, s * x, x)  | s >= 0              | s < 0: at 0.0, which becomes -0.0           |
-| max(x, s * x)                                    | 0 < s <= 1          | s = 0: at infinity; s < 0: at the zeros; s > 1: another function |
+| max(x, s * x)                                    | 0 < s <= 1          | s = 0: at infinity; s < 0: at the zeros     |
+|                                                  |                     | s > 1: another function                     |
 | min(x, s * x)                                    | s >= 1              | s < 1: another function                     |
 | prelu(x, s), s a constant                        | every finite s      | a weight stays one: training may change it  |
 | max(x, 0) + s * min(x, 0), relu(x) - s * relu(-x) | never              | at -0.0                                     |
@@ -182,7 +183,8 @@ def half(value: Value, sign: float) -> Half | None:
         ):
             continue
         above = upper == (math.prod(inside) > 0)
-        spelling = f"{'s * ' if abs(scale) != 1 else ''}{'max' if upper else 'min'}({'s * ' if abs(math.prod(inside)) != 1 else ''}x, 0)"
+        outer, inner_scale = ("s * " if abs(n) != 1 else "" for n in (scale, math.prod(inside)))
+        spelling = f"{outer}{'max' if upper else 'min'}({inner_scale}x, 0)"
         return Half(xs[0], above, sign * slope, weight, spelling, LOST_SIGN)
     return None
 
