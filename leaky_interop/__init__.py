@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .inspection import inspect
     from .loading import load
     from .report import Report
+    from .plotting import plot_slopes
     from .running import run
+    from .spellings import spellings
     from .support_table import support
     from .transferring import transfer
 
@@ -42,7 +44,9 @@ _HOMES = {
     "convert": "converting",
     "inspect": "inspection",
     "load": "loading",
+    "plot_slopes": "plotting",
     "run": "running",
+    "spellings": "spellings",
     "support": "support_table",
     "transfer": "transferring",
     "verify": "comparing",
@@ -61,7 +65,9 @@ __all__ = [
     "convert",
     "inspect",
     "load",
+    "plot_slopes",
     "run",
+    "spellings",
     "support",
     "transfer",
     "verify",

@@ -5,6 +5,7 @@ rebuilt model. A refusal is `UnsafeFile`, says what and why, and names the way r
 """
 
 from .arrays import arrays, write_npz
+from .content import content
 from .identify import Kind, kind
 from .keras import KerasFile, load_keras_weights, open_keras, read_keras
 from .onnx import read_onnx
@@ -17,6 +18,7 @@ __all__ = [
     "Kind",
     "arrays",
     "atomic",
+    "content",
     "kind",
     "load_keras_weights",
     "open_keras",
