@@ -12,7 +12,7 @@ import leaky_interop as li
 
 from ..errors import Mismatch, Usage
 from ..stages import listening, stage
-from . import console, parsing
+from . import console, parsing, plot, slopes
 
 app = typer.Typer(
     help="Converts neural networks between Keras, PyTorch and ONNX, and proves that the numbers are the same.",
@@ -209,6 +209,10 @@ def support(
         console.say(found.to_markdown())
     else:
         console.table("", found.head, found.cells())
+
+
+app.command()(slopes.slopes)
+app.command()(plot.plot)
 
 
 def _shared(

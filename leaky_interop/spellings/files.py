@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from ..errors import UnsafeFile, Usage
 from ..ops.activation import LeakyRelu
-from . import python_source
+from . import keras_json, python_source
 from .caffe import CAFFE
 from .coreml import NETWORK, PROGRAM
 from .darknet import DARKNET
@@ -99,6 +98,10 @@ def _javascript(content: bytes, path: Path) -> list[Found]:
     return sorted((f for spelling in TFJS for f in spelling.read(content)), key=lambda slope: slope.line or 0)
 
 
+def _json(content: bytes, path: Path) -> list[Found]:
+    return keras_json.read(content) if b'"class_name"' in content else MXNET.read(content)
+
+
 def _read(spelling: Any) -> Callable[[bytes, Path], list[Found]]:
     return lambda content, path: spelling.read(content)
 
@@ -106,7 +109,7 @@ def _read(spelling: Any) -> Callable[[bytes, Path], list[Found]]:
 BINARY = (".tflite", ".mlmodel", ".pb")
 READERS: dict[str, Callable[[bytes, Path], list[Found]]] = {
     ".tflite": _read(TFLITE), ".lite": _read(TFLITE), ".pb": _tensorflow, ".mlmodel": _coreml, ".xml": _openvino,
-    ".json": _read(MXNET), ".prototxt": _read(CAFFE), ".cfg": _read(DARKNET), ".param": _read(NCNN),
+    ".json": _json, ".prototxt": _read(CAFFE), ".cfg": _read(DARKNET), ".param": _read(NCNN),
     ".nnef": _read(NNEF), ".py": _python, ".jl": _read(FLUX), ".js": _javascript, ".mjs": _javascript, ".ts": _javascript,
     ".cpp": _read(TENSORRT), ".cc": _read(TENSORRT), ".cxx": _read(TENSORRT), ".cu": _read(TENSORRT), ".h": _read(TENSORRT),
     ".hpp": _read(TENSORRT),

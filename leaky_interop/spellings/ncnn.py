@@ -1,59 +1,35 @@
 """ncnn .param: a ReLU layer's `0=slope`, and the activations that were fused into other layers.
 
-ncnn reads numbers by code of its own: at most 15 characters; one without a point or exponent is an integer, whose
-bits then count as a float's; "nan" and "inf" are 0. Reading here does the same, and writing looks for a text that ncnn
-reads as the slope.
+"nan" and "inf" are read as 0 (measured). Releases of 2020 take a number without a point or exponent for the bits of an
+integer, so what is written here always has one.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 import numpy as np
 
 from ..errors import Usage
-from .spelling import Found, Spelling, text_of
+from .spelling import Found, Spelling, single, text_of
 
 MAGIC = "7767517"
-LONGEST = 15  # characters of a number
-FUSED = ("Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise", "InnerProduct")
-FUSED = (*FUSED, *(f"{kind}{n}" for kind in FUSED[:4] for n in ("1D", "3D")))
-NUMBER = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?)(\d*))?")
-UNSIGNED = 2**32
+KINDS = ("Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise")
+FUSED = ("InnerProduct", *KINDS, *(f"{kind}{dimensions}" for kind in KINDS for dimensions in ("1D", "3D")))
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def parsed(text: str) -> float:
-    """The number that ncnn takes a text for."""
-    text = text[:LONGEST]
-    if "." not in text and "e" not in text.lower():
-        whole = re.match(r"[+-]?\d+", text)
-        bits = int(whole[0]) if whole else 0  # the integer stays an integer: its bits are read as a float
-        return float(np.uint32(bits % UNSIGNED).view(np.float32))
-    sign, whole_digits, fraction, direction, power = NUMBER.match(text).groups(default="")  # type: ignore[union-attr]
-    value = float(int(whole_digits or 0) % UNSIGNED)
-    if fraction:
-        value += (int(fraction) % UNSIGNED) / max(10 ** len(fraction) % UNSIGNED, 1)
-    exponent = min(int(power or 0), 1000)
-    scale = np.float64(1.0)
-    with np.errstate(all="ignore"):
-        for _ in range(exponent // 8):
-            scale *= 1e8
-        for _ in range(exponent % 8):
-            scale *= 10.0
-        value = np.float64(value)
-        value = value / scale if direction == "-" else value * scale
-        return float(np.float32(-value if sign == "-" else value))
-
-
-def number(slope: float) -> str:
-    """A text that ncnn reads as this float; `Refused` by `write` where there is none."""
-    digits = np.float32(slope)
-    for precision in range(9):
-        text = f"{digits:.{precision}e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
-        if len(text) <= LONGEST and np.float32(parsed(text)).tobytes() == digits.tobytes():
-            return text
-    return ""
+def parsed(text: str) -> float | None:
+    """The number that ncnn takes a text for; None where it does not load the file."""
+    if text in ("nan", "inf"):
+        return 0.0
+    if not NUMBER.fullmatch(text):
+        return None
+    with np.errstate(over="ignore"):
+        value = float(np.float32(text))
+    return value if math.isfinite(value) else None
 
 
 def read(spelling: Spelling, source: Any) -> list[Found]:
@@ -66,23 +42,24 @@ def read(spelling: Spelling, source: Any) -> list[Found]:
         kind, *rest = text.split() or [""]
         if kind != "ReLU" and kind not in FUSED:
             continue
-        if len(rest) < 3 or not (rest[1].isdigit() and rest[2].isdigit()):
+        if len(rest) < 3 or not all(count.isascii() and count.isdigit() for count in rest[1:3]):
             raise Usage("the .param does not parse", why=f"line {line}: a layer's name and its two counts are expected")
         settings = dict(word.partition("=")[::2] for word in rest[3 + int(rest[1]) + int(rest[2]) :])
         place = {"name": rest[0], "line": line}
         if kind == "ReLU":
-            stated = settings.get("0")
-            found.append(spelling.judge(stated is not None, parsed(stated) if stated else None, **place))
-        elif settings.get("9") == "2":
-            _, _, numbers = settings.get("-23310", "").partition(",")
-            first = numbers.partition(",")[0]
-            found.append(spelling.judge(bool(first), parsed(first) if first else None, note=f"in {kind}", **place))
+            stated, note = settings.get("0"), ""
+        elif settings.get("9") == "2":  # activation_type: leaky; its parameters are the array 10
+            stated, note = f"{settings.get('-23310', '')},,".split(",")[1], f"in {kind}"
+        else:
+            continue
+        slope = None if stated is None else parsed(stated)
+        if stated in ("nan", "inf"):
+            note = f"ncnn reads {stated} as 0"
+        found.append(spelling.judge(stated is not None, slope, note=note, **place))
     return found
 
 
 def write(spelling: Spelling, slope: float, name: str) -> str:
-    if not number(slope):
-        raise spelling.refusal(slope, f"no number of {LONGEST} characters is read as it")
     word = "".join(name.split())
     return f"{MAGIC}\n2 2\nInput x 0 1 x\nReLU {word} 1 1 x {word} {spelling.says(slope)}\n"
 
@@ -95,10 +72,10 @@ NCNN = Spelling(
     held="float32",
     formula="x < 0 ? a*x : x",
     line="0={slope}",
-    number=number,
+    number=single,
     refused=("infinite", "NaN"),
     instead="it would be read as 0",
-    source="src/layer/relu.cpp, src/paramdict.cpp; slope 0 computes max(x, 0)",
+    source="src/layer/relu.cpp, 1.0.20261020; slope 0 computes max(x, 0)",
     reader=read,
     writer=write,
 )

@@ -11,9 +11,6 @@ from .spelling import Spelling
 
 KERAS_3 = ("keras", "keras.api", "tensorflow.keras", "tf.keras")
 KERAS_2 = ("tf_keras", "keras.layers.advanced_activations", "tensorflow.python.keras")
-NO_NUMPY_2 = "needs a Python older than 3.11"
-PAST_NUMPY = "measured in an environment of its own: it needs an older numpy"
-
 ABOVE, BELOW = "x > 0 ? x : a*x", "x < 0 ? a*x : x"
 SIDED = "a <= 1 ? max(x, a*x) : min(x, a*x)"
 
@@ -141,3 +138,5 @@ PYTHON: tuple[Spelling, ...] = (
         instead="mxnet.sym.LeakyReLU takes it", source="mxnet/gluon/nn/activations.py, 1.9.1",
     ),
 )  # fmt: skip
+
+KERAS_LAYER, _, KERAS_STRING, KERAS_2_LAYER = PYTHON[:4]
