@@ -4,15 +4,13 @@ import sys
 from pathlib import Path
 
 import leaky_interop as li
-from leaky_interop.ops import activation
 
 README = Path(__file__).parents[1] / "README.md"
 
 
 def tables() -> dict[str, str]:
     """Each generated table by the name of its marker."""
-    spellings = "\n".join(line for line in (activation.__doc__ or "").splitlines() if line.startswith("|"))
-    return {"slopes": spellings, "support": li.support().to_markdown()}
+    return {"slopes": li.spellings().to_markdown(), "support": li.support().to_markdown()}
 
 
 def written(text: str) -> str:

@@ -58,11 +58,11 @@ def plot_slopes(
     with matplotlib.rc_context(SETTINGS):
         figure = matplotlib.figure.Figure(figsize=INCHES, dpi=DOTS, layout="constrained")
         function, derivative = figure.subplots(1, 2)
-        for axes, title in ((function, "LeakyReLU"), (derivative, "derivative")):
+        for axes, title in ((function, "LeakyReLU"), (derivative, "Derivative")):
             _prepare(axes, title, low, high)
         for (label, formula, a), colour, style in zip(curves, COLOURS, STYLES, strict=False):
             x = np.union1d(np.linspace(low, high, POINTS), [0.0] if low < 0 < high else [])
-            function.plot(x, formula(x, a), style, color=colour, label=label, linewidth=2, clip_on=False, zorder=3)
+            function.plot(x, formula(x, a), style, color=colour, label=label, linewidth=2, clip_on=False, zorder=2)
             _draw_derivative(derivative, x, _sides(formula, a), colour, style)
         for axes in (function, derivative):
             _through_the_origin(axes)
@@ -83,7 +83,9 @@ def _defaults(framework: str | None) -> list[tuple[str, Callable[..., Any], floa
         if row.default is not None and row.writer is not None:
             rows.setdefault((row.default, row.formula), row)
     if not rows:
-        raise Usage(f"{framework} has no slope of its own", why="it has to be stated there", hint="Leave the framework out")
+        raise Usage(
+            f"{framework} has no slope of its own", why="it has to be stated there", hint="Leave the framework out"
+        )
     return [
         (f"{row.api}, a = {number(default)}: {formula}", FORMULAS[formula], default)
         for (default, formula), row in list(rows.items())[: len(COLOURS) - 1]
@@ -100,16 +102,15 @@ def _draw_derivative(axes: Axes, x: np.ndarray, sides: tuple[float, float], colo
     """Two levels with nothing between them: at 0 there is no derivative, and frameworks choose one."""
     y = np.where(x < 0, *sides)
     y[x == 0] = np.nan
-    axes.plot(x, y, style, color=colour, linewidth=2, clip_on=False, zorder=3)
+    axes.plot(x, y, style, color=colour, linewidth=2, clip_on=False, zorder=2)
     if x[0] < 0 < x[-1]:
         axes.plot([0, 0], sides, "o", color=colour, markerfacecolor="white", markersize=5, clip_on=False, zorder=4)
 
 
 def _prepare(axes: Axes, title: str, low: float, high: float) -> None:
-    axes.set_title(title, pad=14)
+    axes.set_title(title, pad=20)
     axes.set_xlim(low, high)
-    axes.grid(True, color="#e6e6e6", linewidth=0.8)
-    axes.set_axisbelow(True)
+    axes.set_axisbelow(False)  # so that the numbers beside the axes hide the curves, not the reverse
 
 
 def _through_the_origin(axes: Axes) -> None:
@@ -122,8 +123,16 @@ def _through_the_origin(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.annotate("x", (1, 0), (4, 0), ("axes fraction", "data"), "offset points", va="center", style="italic")
     axes.annotate("y", (0, 1), (0, 3), ("data", "axes fraction"), "offset points", ha="center", style="italic")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: "" if abs(value) < 1e-300 else f"{value:g}".replace("-", "\u2212"))
+    for axis, limits, line in (
+        (axes.xaxis, axes.get_xlim(), axes.axvline),
+        (axes.yaxis, axes.get_ylim(), axes.axhline),
+    ):
+        axis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212") if value else "")
+        for place in axis.get_ticklocs():
+            if limits[0] <= place <= limits[1]:
+                line(place, color="#e8e8e8", linewidth=0.8, zorder=0)
+        for label in axis.get_ticklabels():
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
 
 
 def _write(figure: Figure, path: Path) -> None:

@@ -24,7 +24,9 @@ FILE = "A model or source text of any of the systems: .tflite, .cfg, .prototxt, 
 def slopes(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help=FILE)] = None,
     slope: Annotated[str | None, typer.Option(metavar="NUMBER", help="Say this slope in every spelling.")] = None,
-    system: Annotated[str | None, typer.Option(metavar="NAME", help="Only this system: keras, torch, caffe ...")] = None,
+    system: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this system: keras, torch, caffe ...")
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -43,7 +43,9 @@ def spellings() -> Spellings:
         ONNX, TENSORFLOW, TFLITE, *TFJS, OPENVINO, NETWORK, PROGRAM, TENSORRT, MXNET, CAFFE, NCNN, DARKNET, NNEF, FLUX,
     )  # fmt: skip
     place = {name: index for index, name in enumerate(FIRST)}
-    rows = sorted((*PYTHON, *formats, *RELATIVES), key=lambda row: (place.get(row.system, len(FIRST)), row.system.lower()))
+    rows = sorted(
+        (*PYTHON, *formats, *RELATIVES), key=lambda row: (place.get(row.system, len(FIRST)), row.system.lower())
+    )
     return Spellings(tuple(rows))
 
 

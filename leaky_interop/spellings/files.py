@@ -76,7 +76,9 @@ def _openvino(content: bytes, path: Path) -> list[Found]:
     from .. import files
 
     beside = path.with_suffix(".bin")
-    return OPENVINO.read(IR(content.decode("utf-8", "replace"), files.content(beside, MOST_BINARY) if beside.is_file() else b""))
+    return OPENVINO.read(
+        IR(content.decode("utf-8", "replace"), files.content(beside, MOST_BINARY) if beside.is_file() else b"")
+    )
 
 
 def _coreml(content: bytes, path: Path) -> list[Found]:

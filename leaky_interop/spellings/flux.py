@@ -78,5 +78,3 @@ FLUX = Spelling(
     reader=read_flux,
     writer=statement,
 )
-
-

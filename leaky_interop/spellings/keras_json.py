@@ -15,8 +15,9 @@ def read(source: Any) -> list[Found]:
 
     Keras 2 calls the slope alpha and may write it as a serialised array; Keras 3 calls it negative_slope.
     """
+    text = text_of(source, "a network")
     try:
-        waiting: list[tuple[Any, str]] = [(json.loads(text_of(source, "a network")), "")]
+        waiting: list[tuple[Any, str]] = [(json.loads(text), "")]
     except (ValueError, RecursionError) as error:
         raise Usage("the JSON does not parse", why=str(error)) from None
     found = []
@@ -44,6 +45,4 @@ def _number(stated: Any) -> float | None:
     """A number, or the serialised array that some releases of Keras 2 wrote instead of it."""
     if isinstance(stated, dict) and stated.get("type") == "ndarray":
         stated = stated.get("value")
-    if isinstance(stated, dict) and stated.get("class_name") == "__numpy__":
-        stated = stated.get("config", {}).get("value")
     return float(stated) if isinstance(stated, int | float) and not isinstance(stated, bool) else None

@@ -33,9 +33,7 @@ def declare(package: str, schema: Schema) -> dict[str, Any]:
                 made.type = getattr(kinds, f"TYPE_{word.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in schema
-    }
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in schema}
 
 
 def parse(kind: Any, content: bytes, what: str) -> Any:

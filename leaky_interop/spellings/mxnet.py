@@ -73,8 +73,9 @@ def number(slope: float) -> str:
 
 def read(spelling: Spelling, source: Any) -> list[Found]:
     """Every LeakyReLU node of the act_type "leaky", which is also the default."""
+    text = text_of(source, "a symbol")
     try:
-        nodes = json.loads(text_of(source, "a symbol"))["nodes"]
+        nodes = json.loads(text)["nodes"]
         found = []
         for index, node in enumerate(nodes):
             if node["op"] != "LeakyReLU":

@@ -42,5 +42,3 @@ NNEF = Spelling(
     reader=read_nnef,
     writer=write_nnef,
 )
-
-

@@ -33,7 +33,9 @@ def read(spelling: Spelling, source: Any) -> list[Found]:
                 slope = None if alpha is None or alpha.ref_attr_name else alpha.f
                 note = f"the function's attribute {alpha.ref_attr_name}" if alpha is not None and slope is None else ""
                 name = node.name or (node.output[0] if node.output else "")
-                found.append(spelling.judge(alpha is not None, slope, name=name, place=f"{place}, node {index}", note=note))
+                found.append(
+                    spelling.judge(alpha is not None, slope, name=name, place=f"{place}, node {index}", note=note)
+                )
     return found
 
 

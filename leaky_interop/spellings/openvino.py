@@ -51,7 +51,7 @@ class _Reader:
         self.parser.EndElementHandler = lambda tag: self.path.pop()
         try:
             self.parser.Parse(text, True)
-        except (expat.ExpatError, ValueError) as error:
+        except expat.ExpatError as error:
             raise Usage("the .xml does not parse", why=str(error)) from None
 
     def _refuse(self, *declaration: Any) -> None:
@@ -120,7 +120,9 @@ def write(spelling: Spelling, slope: float, name: str) -> IR:
     port = '<port id="{}" precision="FP32"><dim>{}</dim></port>'
     anything, one = "-1", "1"
     data = f'<data element_type="f32" shape="?" />\n      <output>{port.format(0, anything)}</output>'
-    constant = f'<data element_type="f32" shape="1" offset="0" size="4" />\n      <output>{port.format(0, one)}</output>'
+    constant = (
+        f'<data element_type="f32" shape="1" offset="0" size="4" />\n      <output>{port.format(0, one)}</output>'
+    )
     inside = f"<input>{port.format(0, anything)}{port.format(1, one)}</input>\n      <output>{port.format(2, anything)}"
     layers = (
         ("x", "Parameter", data),

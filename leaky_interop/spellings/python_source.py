@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import Usage
-from .spelling import Found, Spelling, text_of
+from .spelling import Found, Spelling, single, text_of
 
 DEEPEST = 50  # nesting of the arithmetic that states a slope
 ALIASES = {"tf": "tensorflow", "mx": "mxnet", "jnp": "jax.numpy", "np": "numpy"}  # where the text imports nothing
@@ -86,7 +86,7 @@ def arithmetic(operator: ast.operator, a: float, b: float) -> float | None:
 
 
 def dotted(node: ast.AST) -> str:
-    """"a.b.c" of a name or of attributes of a name, otherwise "". """
+    """ "a.b.c" of a name or of attributes of a name, otherwise ""."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -259,6 +259,11 @@ def number(slope: float) -> str:
     return repr(slope) if math.isfinite(slope) else f'float("{slope}")'
 
 
+def short(slope: float) -> str:
+    """A number that is held in 32 bits, as short as those allow."""
+    return single(slope) if math.isfinite(slope) else number(slope)
+
+
 def python(call: Call, **fields: Any) -> Spelling:
     """A row of a framework that is called from Python."""
     arguments = ["x"] if call.function else []
@@ -267,7 +272,7 @@ def python(call: Call, **fields: Any) -> Spelling:
         api=fields.pop("api", call.names[0]),
         parameter=fields.pop("parameter", call.keywords[0] if call.keywords else "(hard-coded)"),
         line=fields.pop("line", f"{call.names[0]}({', '.join(arguments)})"),
-        number=number,
+        number=short if fields["held"] == "float32" else number,
         reader=lambda spelling, source: read([(spelling, call)], source),
         writer=write,
         **fields,

@@ -12,7 +12,9 @@ import numpy as np
 from ..errors import Refused, Usage
 from ..ops.activation import LeakyRelu
 
-Held = Literal["float32", "float64", "tensor"]  # the type in which the slope is held; "tensor": rounded to the data's type
+Held = Literal[
+    "float32", "float64", "tensor"
+]  # the type in which the slope is held; "tensor": rounded to the data's type
 Given = Literal["stated", "left out", "hard-coded", "computed"]
 
 # How a system computes: a label, and the function of the data and the slope. They differ for a > 1, a < 0 and at infinity.

@@ -37,9 +37,13 @@ class Spellings:
     def _named(self, name: str) -> list[Spelling]:
         wanted = "".join(name.lower().split())
         names = [(row, "".join(row.system.lower().split()), "".join(row.api.lower().split())) for row in self.rows]
-        found = [row for row, system, api in names if wanted in (system, api, system.rstrip("23"), *SHORT.get(system, ()))]
+        found = [
+            row for row, system, api in names if wanted in (system, api, system.rstrip("23"), *SHORT.get(system, ()))
+        ]
         if not found:
-            raise Usage(f"no spelling is called {name!r}", hint=f"Systems: {', '.join(dict.fromkeys(r.system for r in self))}")
+            raise Usage(
+                f"no spelling is called {name!r}", hint=f"Systems: {', '.join(dict.fromkeys(r.system for r in self))}"
+            )
         return found
 
     def cells(self) -> Iterator[tuple[str, ...]]:
@@ -52,7 +56,10 @@ class Spellings:
 
     def to_markdown(self) -> str:
         """The table for the README."""
-        body = ((system, *map(_code, cells[:2]), *cells[2:4], _code(cells[4]), *cells[5:]) for system, *cells in self.cells())
+        body = (
+            (system, *map(_code, cells[:2]), *cells[2:4], _code(cells[4]), *cells[5:])
+            for system, *cells in self.cells()
+        )
         lines = [HEAD, ("---",) * len(HEAD), *body]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 

@@ -64,7 +64,9 @@ def _tensorrt_python(spelling: Spelling, source: str) -> list[Found]:
 
 def write_tensorrt(spelling: Spelling, slope: float, name: str) -> str:
     """Python, which is shorter than C++."""
-    made = statement(replace(spelling, line="network.add_activation(x, tensorrt.ActivationType.LEAKY_RELU)"), slope, name)
+    made = statement(
+        replace(spelling, line="network.add_activation(x, tensorrt.ActivationType.LEAKY_RELU)"), slope, name
+    )
     return f"{made}{name}.alpha = {single(slope)}\n"
 
 
@@ -84,5 +86,3 @@ TENSORRT = Spelling(
     reader=read_tensorrt,
     writer=write_tensorrt,
 )
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from ..errors import Usage, require
+from ..errors import LeakyInteropError, Usage, require
 from .spelling import Found, Spelling, single
 
 IDENTIFIER = b"TFL3"
@@ -72,6 +72,8 @@ def read(spelling: Spelling, source: Any) -> list[Found]:
         model = Table(content, struct.unpack_from("<I", content)[0])
         codes = [max(c.number(0, "b", 0), c.number(3, "i", 0)) for c in model.tables(1)]
         return [f for i, graph in enumerate(model.tables(2)) for f in _slopes(spelling, graph, codes, i)]
+    except LeakyInteropError:
+        raise
     except (struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
         raise Usage("the TensorFlow Lite model is damaged", why=str(error)) from None
 

@@ -12,7 +12,7 @@ from ..errors import Usage
 from .python_source import constant
 from .spelling import Spelling
 
-MOST = 5_000_000  # tokens of one text
+MOST = 1_000_000  # tokens of one text
 LONGEST = 40  # tokens of an expression that states a slope
 OPEN, CLOSE = "([{", ")]}"
 
@@ -31,7 +31,7 @@ STRINGS["//"] = STRINGS["#"]
 NUMBER = r"0[xX][0-9a-fA-F]+|(?:\d[\d_]*(?:\.(?!\.)\d*)?|\.\d+)(?:[eEfF][+-]?\d+)?[fF]?"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Token:
     kind: str  # "name", "number", "string", "mark"
     text: str
@@ -76,46 +76,57 @@ def tokens(text: str, style: Literal["#", "//", "julia"]) -> list[Token]:
 
 def calls(found: Sequence[Token], names: Sequence[str], between: str = "") -> Iterator[Arguments]:
     """The calls of these names; `between` may stand between a name and its bracket, as Julia's dot does."""
+    closing = _closing(found)
     for index, token in enumerate(found):
         if token.kind != "name" or token.text not in names:
             continue
-        start = index + 1
-        if between and _text(found, start) == between:
-            start += 1
-        if _text(found, start) != "(":
-            continue
-        end, parts = _arguments(found, start)
-        if end is not None:
+        start = index + 1 + (bool(between) and _text(found, index + 1) == between)
+        if _text(found, start) == "(" and start in closing:
             before = tuple(found[max(0, index - 8) : index])
-            yield Arguments(token.text, token.line, before, _text(found, end + 1), tuple(map(_keyword, parts)))
+            arguments = tuple(map(_keyword, _parts(found, start, closing)))
+            yield Arguments(token.text, token.line, before, _text(found, closing[start] + 1), arguments)
+
+
+def parts(found: Sequence[Token]) -> list[tuple[str, tuple[Token, ...]]]:
+    """What one pair of brackets holds, each part with its keyword or ""."""
+    closing = _closing(found)
+    return list(map(_keyword, _parts(found, 0, closing))) if 0 in closing else []
 
 
 def _text(found: Sequence[Token], index: int) -> str:
     return found[index].text if 0 <= index < len(found) else ""
 
 
-def _arguments(found: Sequence[Token], start: int) -> tuple[int | None, list[list[Token]]]:
-    """Where the bracket at `start` closes, and what it holds, split at its commas; None where it does not."""
-    depth, parts = 0, [[]]  # type: tuple[int, list[list[Token]]]
-    for index in range(start, len(found)):
-        token = found[index]
+def _closing(found: Sequence[Token]) -> dict[int, int]:
+    """Where each bracket that opens is closed."""
+    waiting, closing = [], {}
+    for index, token in enumerate(found):
         if token.kind == "mark" and token.text in OPEN:
-            depth += 1
-        elif token.kind == "mark" and token.text in CLOSE:
-            depth -= 1
-        if not depth:
-            return index, [part for part in parts if part]
-        if depth == 1 and token.text in ",;":
-            parts.append([])
-        elif index > start:
-            parts[-1].append(token)
-    return None, []
+            waiting.append(index)
+        elif token.kind == "mark" and token.text in CLOSE and waiting:
+            closing[waiting.pop()] = index
+    return closing
 
 
-def _keyword(part: list[Token]) -> tuple[str, tuple[Token, ...]]:
+def _parts(found: Sequence[Token], start: int, closing: Mapping[int, int]) -> Iterator[tuple[Token, ...]]:
+    """What a bracket holds, split at its commas; of what is too long for a number, the beginning.
+
+    Brackets inside are stepped over, so that calls within calls cost no more than the text is long.
+    """
+    end = closing[start]
+    index = begin = start + 1
+    while index <= end:
+        if index == end or found[index].text in (",", ";"):
+            if begin < index:
+                yield tuple(found[begin : min(index, begin + LONGEST + 3)])
+            begin = index + 1
+        index = closing.get(index, index) + 1
+
+
+def _keyword(part: tuple[Token, ...]) -> tuple[str, tuple[Token, ...]]:
     if len(part) > 2 and part[0].kind == "name" and part[1].text in ("=", ":"):
-        return part[0].text, tuple(part[2:])
-    return "", tuple(part)
+        return part[0].text, part[2:]
+    return "", part
 
 
 def number_of(
@@ -130,11 +141,6 @@ def number_of(
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return constant(node, names or {})
-
-
-def parts(found: Sequence[Token]) -> list[tuple[str, tuple[Token, ...]]]:
-    """What one pair of brackets holds, each part with its keyword or ""."""
-    return list(map(_keyword, _arguments(found, 0)[1])) if found and found[0].text in OPEN else []
 
 
 def kept(call: Arguments) -> str:
