@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .graph import Graph
     from .inspection import inspect
     from .loading import load
-    from .report import Report
     from .plotting import plot_slopes
+    from .report import Report
     from .running import run
     from .spellings import spellings
     from .support_table import support

@@ -28,7 +28,7 @@ NASTY = [0.0, -0.0, 1.0, 1.5, 2.0, 0.01, 0.1, 0.2, 0.3, 1 / 3, -0.1, -1.0, 1e-8,
 
 def same(a: float | None, b: float) -> bool:
     """The same number: zeros have their sign, NaN is NaN."""
-    return a is not None and np.float64(a).tobytes() == np.float64(b).tobytes() or (a != a and b != b)
+    return (a is not None and np.float64(a).tobytes() == np.float64(b).tobytes()) or (a != a and b != b)
 
 
 def only(found):
@@ -775,7 +775,6 @@ def test_the_command_prints_the_table(run):
 def test_the_command_says_one_slope_in_every_spelling(run):
     code, out, _ = run("--slope", "0.2")
     assert code == 0
-    lines = {line.split("  ")[2].strip(): line for line in out.splitlines() if len(line.split("  ")) > 2}
     rows = {row["api"]: row for row in json.loads(run("--slope", "0.2", "--json")[1])}
     assert rows["torch.nn.LeakyReLU"]["says"] == "torch.nn.LeakyReLU(negative_slope=0.2)"
     assert rows["tf.nn.leaky_relu"] | {"system": 0} == {
@@ -783,7 +782,7 @@ def test_the_command_says_one_slope_in_every_spelling(run):
     }  # fmt: skip
     assert "always 0.1" in rows["activation=leaky"]["refused"]
     assert "0.20000000298023224 (rounded)" in out and "refused: its slope is always 0.1" in out
-    assert len(lines) > 20
+    assert sum("leaky" in line.lower() for line in out.splitlines()) > 25
     rows = {row["api"]: row for row in json.loads(run("--slope=-inf", "--json")[1])}
     assert rows["torch.nn.LeakyReLU"]["uses"] == "-inf"
     assert "infinite" in rows["leaky_relu"]["refused"]

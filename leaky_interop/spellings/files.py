@@ -15,14 +15,14 @@ from .coreml import NETWORK, PROGRAM
 from .darknet import DARKNET
 from .flux import FLUX
 from .mxnet import MXNET
-from .ncnn import MAGIC, NCNN
+from .ncnn import NCNN
 from .nnef import NNEF
 from .openvino import IR, OPENVINO
 from .spelling import Found
 from .tensorflow import TENSORFLOW, read_saved_model
 from .tensorrt import TENSORRT
 from .tfjs import TFJS
-from .tflite import IDENTIFIER, TFLITE
+from .tflite import TFLITE
 
 MIB = 1 << 20
 MOST_TEXT, MOST_BINARY = 16 * MIB, 2047 * MIB  # protobuf reads no more

@@ -31,32 +31,41 @@ def read_flux(spelling: Spelling, source: Any) -> list[Found]:
     if own:
         note = f"line {own[0].line} defines a leakyrelu of its own"
         return [spelling.found(None, given="computed", line=own[0].line, note=note)]
-    slopes: dict[int, Found] = {}
+    slopes: list[Found] = []
     called: set[int] = set()
+    imported = _imported(found)
     places = {id(token): i for i, token in enumerate(found)}
     for call in calls(found, ("leakyrelu",), between="."):
-        slopes[len(slopes)] = _julia(spelling, call, call.at(1, "a"))
+        slopes.append(_julia(spelling, call, call.at(1, "a")))
     for call in calls(found, ("Fix2",)):
         if call.arguments and call.arguments[0][1][-1].text == "leakyrelu":
             called.add(places[id(call.arguments[0][1][-1])])
-            slopes[len(slopes)] = _julia(spelling, call, call.at(1, "x"))
+            slopes.append(_julia(spelling, call, call.at(1, "x")))
     for index, token in enumerate(found):
         after = [t.text for t in found[index + 1 : index + 3]]
         if token.text != "leakyrelu" or token.kind != "name" or index in called:
             continue
-        if after[:1] == ["("] or after == [".", "("] or _imported(found, index):
+        if after[:1] == ["("] or after == [".", "("] or index in imported:
             continue
-        slopes[len(slopes)] = spelling.found(None, given="left out", line=token.line)
-    return sorted(slopes.values(), key=lambda slope: slope.line or 0)
+        slopes.append(spelling.found(None, given="left out", line=token.line))
+    return sorted(slopes, key=lambda slope: slope.line or 0)
 
 
-def _imported(found: Sequence[Token], index: int) -> bool:
-    """Whether a name stands in `using NNlib: leakyrelu`, which may go on over commas and lines."""
-    while index > 0 and found[index - 1].text in (",", ":", ".") or found[index - 1].kind == "name":
-        index -= 1
-        if found[index].text in ("using", "import", "export"):
-            return True
-    return False
+def _imported(found: Sequence[Token]) -> set[int]:
+    """The names in `using NNlib: relu, leakyrelu`, which may go on over lines as long as commas join them."""
+    names: set[int] = set()
+    active = expected = False
+    for index, token in enumerate(found):
+        if token.text in ("using", "import", "export"):
+            active = expected = True
+        elif active and token.kind == "name" and expected:
+            names.add(index)
+            expected = False
+        elif active and token.text in (",", ":", "."):
+            expected = True
+        else:
+            active = False
+    return names
 
 
 def _julia(spelling: Spelling, call: Arguments, stated: tuple[Token, ...] | None) -> Found:
