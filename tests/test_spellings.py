@@ -561,6 +561,17 @@ def test_openvino_reads_constants_of_every_type():
     assert "one per channel" in only(TABLE.of("openvino")[0].read(many)).note
 
 
+COREMLTOOLS = (  # version 9 wrote this neural network: leaky_relu of 0.3, named "first", and of 0, named "second"
+    b"\x08\x04\xa2\x1f?\n\x1b\n\x05first\x12\x01x\x1a\x05first\x92\x08\x07z\x05\r\x9a\x99\x99>"
+    b"\n\x1c\n\x06second\x12\x05first\x1a\x06second\x92\x08\x02z\x00(\x010\x01"
+)
+
+
+def test_core_ml_of_apples_own_tools():
+    found = TABLE["ActivationLeakyReLU"].read(COREMLTOOLS)
+    assert [(f.name, f.slope, f.given) for f in found] == [("first", np.float32(0.3), "stated"), ("second", 0.0, "left out")]
+
+
 def test_core_ml_in_16_bits_and_left_out():
     from leaky_interop.spellings import coreml
 
