@@ -262,6 +262,42 @@ def test_tensorflow_lite_computes_what_is_written(slope):
         np.testing.assert_array_equal(interpreter.get_tensor(target["index"]), [x if x >= 0 else np.float32(slope) * x])
 
 
+@pytest.mark.parametrize("slope", [*SLOPES, 1e-45, 1e38])
+def test_openvino_computes_what_is_written(slope, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    made = TABLE.of("openvino")[0].write(LeakyRelu(negative_slope=slope), "act")
+    (tmp_path / "net.xml").write_text(made.xml)
+    (tmp_path / "net.bin").write_bytes(made.bin)
+    result = openvino.Core().compile_model(tmp_path / "net.xml", "CPU")(np.float32([-2, 0.5]))[0]
+    np.testing.assert_array_equal(result, np.float32([-2 * np.float32(slope), 0.5]))
+
+
+@pytest.mark.parametrize("slope", [*SLOPES, 1e-45, 1e38, 123456.789])
+def test_ncnn_computes_what_is_written(slope, tmp_path):
+    ncnn_itself = pytest.importorskip("ncnn")
+    (tmp_path / "net.param").write_text(TABLE.of("ncnn")[0].write(LeakyRelu(negative_slope=slope), "act"))
+    (tmp_path / "net.bin").write_bytes(b"")
+    net = ncnn_itself.Net()
+    net.opt.num_threads, net.opt.use_packing_layout = 1, False
+    net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_fp16_packed = False
+    assert net.load_param(str(tmp_path / "net.param")) == 0
+    net.load_model(str(tmp_path / "net.bin"))
+    extractor = net.create_extractor()
+    data = ncnn_itself.Mat(np.float32([-2, 0.5])).clone()
+    extractor.input("x", data)
+    np.testing.assert_array_equal(np.array(extractor.extract("act")[1]), np.float32([-2 * np.float32(slope), 0.5]))
+
+
+def test_coremltools_reads_what_is_written():
+    model = pytest.importorskip("coremltools.proto.Model_pb2").Model
+    network = model.FromString(TABLE["ActivationLeakyReLU"].write(LeakyRelu(negative_slope=0.3), "act"))
+    assert network.neuralNetwork.layers[0].activation.leakyReLU.alpha == np.float32(0.3)
+    program = model.FromString(TABLE["MIL leaky_relu"].write(LeakyRelu(negative_slope=0.3), "act"))
+    constant, leaky = program.mlProgram.functions["main"].block_specializations["CoreML5"].operations
+    assert constant.attributes["val"].immediateValue.tensor.floats.values[:] == [np.float32(0.3)]
+    assert leaky.inputs["alpha"].arguments[0].name == constant.outputs[0].name
+
+
 @pytest.mark.parametrize("slope", SLOPES)
 def test_onnxruntime_computes_what_is_written(slope):
     made = TABLE["LeakyRelu"].write(LeakyRelu(negative_slope=slope))
@@ -569,7 +605,10 @@ COREMLTOOLS = (  # version 9 wrote this neural network: leaky_relu of 0.3, named
 
 def test_core_ml_of_apples_own_tools():
     found = TABLE["ActivationLeakyReLU"].read(COREMLTOOLS)
-    assert [(f.name, f.slope, f.given) for f in found] == [("first", np.float32(0.3), "stated"), ("second", 0.0, "left out")]
+    assert [(f.name, f.slope, f.given) for f in found] == [
+        ("first", np.float32(0.3), "stated"),
+        ("second", 0.0, "left out"),
+    ]
 
 
 def test_core_ml_in_16_bits_and_left_out():

@@ -33,7 +33,18 @@ def copy(target: Path) -> None:
 
 def run(root: Path, tests: tuple[str, ...]) -> tuple[int, str]:
     """pytest's exit code, and the test that failed first or the last line that it wrote."""
-    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore", "--hypothesis-seed=0"]
+    options = [
+        "-x",
+        "-q",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-W",
+        "ignore",
+        "--hypothesis-seed=0",
+    ]
     python_path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))
     variables = {"PYTHONPATH": python_path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -61,10 +72,12 @@ def main(words: list[str]) -> int:
             root = copies.get()
             try:
                 path, before = fault.plant(root)
-                code, last = run(root, fault.tests)
-                path.write_text(before, encoding="utf-8")
+                try:
+                    code, last = run(root, fault.tests)
+                finally:
+                    path.write_text(before, encoding="utf-8")
             except (LookupError, subprocess.TimeoutExpired) as error:
-                return False, str(error)
+                return False, f"NOT TRIED: {error}"
             finally:
                 copies.put(root)
             return code == 1, last if code == 1 else f"SURVIVED: {last}"  # 1: tests ran, and some failed
