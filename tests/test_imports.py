@@ -39,7 +39,7 @@ def test_the_verbs_import_no_framework_before_they_are_called():
     assert not loaded(code) & HEAVY
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["--version"], ["support"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["--version"], ["support"], ["slopes"]], ids=" ".join)
 def test_the_command_line_imports_no_framework_to_talk_about_itself(arguments):
     code = f"from leaky_interop.cli import main\ntry: main({arguments})\nexcept SystemExit as end: assert end.code == 0"
     assert not loaded(code) & HEAVY

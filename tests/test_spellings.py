@@ -169,6 +169,12 @@ def test_a_slope_that_is_left_out_is_the_systems_own_default(api):
     assert (found.given, found.slope) == ("left out", float(slope))
 
 
+def test_an_alpha_that_a_tflite_leaves_out_is_0(monkeypatch):
+    monkeypatch.setattr(pytest.importorskip("flatbuffers").Builder, "ForceDefaults", lambda builder, force: None)
+    found = only(TABLE["LEAKY_RELU"].read(TABLE["LEAKY_RELU"].write(LeakyRelu(negative_slope=0.0), "act")))
+    assert (found.given, found.slope, found.name) == ("left out", 0.0, "act")
+
+
 def test_where_no_default_is_known_a_slope_that_is_left_out_is_no_number():
     found = only(TABLE["leaky_relu"].read("y = leaky_relu(x);"))
     assert (found.op, found.note) == (None, "it has to be stated")
@@ -358,6 +364,8 @@ from keras import layers
 from lasagne.nonlinearities import leaky_rectify, very_leaky_rectify
 
 LRELU = 0.1
+from settings import imported
+imported = 0.6
 CHANGED = 0.1
 CHANGED = 0.2
 
@@ -372,6 +380,7 @@ class Net(nn.Module):
         self.body = nn.Sequential(("first", nn.LeakyReLU(0.2, True)))
         self.free = nn.LeakyReLU(slope)
         self.late = nn.LeakyReLU(CHANGED)
+        self.kept: nn.Module = nn.LeakyReLU(imported)
 
     def forward(self, x):
         x = F.leaky_relu(x, 1 / 3)
@@ -400,6 +409,7 @@ def test_python_source_is_read_without_running_it():
         (module, "first", 0.2, "stated", "self"),
         (module, "free", None, "computed", "self"),
         (module, "late", None, "computed", "self"),
+        (module, "kept", None, "computed", "self"),
         (function, "x", 1 / 3, "stated", "x = "),
         ("jax.nn.leaky_relu", "x", -math.inf, "stated", "x = "),
         ("tf.nn.leaky_relu", "", None, "computed", "retu"),
@@ -744,6 +754,20 @@ def test_a_file_of_each_system_is_known_by_its_name(row, tmp_path):
     found = only(read_file(path))
     assert found.system == row.system
     assert np.float32(found.slope) == np.float32(row.only or 0.2)
+
+
+def test_folders_and_whole_networks(tmp_path):
+    import keras
+
+    inside = tmp_path / "net.mlpackage" / "Data" / "com.apple.CoreML"
+    inside.mkdir(parents=True)
+    (inside / "model.mlmodel").write_bytes(TABLE["MIL leaky_relu"].write(LeakyRelu(negative_slope=0.3), "act"))
+    assert only(read_file(tmp_path / "net.mlpackage")).slope == np.float32(0.3)
+    layers = [keras.Input((4, 3)), keras.layers.LeakyReLU(0.4, name="leaky"), keras.layers.PReLU(name="weights")]
+    keras.Sequential(layers).save(tmp_path / "net.keras")
+    leaky, weights = read_file(tmp_path / "net.keras")
+    assert (leaky.name, leaky.slope, leaky.given, leaky.system) == ("leaky", 0.4, "stated", "Keras 3")
+    assert (weights.op, weights.note) == (None, "PReLU, weights: 0.0 to 0.0")
 
 
 def test_the_table_has_every_system_once():

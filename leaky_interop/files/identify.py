@@ -37,7 +37,7 @@ FOREIGN = (
     (0, b"<!DOCTYPE", "is a web page", "The download went wrong; fetch the file itself"),
     (0, b"<html", "is a web page", "The download went wrong; fetch the file itself"),
     (0, b"\x1f\x8b", "is compressed with gzip", "Unpack it first"),
-    (4, b"TFL3", "is a TensorFlow Lite model, which is not read", "Convert the network that it was made from"),
+    (4, b"TFL3", "is a TensorFlow Lite model, of which only slopes are read", "Convert the network that it was made from"),
     (4, b"ORTM", "is in onnxruntime's own format, which is not read", "Use the .onnx file that it was made from"),
 )
 

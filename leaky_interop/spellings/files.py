@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import UnsafeFile, Usage
 from ..ops.activation import LeakyRelu
+from ..report.phrases import slope as written
 from . import keras_json, python_source
 from .caffe import CAFFE
 from .coreml import NETWORK, PROGRAM
@@ -27,6 +28,11 @@ from .tflite import TFLITE
 MIB = 1 << 20
 MOST_TEXT, MOST_BINARY = 16 * MIB, 2047 * MIB  # protobuf reads no more
 ONNX_KERAS_TORCH = (".onnx", ".keras", ".h5", ".hdf5", ".pt2")
+INSPECTED = {
+    "keras": ("Keras 3", "keras.layers.LeakyReLU"),
+    "torch": ("PyTorch", "torch.nn.LeakyReLU"),
+    "onnx": ("ONNX", "LeakyRelu"),
+}
 PACKAGE = Path("Data", "com.apple.CoreML", "model.mlmodel")  # inside of an .mlpackage
 
 
@@ -61,14 +67,22 @@ def _inspected(path: Path) -> list[Found]:
     from ..inspection import inspect
 
     found = inspect(os.fspath(path))
-    system = {"keras": "Keras 3", "torch": "PyTorch", "onnx": "ONNX"}[found.framework]
-    return [
-        Found(
-            system=system, api=slope.origin, name=slope.node, op=LeakyRelu(negative_slope=slope.value),
-            given="stated" if slope.given.startswith("stated") else "left out", place=slope.origin, note=slope.given,
+    system, api = INSPECTED[found.framework]
+    slopes = []
+    for slope in found.slopes:
+        one = isinstance(slope.value, float)
+        slopes.append(
+            Found(
+                system=system,
+                api=api,
+                name=slope.node,
+                op=LeakyRelu(negative_slope=slope.value) if one else None,  # type: ignore[arg-type]
+                given="stated" if not one or slope.given.startswith("stated") else "left out",
+                place=slope.origin,
+                note=slope.given if one else f"PReLU, weights: {written(slope.value)}",
+            )
         )
-        for slope in found.slopes if isinstance(slope.value, float)
-    ]  # fmt: skip
+    return slopes
 
 
 def _openvino(content: bytes, path: Path) -> list[Found]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import Usage
-from .spelling import Found, Spelling, single, text_of
+from .spelling import Found, Given, Spelling, single, text_of
 
 DEEPEST = 50  # nesting of the arithmetic that states a slope
 ALIASES = {"tf": "tensorflow", "mx": "mxnet", "jnp": "jax.numpy", "np": "numpy"}  # where the text imports nothing
@@ -140,7 +140,15 @@ class Text:
         values: dict[str, ast.expr] = {}
         for node in self.nodes:
             match node:
-                case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
+                case (
+                    ast.Name(id=name, ctx=ast.Store() | ast.Del())
+                    | ast.arg(arg=name)
+                    | ast.alias(asname=str() as name)
+                    | ast.alias(name=name)
+                    | ast.FunctionDef(name=name)
+                    | ast.ClassDef(name=name)
+                    | ast.MatchAs(name=str() as name)
+                ):
                     bound[name] = bound.get(name, 0) + 1
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
@@ -156,7 +164,9 @@ class Text:
         """By the id of an expression, the name under which it is kept: act = ..., self.act = ..., ("act", ...)."""
         for node in self.nodes:
             match node:
-                case ast.Assign(targets=[target], value=value) if dotted(target):
+                case (
+                    ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value)
+                ) if dotted(target):
                     yield id(value), dotted(target).removeprefix("self.")
                 case ast.Tuple(elts=[ast.Constant(value=str() as name), value]):
                     yield id(value), name
@@ -181,7 +191,7 @@ def read(rows: Sequence[tuple[Spelling, Call]], source: object) -> list[Found]:
         spoken.add(id(function))
         if dotted(node.func) in ("isinstance", "issubclass"):
             spoken |= {id(inner) for argument in node.args for inner in ast.walk(argument)}
-        place = {"name": _name(text, node), "line": node.lineno}
+        place: dict[str, Any] = {"name": _name(text, node), "line": node.lineno}
         for spelling, call, position in _meant(text, function, rows, by_name):
             slope, how = _stated(text, node, arguments, call, position)
             found.append((node.lineno, node.col_offset, spelling.found(slope, **how, **place)))
@@ -192,7 +202,7 @@ def read(rows: Sequence[tuple[Spelling, Call]], source: object) -> list[Found]:
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load) and id(node) not in spoken:
             for spelling, call in filter(None, (by_name.get(name) for name in text.names_of(node))):
                 if call.function:
-                    given = "left out" if call.keywords else "hard-coded"
+                    given: Given = "left out" if call.keywords else "hard-coded"
                     place = {"name": text.kept.get(id(node), ""), "line": node.lineno}
                     found.append((node.lineno, node.col_offset, spelling.found(None, given=given, **place)))
     return [slope for *_, slope in sorted(found, key=lambda row: row[:2])]
