@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Files whose tests do not come near Keras: running them on a second backend shows nothing new.
 WITHOUT_KERAS = {
     "test_errors", "test_files", "test_files_onnx", "test_files_pt2", "test_files_writing", "test_layout", "test_numeric",
-    "test_real", "test_report", "test_report_browser", "test_sizes",
+    "test_mutants", "test_plotting", "test_real", "test_report", "test_report_browser", "test_sizes", "test_spellings_texts",
 }  # fmt: skip
 
 

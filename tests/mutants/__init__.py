@@ -36,19 +36,24 @@ class Fault:
         return path, before
 
 
-RELU, IDIOMS, SPELLINGS = "tests/test_ops_relu.py", "tests/test_passes_idioms.py", "tests/test_spellings.py"
-
-
 def relu(*names: str) -> tuple[str, ...]:
-    return tuple(f"{RELU}::{name}" for name in names)
+    return tuple(f"tests/test_ops_relu.py::{name}" for name in names)
 
 
 def idioms(*names: str) -> tuple[str, ...]:
-    return tuple(f"{IDIOMS}::{name}" for name in names)
+    return tuple(f"tests/test_passes_idioms.py::{name}" for name in names)
 
 
 def spellings(*names: str) -> tuple[str, ...]:
-    return tuple(f"{SPELLINGS}::{name}" for name in names)
+    return tuple(f"tests/test_spellings.py::{name}" for name in names)
+
+
+def texts(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/test_spellings_texts.py::{name}" for name in names)
+
+
+def files(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/test_spellings_files.py::{name}" for name in names)
 
 
 R1_KERAS, R1_TORCH, R1_ONNX = (
@@ -114,9 +119,9 @@ FAULTS = (
           'system="Keras 3", default=0.3, held="tensor", formula=ABOVE,\n        source="keras/src/ops/nn.py',
           spellings(LEFT_OUT, LIVE)),
     Fault("Spellings: the slope is the first argument", "spellings/python_source", "position: int = 1", "position: int = 0",
-          spellings("test_python_source_is_read_without_running_it")),
+          texts("test_python_source_is_read_without_running_it")),
     Fault("Spellings: a name that is bound twice is believed", "spellings/python_source", "if bound[name] == 1}",
-          "if bound[name] >= 1}", spellings("test_python_source_is_read_without_running_it")),
+          "if bound[name] >= 1}", texts("test_python_source_is_read_without_running_it")),
     Fault("Spellings: 32 bits are held in 64", "spellings/spelling", 'if self.held == "float32" else', 'if self.held == "" else',
           spellings(BACK)),
     Fault("Spellings: a slope beyond 32 bits is taken", "spellings/spelling", "if math.isinf(held) and math.isfinite(slope):",
@@ -124,22 +129,22 @@ FAULTS = (
     Fault("Spellings: a negative slope is taken where it is refused", "spellings/spelling", '"negative": lambda a: a < 0',
           '"negative": lambda a: a < -1e300', spellings("test_refusals_say_why")),
     Fault("Spellings: Darknet has TensorFlow's slope", "spellings/darknet", "only=0.1", "only=0.2",
-          spellings("test_darknet_lists_every_leaky_layer")),
+          texts("test_darknet_lists_every_leaky_layer")),
     Fault("Spellings: Caffe's slope is dropped", "spellings/caffe", 'parameter.get("negative_slope", [])',
-          'parameter.get("slope", [])', spellings("test_caffe_reads_old_and_new_layers")),
+          'parameter.get("slope", [])', texts("test_caffe_reads_old_and_new_layers")),
     Fault("Spellings: MXNet has ONNX' default", "spellings/mxnet", "default=0.25", "default=0.01", spellings(LEFT_OUT)),
     Fault("Spellings: MXNet's exponent is turned round", "spellings/mxnet", "value / scale if small else value * scale",
-          "value * scale if small else value / scale", spellings("test_mxnet_reads_numbers_as_its_own_code_does")),
+          "value * scale if small else value / scale", texts("test_mxnet_reads_numbers_as_its_own_code_does")),
     Fault("Spellings: ncnn's slope is parameter 1", "spellings/ncnn", 'settings.get("0"), ""', 'settings.get("1"), ""',
-          spellings("test_ncnn_reads_numbers_as_its_own_code_does")),
+          texts("test_ncnn_reads_numbers_as_its_own_code_does")),
     Fault("Spellings: an alpha of 0 is left out of a .tflite", "spellings/tflite", "builder.ForceDefaults(True)",
           "builder.ForceDefaults(False)", spellings(BACK)),
     Fault("Spellings: OpenVINO's slope is the first operand", "spellings/openvino", 'net.inputs.get((key, "1"), "")',
-          'net.inputs.get((key, "0"), "")', spellings("test_openvino_reads_constants_of_every_type")),
+          'net.inputs.get((key, "0"), "")', texts("test_openvino_reads_constants_of_every_type")),
     Fault("Spellings: Core ML's leaky ReLU has ReLU's number", "spellings/coreml", '"leakyReLU": (15,', '"leakyReLU": (10,',
-          spellings("test_core_ml_of_apples_own_tools")),
+          texts("test_core_ml_of_apples_own_tools")),
     Fault("Spellings: TensorFlow's alpha is another field", "spellings/tensorflow", '"f": (4, "float")', '"f": (3, "float")',
-          spellings("test_tensorflow_computes_what_is_written")),
+          files("test_tensorflow_computes_what_is_written")),
     Fault("Spellings: max(x, a*x) for slopes above 1", "spellings/spelling", "lambda x, a: np.where(x > 0, x, a * x)",
           "lambda x, a: np.maximum(x, a * x)", spellings("test_formulas_agree_where_they_should_and_nowhere_else")),
 )  # fmt: skip
