@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .comparing import verify
     from .converting import convert
     from .errors import LeakyInteropError, Mismatch, Refused, RuntimeFailure, UnsafeFile, Unsupported, Usage
+    from .frameworks.chainer.record import record
     from .graph import Graph
     from .inspection import inspect
     from .loading import load
@@ -45,6 +46,7 @@ _HOMES = {
     "inspect": "inspection",
     "load": "loading",
     "plot_slopes": "plotting",
+    "record": "frameworks.chainer.record",
     "run": "running",
     "spellings": "spellings",
     "support": "support_table",
@@ -66,6 +68,7 @@ __all__ = [
     "inspect",
     "load",
     "plot_slopes",
+    "record",
     "run",
     "spellings",
     "support",

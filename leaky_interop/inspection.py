@@ -29,6 +29,7 @@ DEFAULTS = {  # what is known of a slope that is the framework's default
     "keras": "Keras' default, or stated with the same number: a Keras layer does not keep which",
     "torch": "PyTorch's default, or stated with the same number: torch.export does not keep which",
     "onnx": "ONNX's default: the file leaves alpha out",
+    "chainer": "Chainer's default, or stated with the same number: a function does not keep which",
 }
 
 

@@ -21,7 +21,7 @@ FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 def open_model(source: Any, weights: Any = None) -> Any:
     """The native model of a source.
 
-    source: a model, a path to a `.keras`, `.h5`, `.onnx` or `.pt2` file, or "package.module:factory", whose function
+    source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2` or `.chainer` file, or "package.module:factory", whose function
     (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a factory's module,
     loaded strictly. Raises Usage for what is none of these, UnsafeFile for a file that is not to be trusted.
     """
@@ -43,6 +43,8 @@ def open_model(source: Any, weights: Any = None) -> Any:
     if kind == "pt2":
         require("torch", "torch")
         return files.open_pt2(source)
+    if kind == "chainer":
+        return files.read_recording(source)
     hint = "Name the code that builds the network, package.module:factory, and give this file as its weights"
     raise Usage(f"{Path(source).name} holds {kind} data, not a network", hint=hint)
 

@@ -30,6 +30,7 @@ from .running import to_array
 if TYPE_CHECKING:
     from .op import Op
 
+SLOPES = {"onnx": "alpha", "chainer": "slope"}  # what a framework calls LeakyReLU's slope, if not negative_slope
 BUDGET = 256 * 2**20  # bytes of intermediate values that are held at once
 
 
@@ -130,7 +131,11 @@ class Verification:
         self.evidence = evidence  # called with every node that fails, while its arrays are at hand
         self.graph = comparison.graph
         self.atol, self.rtol = atol, rtol
-        self.draws = draws(self.graph, comparison.to_graph, inputs, comparison.fixed) if run else []
+        recorded = getattr(comparison.source, "recorded", None) if inputs is None else None
+        if recorded is not None:
+            self.draws = recorded_draws(self.graph, comparison.to_graph, recorded, comparison.fixed) if run else []
+        else:
+            self.draws = draws(self.graph, comparison.to_graph, inputs, comparison.fixed) if run else []
         self.by_node = nodes
         self.results: dict[tuple[int, int], NodeResult] = {}
         self.outputs: list[OutputResult] = []
@@ -303,6 +308,24 @@ def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None, sizes: Mapping
     return found
 
 
+def recorded_draws(graph: Graph, perms: Sequence[Any], runs: Sequence[list[np.ndarray]], sizes: Mapping[str, int]) -> list[Draw]:
+    """What the source was recorded on, where the network takes it: a batch that is fixed may leave one run out."""
+    found = []
+    for number, arrays in enumerate(runs):
+        turned = [_turned(a, p) for a, p in zip(arrays, perms, strict=False)]
+        try:
+            for value, array in zip(graph.inputs, turned, strict=True):
+                check_fits(value, array)
+        except ValueError:
+            continue
+        bound = bind((v.shape for v in graph.inputs), turned)
+        if all(bound.get(name, size) == size for name, size in sizes.items()):
+            found.append(Draw(f"as recorded, run {number + 1}, batch {arrays[0].shape[0] if arrays[0].ndim else 'none'}", arrays))
+    if not found:
+        raise Usage("no recorded run fits the network", hint="Record it on an example of the sizes that the other model takes")
+    return found
+
+
 def given_arrays(graph: Graph, perms: Sequence[Any], inputs: Any) -> list[np.ndarray]:
     """The user's arrays in the order of the inputs. Raises Usage where they do not fit."""
     names = [v.name for v in graph.inputs]
@@ -400,7 +423,7 @@ def slopes(graph: Graph) -> Iterator[Slope]:
             value = (float(array.min()), float(array.max()))
         else:
             continue
-        spelled = "alpha" if graph.framework == "onnx" else "negative_slope"
+        spelled = SLOPES.get(graph.framework, "negative_slope")
         yield Slope(node=node.name, value=value, stated=spelled not in node.left_out, origin=node.source)
 
 

@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-MODEL = "A .keras, .h5, .onnx or .pt2 file, or package.module:factory for a network in code."
+MODEL = "A .keras, .h5, .onnx, .pt2 or .chainer file, or package.module:factory for a network in code."
 
 
 class Layout(str, Enum):  # noqa: UP042  (older typers take no StrEnum)
@@ -197,6 +197,31 @@ def run(
         stage("run")
         outputs = li.run(native, arrays)
     console.show_arrays(dict(zip(output_names_of(native, len(outputs)), outputs, strict=True)), output)
+
+
+@app.command()
+def record(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="package.module:factory, or file.py:factory.")],
+    target: Annotated[str, typer.Argument(metavar="DST.chainer", help="The recording to write.")],
+    input: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="The example: a .npz, or .npy in order. Repeatable.")
+    ] = [],  # noqa: B006
+    input_shape: Annotated[
+        list[str], typer.Option(metavar="2,3,32,32", help="Instead of an example: the shape of an input. Repeatable.")
+    ] = [],  # noqa: B006
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Weights of chainer.serializers.save_npz.")
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Run a Chainer network where Chainer is, and record it: a model for the other commands."""
+    console.set_verbosity(quiet, verbose)
+    with console.Stages() as stages, listening(stages):
+        stage("run")
+        shapes = parsing.input_shapes(input_shape)
+        li.record(source, target, parsing.arrays(input) if input else None, shapes, weights=weights)
+    console.say(f"{target} written")
 
 
 @app.command()

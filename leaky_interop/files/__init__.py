@@ -5,6 +5,7 @@ rebuilt model. A refusal is `UnsafeFile`, says what and why, and names the way r
 """
 
 from .arrays import arrays, write_npz
+from .chainer import Recording, read_recording
 from .content import content
 from .identify import Kind, kind
 from .keras import KerasFile, load_keras_weights, open_keras, read_keras
@@ -16,6 +17,7 @@ from .writing import atomic
 __all__ = [
     "KerasFile",
     "Kind",
+    "Recording",
     "arrays",
     "atomic",
     "content",
@@ -25,6 +27,7 @@ __all__ = [
     "open_pt2",
     "read_keras",
     "read_onnx",
+    "read_recording",
     "state_dict",
     "write_npz",
 ]

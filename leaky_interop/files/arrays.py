@@ -49,13 +49,13 @@ def arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         return safetensors(path)
     if found == "npy":
         with opened(path) as handle:
-            return {path.stem: _npy(handle, size_of(handle), path.name)}
+            return {path.stem: read_npy(handle, size_of(handle), path.name)}
     if found == "npz":
         with archive(path) as members:
             result = {}
             for name, entry in members.entries.items():
                 with members.open(name) as stream:
-                    result[name.removesuffix(".npy")] = _npy(stream, entry.file_size, f"{name} of {path.name}")
+                    result[name.removesuffix(".npy")] = read_npy(stream, entry.file_size, f"{name} of {path.name}")
             return result
     raise Usage(f"{path.name} holds a model, not arrays", hint="Arrays come as .npz, .npy or .safetensors")
 
@@ -69,7 +69,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(stream, np.asanyarray(plain), allow_pickle=False)
 
 
-def _npy(stream: IO[bytes], size: int, name: str) -> np.ndarray:
+def read_npy(stream: IO[bytes], size: int, name: str) -> np.ndarray:
     """One array in numpy's format, of exactly `size` bytes with its header."""
     try:
         version = np.lib.format.read_magic(stream)

@@ -12,7 +12,7 @@ from leaky_interop.errors import UnsafeFile, Usage
 from .archive import Archive
 from .source import damaged, opened, size_of
 
-Kind = Literal["onnx", "keras", "h5", "pt2", "pth", "safetensors", "npz", "npy", "savedmodel"]
+Kind = Literal["onnx", "keras", "h5", "pt2", "pth", "safetensors", "npz", "npy", "savedmodel", "chainer"]
 
 SUFFIXES: dict[str, Kind] = {
     ".onnx": "onnx",
@@ -26,6 +26,7 @@ SUFFIXES: dict[str, Kind] = {
     ".safetensors": "safetensors",
     ".npz": "npz",
     ".npy": "npy",
+    ".chainer": "chainer",
 }
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
@@ -43,7 +44,7 @@ FOREIGN = (
 
 
 def kind(path: str | os.PathLike[str]) -> Kind:
-    """What the file holds: "onnx", "keras", "h5", "pt2", "pth", "safetensors", "npz", "npy" or "savedmodel"."""
+    """What the file holds: "onnx", "keras", "h5", "pt2", "pth", "safetensors", "npz", "npy", "savedmodel" or "chainer"."""
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return "savedmodel"
@@ -108,6 +109,8 @@ def _zip(found: Archive) -> Kind:
     ends = {name.partition("/")[2] for name in names}  # PyTorch puts everything under one top folder
     if "config.json" in names:
         return "keras"
+    if "chainer.json" in names:
+        return "chainer"
     if "archive_format" in ends or "serialized_exported_program.json" in names:
         return "pt2"
     if "constants.pkl" in ends:

@@ -11,6 +11,9 @@
 | keras.layers.PReLU               | alpha, a weight      | -             | one per element, but for shared_axes       |
 | torch.nn.PReLU                   | weight               | -             | one, or one per channel                    |
 | onnx PRelu                       | slope, an operand    | -             | broadcasts; one per channel before opset 7 |
+| chainer.functions.leaky_relu     | slope                | 0.2           | any                                        |
+| chainer.functions.rrelu          | l, u                 | 1/8, 1/3      | their mean                                 |
+| chainer.links.PReLU              | W, a weight          | -             | one, or of the axes from 1 on              |
 
 A float64 LeakyRelu or PRelu is `Where(x < 0, slope * x, x)` in ONNX; reading recognises it again.
 """
@@ -96,6 +99,17 @@ def leaky_relu_from_onnx(node, x):
     return LeakyRelu(negative_slope=shortest(node.alpha))(x)
 
 
+@imports("chainer", "LeakyReLU")
+def leaky_relu_from_chainer(call, x):
+    return LeakyRelu(negative_slope=float(call.slope))(x)
+
+
+@imports("chainer", "RReLU")
+def random_leaky_relu_from_chainer(call, x):
+    """Evaluated: a recording is made at inference."""
+    return LeakyRelu(negative_slope=(call.lower + call.upper) / 2)(x)
+
+
 @exports("torch", LeakyRelu)
 def leaky_relu_to_torch(op, torch, x):
     return torch.place(torch.nn.LeakyReLU(op.negative_slope))(x)
@@ -155,6 +169,12 @@ def prelu_kernel_from_torch(call, x, slope):
 @imports("keras", "PReLU")
 def prelu_from_keras(layer, x):
     return PRelu()(x, layer.weight("alpha"))
+
+
+@imports("chainer", "PReLUFunction")
+def prelu_from_chainer(call, x, slope):
+    """The slope has the shape of the axes from 1 on, as many as it has itself."""
+    return PRelu()(x, slope.reshape(*slope.shape, *(1,) * (x.rank - 1 - slope.rank)))
 
 
 @imports("onnx", "PRelu")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Refused
 from ..op import Operand, Shape, Value, agree, exports, imports, op
 from .math import Mul
 from .pool import (
@@ -92,6 +93,15 @@ def average_pool_from_torch(call, x, kernel, stride, padding, ceil_mode, count_i
         pads = ceil_pads(x.shape[2:], kernel, strides, plain, pads)
     whole = average_pool(x, kernel, strides, pads, plain, False, True)
     return Mul()(whole, float(np.prod(kernel)) / divisor_override)
+
+
+@imports("chainer", "AveragePooling2D")
+def average_pool_from_chainer(call, x):
+    """Every pad counts."""
+    if call.cover_all:
+        raise Refused("an average over windows that cover all", why="Chainer itself leaves those out on the CPU")
+    kernel, strides, pads = (call.kh, call.kw), (call.sy, call.sx), ((call.ph, call.ph), (call.pw, call.pw))
+    return average_pool(x, kernel, strides, pads, (1, 1), False, True)
 
 
 @imports("keras", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "ops.AveragePool", channels_last=True)

@@ -21,6 +21,7 @@ from .window import (
     Pads,
     batched,
     counts,
+    covering_pads,
     even,
     fixed,
     flat_pads,
@@ -117,6 +118,26 @@ def conv_to_torch(op, torch, x, kernel, bias):
         bias=bias is not None,
     )  # fmt: skip
     return torch.place(conv, weight=kernel, bias=bias)(x)
+
+
+# --- chainer ----------------------------------------------------------------------------------------------------------
+
+
+@imports("chainer", "Convolution2DFunction")
+def conv_from_chainer(call, x, kernel, bias=None):
+    strides, padding, dilations = (call.sy, call.sx), (call.ph, call.pw), (call.dy, call.dx)
+    pads = covering_pads(x.shape[2:], kernel.shape[2:], strides, dilations, padding, call.cover_all)
+    return Conv(strides=strides, pads=pads, dilations=dilations, groups=call.groups)(x, kernel, bias)
+
+
+@imports("chainer", "ConvolutionND")
+def conv_of_any_rank_from_chainer(call, x, kernel, bias=None):
+    spatial = call.ndim
+    strides, dilations = spread(call.stride, spatial), spread(call.dilate, spatial)
+    pads = covering_pads(
+        x.shape[2:], kernel.shape[2:], strides, dilations, spread(call.pad, spatial), call.cover_all
+    )
+    return Conv(strides=strides, pads=pads, dilations=dilations, groups=call.groups)(x, kernel, bias)
 
 
 # --- keras ------------------------------------------------------------------------------------------------------------

@@ -101,6 +101,16 @@ def convolution_from_torch(call, x, kernel, bias, stride, padding, dilation, tra
     return conv_from_torch(call, x, kernel, bias, stride, padding, dilation, groups)
 
 
+@imports("chainer", "Deconvolution2DFunction")
+def conv_transpose_from_chainer(call, x, kernel, bias=None):
+    """Chainer writes down the size of the result, asked for or not: the end is cropped to it."""
+    strides, dilations = (call.sy, call.sx), (call.dy, call.dx)
+    spans = reach(kernel.shape[2:], dilations)
+    sizes = zip(x.shape[2:], strides, spans, (call.ph, call.pw), (call.outh, call.outw), strict=True)
+    crops = tuple((p, (n - 1) * s + w - p - out) for n, s, w, p, out in sizes)
+    return ConvTranspose(strides=strides, crops=crops, dilations=dilations, groups=call.groups)(x, kernel, bias)
+
+
 @exports("torch", ConvTranspose)
 def conv_transpose_to_torch(op, torch, x, kernel, bias):
     spatial = len(op.strides)

@@ -58,6 +58,11 @@ def dense_from_torch(call, x, kernel, bias):
     return Dense()(x, kernel, bias)
 
 
+@imports("chainer", "LinearFunction")
+def dense_from_chainer(call, x, kernel, bias=None):
+    return Dense()(x, kernel, bias)
+
+
 @imports("keras", "Dense")
 def dense_from_keras(layer, x):
     return layer.activate(Dense()(x, layer.weight("kernel").transpose(1, 0), layer.weight("bias")))

@@ -99,6 +99,11 @@ def elu_from_keras(layer, x):
     return Elu(alpha=float(layer.alpha))(x)
 
 
+@imports("chainer", "ELU")
+def elu_from_chainer(call, x):
+    return Elu(alpha=float(call.alpha))(x)
+
+
 @imports("torch", "aten.celu.default")
 def celu_from_torch(call, x, alpha):
     return Celu(alpha=float(alpha))(x)

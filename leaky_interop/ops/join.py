@@ -154,6 +154,11 @@ def concat_from_torch(call, values, axis):
     return joined(call, live or values, axis)
 
 
+@imports("chainer", "Concat")
+def concat_from_chainer(call, *values):
+    return joined(call, values, call.axis)
+
+
 @imports("torch", "aten.stack.default")
 def stack_from_torch(call, values, axis):
     return stacked(call, values, axis)

@@ -184,6 +184,27 @@ def true_divide(call, x, y):
     return Div()(*(floating(call, v) for v in in_one_dtype(call, x, y)))
 
 
+def _from_chainer(kind: Any, *, constant: str = "") -> None:
+    """Chainer's operators: on two variables (Add), a number last (AddConstant) or first (SubFromConstant)."""
+
+    def read(call, *operands):
+        number = (float(call.value),) if constant else ()
+        return kind()(*(number + operands if "From" in constant else operands + number))
+
+    read.__name__ = f"{kind.__name__} from chainer"
+    imports("chainer", f"{kind.__name__}{constant}")(read)
+
+
+for _kind in (Add, Sub, Mul, Div):
+    _from_chainer(_kind)
+    _from_chainer(_kind, constant="Constant" if _kind in (Add, Mul) else "FromConstant")
+
+
+@imports("chainer", "PowVarConst")
+def power_from_chainer(call, x):
+    return Mul()(x, x) if call.value == 2 else Pow()(x, float(call.value))
+
+
 @imports("torch", "aten.square.default")
 @imports("keras", "ops.Square")
 def square(call, x):

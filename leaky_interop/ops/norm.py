@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, invert, op, shortest, weight
+from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, invert, op, product, shortest, weight
 from .moments import (
     ROUNDINGS,
     affine,
@@ -36,6 +36,7 @@ from .moments import (
 )
 from .precision import IN_32_BITS, exact_in_keras
 
+CHAINER_MOMENTUM = 0.9  # its link's own; at inference nothing of it is recorded
 KERAS_MOMENTUM = 0.99  # what Keras gets where its source averages over all batches, which Keras cannot
 
 
@@ -128,6 +129,21 @@ def decomposed_batch_norm_from_torch(call, x, scale, bias, mean, variance, momen
 @imports("torch", "aten._native_batch_norm_legit.no_stats")
 def batch_statistics_norm_from_torch(call, x, scale, bias, training, momentum, epsilon):
     return batch_norm_from_torch(call, x, scale, bias, None, None, training, momentum, epsilon), None, None
+
+
+@imports("chainer", "FixedBatchNormalization")
+def batch_norm_from_chainer(call, x, scale, bias, mean, variance):
+    """Each number of the weights is one place of the axes `key_axis`: the channel, or all axes but the first."""
+    call.axis  # noqa: B018  (the other axes)
+    places, op = tuple(call.key_axis), BatchNorm(epsilon=call.eps, momentum=CHAINER_MOMENTUM)
+    scale, bias = unfilled(scale, 1), unfilled(bias, 0)
+    if len(places) == 1:
+        turned, back = to_channel_axis(x, places[0])
+        return in_one_dtype(op, turned, scale, bias, mean, variance).transpose(*back)
+    if places != tuple(range(1, x.rank)):
+        raise Refused(f"statistics for each place of the axes {places}", why="only channels, or all axes after the first, have theirs")
+    flat = [None if v is None else v.reshape(product(v.shape)) for v in (scale, bias, mean, variance)]
+    return in_one_dtype(op, x.reshape(x.shape[0], product(x.shape[1:])), *flat).reshape(*x.shape)
 
 
 @imports("keras", "BatchNormalization")

@@ -23,6 +23,7 @@ from .window import (
     batched,
     ceil_pads,
     counts,
+    covering_pads,
     even,
     fixed,
     flat_pads,
@@ -131,6 +132,14 @@ def max_pool_with_indices_from_torch(call, x, kernel, stride, padding, dilation,
 @imports("torch", "aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
 def max_pool_from_torch(call, x, *settings):
     return max_pool_with_indices_from_torch(call, x, *settings)[0]
+
+
+@imports("chainer", "MaxPoolingND")
+def max_pool_from_chainer(call, x):
+    """Unlike ceil mode, cover_all keeps a window that starts in the padding at the end."""
+    plain = (1,) * call.ndim
+    pads = covering_pads(x.shape[2:], call.ksize, call.stride, plain, call.pad, call.cover_all)
+    return max_pool(x, call.ksize, call.stride, pads, plain, False)[0]
 
 
 def keras_window(layer: Any, x: Value) -> tuple[Any, Any, Pads, Any]:

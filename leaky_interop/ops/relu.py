@@ -16,6 +16,8 @@ import numpy as np
 from ..op import Operand, Pointwise, case, exports, imports, op, shortest
 from .activation import EDGES, FLOATS, Bent, LeakyRelu, below
 from .bounds import Clip
+from .functions import Neg
+from .join import joined
 from .precision import IN_32_BITS, extreme
 from .table import unary
 
@@ -66,6 +68,7 @@ class CappedLeakyRelu(Bent):
         return {name: np.where(x > number(self.threshold), above, low) for name, low in found}
 
 
+@imports("chainer", "ReLU")
 @imports("torch", "aten.relu.default")
 @imports("onnx", "Relu")
 def relu(call, x):
@@ -86,6 +89,17 @@ def relu_from_keras(layer, x):
     elif cap is None:
         return Relu()(x)
     return x if cap is None else Clip(minimum=0.0, maximum=cap)(x)
+
+
+@imports("chainer", "ClippedReLU")
+def clipped_relu_from_chainer(call, x):
+    return Clip(minimum=0.0, maximum=float(call.cap))(x)
+
+
+@imports("chainer", "CReLU")
+def concatenated_relu_from_chainer(call, x):
+    """relu(x) and relu(-x), one after the other."""
+    return joined(call, [Relu()(x), Relu()(Neg()(x))], call.axis)
 
 
 @imports("torch", "aten.threshold.default")

@@ -170,6 +170,11 @@ def moved_axes_from_torch(call, x, sources, targets):
     return moved_axes(x, sources, targets)
 
 
+@imports("chainer", "Transpose")
+def transpose_from_chainer(call, x):
+    return x.transpose(*reversed(range(x.rank)) if call.axes is None else (a % x.rank for a in call.axes))
+
+
 @imports("keras", "Permute")
 def permute_from_keras(layer, x):
     return x.transpose(0, *layer.dims)
@@ -291,6 +296,16 @@ def unflatten_from_torch(call, x, axis, sizes):
     rest = product(s for s in sizes if s != -1)
     sizes = (x.shape[axis] // rest if s == -1 else s for s in sizes)
     return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+
+
+@imports("chainer", "Reshape")
+def reshape_from_chainer(call, x):
+    return x.reshape(*known_shape(x, call.shape))
+
+
+@imports("chainer", "ExpandDims")
+def expand_dims_from_chainer(call, x):
+    return with_axes(x, [call.axis % (x.rank + 1)])
 
 
 @imports("torch", "aten.squeeze.default", "aten.squeeze.dim", "aten.squeeze.dims")

@@ -95,6 +95,18 @@ Softsign = activation("Softsign", "x / (1 + |x|).", lambda x: x / (1 + np.abs(x)
 TanhShrink = activation("TanhShrink", "x - tanh(x).", lambda x: x - np.tanh(x), module="Tanhshrink", aten="tanhshrink",
                         keras="tanh_shrink", onnx=lambda onnx, x: onnx.Sub(x, onnx.Tanh(x)),
                         terms=lambda x: np.abs(x) + np.abs(np.tanh(x)))  # fmt: skip
+
+
+@imports("chainer", "Sigmoid")
+def sigmoid_from_chainer(call, x):
+    return Sigmoid()(x)
+
+
+@imports("chainer", "Tanh")
+def tanh_from_chainer(call, x):
+    return Tanh()(x)
+
+
 # --- gelu -------------------------------------------------------------------------------------------------------------
 
 

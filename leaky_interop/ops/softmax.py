@@ -101,6 +101,16 @@ def _from_keras(kind):
     return read
 
 
+@imports("chainer", "Softmax")
+def softmax_from_chainer(call, x):
+    return _along(Softmax, x, call.axis)
+
+
+@imports("chainer", "LogSoftmax")
+def log_softmax_from_chainer(call, x):
+    return _along(LogSoftmax, x, call.axis)
+
+
 @imports("keras", "Softmax")
 def softmax_from_keras(layer, x, mask=None):
     """Where the mask is false (or up to 0.5) nothing is counted, and the result is 0."""

@@ -15,6 +15,7 @@ from ..errors import Refused
 from ..op import Dim, Shape, Value, agree, imports, product, shortest
 from ..sizes import scaled
 from .gather import Gather
+from .index import sliced
 from .resample import Index, nearest, nearest_in_onnxruntime, nearest_in_torch
 from .resize import Resize, factor
 
@@ -166,6 +167,24 @@ def upsample_bilinear_antialiased_from_torch(call, x, sizes, align_corners, fact
 @imports("torch", "aten._upsample_bicubic2d_aa.vec")
 def upsample_bicubic_antialiased_from_torch(call, x, sizes, align_corners, factors):
     return _torch(x, sizes, factors, "cubic", _corners(align_corners), cubic_a=-0.5, inside_only=True, antialias=True)
+
+
+# --- chainer ----------------------------------------------------------------------------------------------------------
+
+
+@imports("chainer", "Unpooling2D")
+def unpooling_from_chainer(call, x):
+    """Every element fills its window; what lies beyond the size of the result, which Chainer writes down, is cut off."""
+    windows, sizes = (call.kh, call.kw), (call.outh, call.outw)
+    call.cover_all  # noqa: B018  (it decided the size of the result)
+    whole = tuple(n * k for n, k in zip(x.shape[2:], windows, strict=True))
+    if (call.sy, call.sx) != windows or (call.ph, call.pw) != (0, 0) or any(map(int.__lt__, whole, sizes)):
+        raise Refused(
+            f"unpooling by windows {windows} with stride {(call.sy, call.sx)} and pad {(call.ph, call.pw)}",
+            why="only windows that lie side by side and fill the result are copies", hint="Use F.deconvolution_2d",
+        )  # fmt: skip
+    y = resized(x, (*x.shape[:2], *whole), (None,) * 4, "nearest", *PLAIN)
+    return sliced(y, {2 + i: slice(0, size) for i, size in enumerate(sizes) if size != whole[i]})
 
 
 # --- keras ------------------------------------------------------------------------------------------------------------

@@ -64,6 +64,16 @@ def ceil_pads(sizes: Shape, kernel: Any, strides: Any, dilations: Any, pads: Pad
     return tuple(grown)
 
 
+def covering_pads(
+    sizes: Shape, kernel: Any, strides: Any, dilations: Any, padding: Sequence[int], cover: bool
+) -> Pads:
+    """Chainer's padding, one number a side; to cover all, the end gets what completes the last window, wherever it starts."""
+    ends = []
+    for n, p, w, s in zip(sizes, padding, reach(kernel, dilations), strides, strict=True):
+        ends.append(ceil_divide(n + 2 * p - w, s) * s + w - n - p if cover else p)
+    return tuple(zip(padding, ends, strict=True))
+
+
 def pads_from_onnx(node: Any, sizes: Shape, kernel: Any, strides: Any, dilations: Any) -> Pads:
     """The explicit pads of an ONNX window operator: its `pads`, or what `auto_pad` makes of the sizes."""
     if node.auto_pad in ("SAME_UPPER", "SAME_LOWER"):
