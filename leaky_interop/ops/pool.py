@@ -213,8 +213,23 @@ def max_pool_to_torch(op, torch, x):
     )(x)
 
 
+def refuse_blind(op: Pool, target: Any) -> None:
+    """Refuse windows that are known to see padding alone, where the maximum is -infinity."""
+    sizes = target.inputs[0].shape[2:]
+    axes = zip(op.pads, sizes, op.counts(sizes), reach(op.kernel, op.dilations), op.strides, strict=True)
+    known = ((b, n, (count - 1) * s - b, w) for (b, _), n, count, w, s in axes)
+    alone = any(b >= w or last >= n for b, n, last, w in known if all(isinstance(i, int) for i in (b, n, last)))
+    if alone and target.inputs[0].dtype.kind in "fV":
+        raise target.refuse(
+            f"a maximum over padding alone, with pads {op.pads}",
+            why="it is -infinity, and onnxruntime and TensorFlow have the lowest finite number there",
+            instead="Pad less, or crop the result",
+        )  # fmt: skip
+
+
 @exports("keras", MaxPool, channels_last=True)
 def max_pool_to_keras(op, keras, x):
+    refuse_blind(op, keras)
     spatial, port = len(op.kernel), keras.inputs[0]
     plain, padding = max(op.dilations) == 1, "valid"
     pads = used(op, port.shape[2:])
@@ -254,6 +269,7 @@ def used(op: Pool, sizes: Shape) -> Pads:
 
 @exports("onnx", MaxPool)
 def max_pool_to_onnx(op, onnx, x):
+    refuse_blind(op, onnx)
     settings = onnx_settings(op, onnx)
     if settings is None:
         begins, ends = ([pair[side] for pair in op.pads] for side in (0, 1))

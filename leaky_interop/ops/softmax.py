@@ -18,7 +18,9 @@ from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, invert, op, product
 from .arg import ArgMax
 from .compare import Greater, Where
+from .math import Sub
 from .one_hot import one_hot
+from .reduce import ReduceLogSumExp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,8 @@ def softmax_from_chainer(call, x):
 
 @imports("chainer", "LogSoftmax")
 def log_softmax_from_chainer(call, x):
-    return _along(LogSoftmax, x, call.axis)
+    """Chainer subtracts the whole logsumexp, largest element and all: a rounding of its size, which others avoid."""
+    return Sub()(x, ReduceLogSumExp(axes=(call.axis % x.rank,), keepdims=True)(x))
 
 
 @imports("keras", "Softmax")

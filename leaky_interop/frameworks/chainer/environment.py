@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import Refused, RuntimeFailure
 
 VARIABLE = "LEAKY_INTEROP_CHAINER"  # an interpreter of the user's own that has Chainer
-PYTHONS = ("python3.11", "python3.10", "python3.9")  # the newest for which numpy 1.23 is built, and two before it
+PYTHONS = ("python3.11", "python3.10")  # the newest for which numpy 1.23 is built, and the one before it
 BUILDING = ("setuptools<60", "wheel")  # Chainer is published as source, and its build asks for pkg_resources
 REQUIREMENTS = ("numpy==1.23.5", "chainer==7.8.1")
 TIMEOUT = 900  # seconds for one installation
@@ -26,7 +26,11 @@ def interpreter() -> Path:
     """The interpreter with Chainer: the one that LEAKY_INTEROP_CHAINER names, or the installed one. Raises Refused without."""
     if named := os.environ.get(VARIABLE):
         if not Path(named).is_file():
-            raise Refused(f"{VARIABLE} names {named}", why="there is no such file", hint="Name a Python interpreter that has Chainer")
+            raise Refused(
+                f"{VARIABLE} names {named}",
+                why="there is no such file",
+                hint="Name a Python interpreter that has Chainer",
+            )
         return Path(named)
     if not (folder() / "installed.txt").exists():
         raise Refused(
@@ -44,7 +48,11 @@ def install() -> Path:
         return python
     base = next(filter(None, map(shutil.which, PYTHONS)), None)
     if base is None:
-        raise Refused("an environment with Chainer", why=f"its numpy needs one of {', '.join(PYTHONS)}", hint="Install one of them")
+        raise Refused(
+            "an environment with Chainer",
+            why=f"its numpy needs one of {', '.join(PYTHONS)}",
+            hint="Install one of them",
+        )
     _run(base, "-m", "venv", "--clear", str(folder()))
     pip = (str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q")
     _run(*pip, *BUILDING)

@@ -20,16 +20,27 @@ HARMLESS = frozenset(  # what only training reads, what is computed from the res
 
 
 def load(
-    model: Recording, *, example: Any = None, input_shapes: Any = None, static_batch: bool = False, dynamic_batch: bool = False
+    model: Recording,
+    *,
+    example: Any = None,
+    input_shapes: Any = None,
+    static_batch: bool = False,
+    dynamic_batch: bool = False,
 ) -> Graph:
     """The graph of a recording. Its sizes are those of the example, the batch open if it was recorded at two.
 
     Raises Usage for other shapes, Refused for an open batch that was not recorded.
     """
     if input_shapes:
-        raise Usage("input shapes are given", why="a recording keeps its own", hint="Record the network on an example of these shapes")
+        raise Usage(
+            "input shapes are given",
+            why="a recording keeps its own",
+            hint="Record the network on an example of these shapes",
+        )
     if dynamic_batch and not any(_follows_batch(model.values[i].shape) for i in model.inputs):
-        raise Refused("an open batch", describe(model), model.note, "Record it on an example whose first axes are the batch")
+        raise Refused(
+            "an open batch", describe(model), model.note, "Record it on an example whose first axes are the batch"
+        )
     return _Reader(model, static_batch).read()
 
 
@@ -79,7 +90,10 @@ class _Reader:
     def call(self, function: Function) -> None:
         source = f"chainer {function.function} {function.name!r}"
         operands = [self.weight(i) if kind == "weight" else self.values[i] for kind, i in function.inputs]
-        ports = [None if i is None else (self.shape(self.model.values[i].shape), self.model.values[i].dtype) for i in function.outputs]
+        ports = [
+            None if i is None else (self.shape(self.model.values[i].shape), self.model.values[i].dtype)
+            for i in function.outputs
+        ]
         importer = importer_of(FRAMEWORK, function.function)
         if importer is None:
             claims = [((), "float32") if p is None else p for p in ports]
@@ -94,7 +108,9 @@ class _Reader:
             )  # fmt: skip
             if call.unread and not self.importing.missing:
                 listed = ", ".join(f"{name}={call.settings[name]!r}" for name in sorted(call.unread))
-                raise Refused(listed, source, "its meaning is not known here", "Leave it out if the network does not need it")
+                raise Refused(
+                    listed, source, "its meaning is not known here", "Leave it out if the network does not need it"
+                )
         for index, value in zip(function.outputs, results, strict=False):
             if index is not None:
                 self.values[index] = value

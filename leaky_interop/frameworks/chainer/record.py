@@ -39,7 +39,10 @@ def record(
     """
     path = Path(path)
     if path.suffix != ".chainer" or not path.parent.is_dir():
-        raise Usage(f"the recording {path.name!r} cannot be written", hint="Give a file name ending in .chainer, in a folder that exists")
+        raise Usage(
+            f"the recording {path.name!r} cannot be written",
+            hint="Give a file name ending in .chainer, in a folder that exists",
+        )
     if weights is not None and not Path(weights).is_file():
         raise MissingFile(f"there is no file {weights}", hint="Check the spelling and the folder")
     arrays = _example(example, input_shapes)
@@ -65,9 +68,16 @@ def _pythonpath() -> list[str]:
 def _example(example: Any, input_shapes: Any) -> list[np.ndarray]:
     if example is not None:
         several = example.values() if isinstance(example, Mapping) else example
-        return [np.asarray(a) for a in (several if isinstance(several, tuple | list) or several is not example else (example,))]
+        return [
+            np.asarray(a)
+            for a in (several if isinstance(several, tuple | list) or several is not example else (example,))
+        ]
     if not input_shapes:
-        raise Usage("an example is needed", why="a Chainer network does not say what it takes", hint="Give example=..., or input_shapes=[(2, 3, 32, 32)]")
+        raise Usage(
+            "an example is needed",
+            why="a Chainer network does not say what it takes",
+            hint="Give example=..., or input_shapes=[(2, 3, 32, 32)]",
+        )
     shapes = list(input_shapes.values()) if isinstance(input_shapes, Mapping) else list(input_shapes)
     shapes = [tuple(input_shapes)] if shapes and not isinstance(shapes[0], tuple | list) else shapes
     rng = np.random.default_rng(0)
@@ -85,4 +95,6 @@ def _run(python: Path, job: Path, source: str) -> None:
         what, why, hint = json.loads(done.stdout.strip().splitlines()[-1])
         raise Refused(what, source, why, hint)
     if done.returncode:
-        raise RuntimeFailure(f"{source} could not be recorded", why=(done.stderr.strip().splitlines() or ["it died"])[-1])
+        raise RuntimeFailure(
+            f"{source} could not be recorded", why=(done.stderr.strip().splitlines() or ["it died"])[-1]
+        )

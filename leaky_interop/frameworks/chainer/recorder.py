@@ -69,7 +69,9 @@ def network(source, paths):
         found = getattr(found, part)
     model = found()
     if not callable(model):
-        raise Refusal(f"{source} returned a {type(model).__name__}", "a factory must return a network that can be called", "")
+        raise Refusal(
+            f"{source} returned a {type(model).__name__}", "a factory must return a network that can be called", ""
+        )
     return model
 
 
@@ -93,7 +95,9 @@ def record(model, example):
             unchanged(first, second)
         except Differs as error:
             hint = "Write it with chainer.functions, so that it is part of the computational graph"
-            raise Refusal(f"{type(model).__name__} depends on its inputs in a way that its graph does not show", str(error), hint)
+            raise Refusal(
+                f"{type(model).__name__} depends on its inputs in a way that its graph does not show", str(error), hint
+            ) from None
     described["note"] = " ".join(note.split())
     return described, [first.arrays, second.arrays], first.weights
 
@@ -103,7 +107,9 @@ def another(array, batch=None):
     rng = np.random.default_rng(7)
     shape = array.shape if batch is None else (batch, *array.shape[1:])
     if array.dtype.kind == "f":
-        return (10 * np.resize(array[::-1] if array.ndim else array, shape) + rng.standard_normal(shape)).astype(array.dtype)
+        return (10 * np.resize(array[::-1] if array.ndim else array, shape) + rng.standard_normal(shape)).astype(
+            array.dtype
+        )
     if array.dtype.kind in "iu" and array.size:
         return rng.integers(array.min(), array.max() + 1, shape).astype(array.dtype)
     return np.resize(array, shape)
@@ -114,7 +120,7 @@ def merged(one, two, batch, other):
     if isinstance(one, dict) and isinstance(two, dict) and one.keys() == two.keys():
         return {key: merged(one[key], two[key], batch, other) for key in one}
     if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
-        return [merged(a, b, batch, other) for a, b in zip(one, two)]
+        return [merged(a, b, batch, other) for a, b in zip(one, two, strict=True)]
     if one == two or (one != one and two != two):
         return one
     whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (one, two))
@@ -125,9 +131,11 @@ def merged(one, two, batch, other):
 
 def unchanged(first, second):
     """Raise Differs where a constant of the graph is not the same in both runs."""
-    for row, a, b in zip(first.described["weights"], first.weights, second.weights):
+    for row, a, b in zip(first.described["weights"], first.weights, second.weights, strict=True):
         if a.shape != b.shape or a.tobytes() != b.tobytes():
-            raise Differs(f"{row['name'] or 'an array of shape ' + str(a.shape)} read by {row['by']} is not the same in two runs")
+            raise Differs(
+                f"{row['name'] or 'an array of shape ' + str(a.shape)} read by {row['by']} is not the same in two runs"
+            )
 
 
 class Trace:
@@ -153,7 +161,7 @@ class Trace:
         with contexts(chainer, settings), Hook():
             result = model(*given)
         self.kept = kept_arrays(model)
-        for name, variable in zip(input_names(model, len(given)), given):
+        for name, variable in zip(input_names(model, len(given)), given, strict=True):
             index = self.value(variable.node, name)
             self.arrays[index] = variable.array
             self.described["inputs"].append(index)
@@ -193,7 +201,7 @@ class Trace:
         _, in_data, copies = self.seen[id(function)]
         reads = []
         name, label = "", native(function)
-        for node, array, copy in zip(function.inputs, in_data, copies):
+        for node, array, copy in zip(function.inputs, in_data, copies, strict=True):
             if id(node) not in self.places:
                 path, trainable = self.kept.get(place(array), ("", False))
                 self.places[id(node)] = self.weight(path, trainable, copy, label)
@@ -274,7 +282,7 @@ def nesting(result, chainer, outputs):
         outputs.append(result)
         return len(outputs) - 1
     if isinstance(result, dict):
-        return {str(key): nesting(part, chainer, outputs) for key, part in result.items()}
+        return {str(key): nesting(part, chainer, outputs) for key, part in sorted(result.items())}  # the order of Keras
     if isinstance(result, (list, tuple)):
         return [nesting(part, chainer, outputs) for part in result]
     raise Refusal(f"the network returns a {type(result).__name__}", "only variables have a computational graph",
@@ -324,9 +332,9 @@ def plain(setting):
 
 
 def snake(name):
-    """LeakyReLU -> leaky_re_lu -> leaky_relu."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.rpartition(".")[2]).lower()
-    return words.replace("re_lu", "relu").replace("_function", "")
+    """LeakyReLU -> leaky_relu, AveragePooling2D -> average_pooling_2d, LinearFunction -> linear."""
+    words = re.sub("(?<=[a-z])ReLU", "_relu", name.rpartition(".")[2]).replace("ReLU", "relu")
+    return re.sub("(?<=[a-z])(?=[A-Z0-9])", "_", words.replace("Function", "")).lower()
 
 
 def write(archive, name, array):

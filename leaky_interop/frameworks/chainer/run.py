@@ -46,8 +46,9 @@ class Program:
     ) -> list[np.ndarray]:
         """Flat outputs. `watch(key, array)` sees each value in `keys` (all, if None); nothing can be replaced."""
         if given:
-            why = "a recording cannot be run on values of another model"
-            raise Refused("a comparison with Chainer node by node", why=why, hint="Name the recording first, the other model second")
+            why = "a recording holds what Chainer computed and cannot be run on other values"
+            hint = "Name the recording first, the other model second; cut the converted network instead"
+            raise Refused("running a recorded Chainer network in parts", why=why, hint=hint)
         for key, array in self._run_on(arrays).items():
             if watch is not None and (keys is None or key in keys):
                 watch(key, array)
