@@ -96,7 +96,8 @@ def leaky_relu_from_keras(layer, x):
 
 @imports("onnx", "LeakyRelu")
 def leaky_relu_from_onnx(node, x):
-    return LeakyRelu(negative_slope=shortest(node.alpha))(x)
+    """The decimal that 32 bits were meant for; in float64 the very number that they are, which is what is computed."""
+    return LeakyRelu(negative_slope=node.alpha if x.dtype == np.float64 else shortest(node.alpha))(x)
 
 
 @imports("chainer", "LeakyReLU")
@@ -151,6 +152,11 @@ class PRelu(Pointwise):
         return widened(lambda x, slope: np.where(x >= 0, x, slope * x), *arrays)
 
 
+def finite(slope: Value) -> bool:
+    """Whether no number of a slope is infinite or NaN; one that is computed may be anything."""
+    return slope.const is None or bool(np.isfinite(slope.array().astype(float)).all())
+
+
 def per_channel(x: Value, slope: Value) -> Value:
     """A slope of one number, or one per channel, as it broadcasts to `x`."""
     return slope if slope.shape == (1,) or x.rank < 3 else slope.reshape(*slope.shape, *(1,) * (x.rank - 2))
@@ -168,7 +174,12 @@ def prelu_kernel_from_torch(call, x, slope):
 
 @imports("keras", "PReLU")
 def prelu_from_keras(layer, x):
-    return PRelu()(x, layer.weight("alpha"))
+    """Keras computes relu(x) - alpha * relu(-x): an infinite slope, or NaN, makes NaN of positive numbers too."""
+    slope = layer.weight("alpha")
+    if not finite(slope):
+        what, hint = "a PReLU layer with a slope that is not finite", "Give it finite slopes, or write the layer with keras.ops.where"
+        raise Refused(what, why="Keras makes NaN of every positive number there", hint=hint)
+    return PRelu()(x, slope)
 
 
 @imports("chainer", "PReLUFunction")
@@ -204,7 +215,7 @@ def prelu_to_torch(op, torch, x, slope):
 @exports("keras", PRelu)
 def prelu_to_keras(op, keras, x, slope):
     full = _full_shape(keras.inputs[0].rank, keras.inputs[1])
-    if not keras.holds(slope) or len(full) < 2 or full[0] != 1:
+    if not keras.holds(slope) or len(full) < 2 or full[0] != 1 or not finite(slope):
         return keras.ops.where(keras.ops.less(x, 0), keras.ops.multiply(keras.tensor(slope), x), x)
     shared = [axis for axis, size in enumerate(full) if size == 1 and axis > 0]
     return keras.place(keras.layers.PReLU(shared_axes=shared or None), alpha=slope.reshape(*full[1:]))(x)

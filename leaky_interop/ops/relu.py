@@ -13,6 +13,7 @@ At the threshold itself Keras is below it (it computes x > threshold), whatever 
 
 import numpy as np
 
+from ..errors import Refused
 from ..op import Operand, Pointwise, case, exports, imports, op, shortest
 from .activation import EDGES, FLOATS, Bent, LeakyRelu, below
 from .bounds import Clip
@@ -83,6 +84,9 @@ def relu_from_keras(layer, x):
     if slope:
         if threshold == 0 and cap is None:
             return LeakyRelu(negative_slope=slope)(x)
+        if not np.isfinite(slope):
+            what = f"ReLU(negative_slope={slope}, threshold={threshold}, max_value={cap})"
+            raise Refused(what, why="Keras makes NaN of every number above the threshold", hint="Use a finite slope")
         return CappedLeakyRelu(negative_slope=slope, threshold=threshold, max_value=cap)(x)
     if threshold:
         x = Threshold(threshold=threshold, value=0.0, nan_passes=False)(x)
