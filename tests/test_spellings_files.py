@@ -211,3 +211,28 @@ def test_damaged_bytes_are_an_error_or_other_slopes_but_no_crash(row, data):
         row.read(bytes(content))
     except LeakyInteropError:
         pass
+
+
+def test_a_tflite_whose_lists_are_one_list_takes_no_time():
+    """64 kB of subgraphs that all are the same one, with 64 kB of operators that all are the same one."""
+    builder = pytest.importorskip("flatbuffers").Builder(0)
+
+    def table(**fields):
+        builder.StartObject(4)
+        for slot, place in fields.values():
+            builder.PrependUOffsetTRelativeSlot(slot, place, 0)
+        return builder.EndObject()
+
+    def vector(place):
+        builder.StartVector(4, 16_000, 4)
+        for _ in range(16_000):
+            builder.PrependUOffsetTRelative(place)
+        return builder.EndVector()
+
+    graph = table(operators=(3, vector(table())))
+    model = table(codes=(1, vector(table())), graphs=(2, vector(graph)))
+    builder.Finish(model, file_identifier=b"TFL3")
+    began = time.process_time()
+    with pytest.raises(Usage, match="more operators than the file"):
+        TABLE["LEAKY_RELU"].read(bytes(builder.Output()))
+    assert time.process_time() - began < 5

@@ -16,7 +16,7 @@ LEAKY_RELU = 98  # BuiltinOperator
 OPTIONS = 75  # BuiltinOptions: LeakyReluOptions
 FLOAT32 = 0  # TensorType
 TYPES = {0: "float32", 1: "float16", 3: "uint8", 7: "int16", 9: "int8"}
-MOST = 10_000_000  # entries of a list
+OPERATORS = 3  # the field of a subgraph
 
 
 class Table:
@@ -24,9 +24,6 @@ class Table:
 
     def __init__(self, content: bytes, place: int) -> None:
         self.table = require("flatbuffers").table.Table(content, place)
-
-    def __bool__(self) -> bool:
-        return self.table.Pos > 0
 
     def offset(self, field: int) -> int:
         """Where a field stands in the content; 0 where it is left out."""
@@ -40,25 +37,31 @@ class Table:
 
     def inner(self, field: int) -> Table | None:
         place = self.offset(field)
-        return Table(self.table.Bytes, self.table.Indirect(place)) if place else None
+        return self._at(place) if place else None
 
     def tables(self, field: int) -> list[Table]:
-        return [Table(self.table.Bytes, self.table.Indirect(place)) for place in self._entries(field)]
+        return list(map(self._at, self.places(field)))
+
+    def table_of(self, field: int, index: int) -> Table:
+        return self._at(self.places(field)[index])
 
     def integers(self, field: int) -> list[int]:
-        return [struct.unpack_from("<i", self.table.Bytes, place)[0] for place in self._entries(field)]
+        return [struct.unpack_from("<i", self.table.Bytes, place)[0] for place in self.places(field)]
 
     def text(self, field: int) -> str:
         place = self.offset(field)
         return self.table.String(place).decode("utf-8", "replace") if place else ""
 
-    def _entries(self, field: int) -> range:
-        """The places of a vector's entries of 4 bytes."""
-        found = self.offset(field) - self.table.Pos if self.offset(field) else 0
+    def _at(self, place: int) -> Table:
+        return Table(self.table.Bytes, self.table.Indirect(place))
+
+    def places(self, field: int) -> range:
+        """Where the entries of a list stand, 4 bytes each."""
+        found = self.table.Offset(4 + 2 * field)
         if not found:
             return range(0)
         start, count = self.table.Vector(found), self.table.VectorLen(found)
-        if count > MOST or start + 4 * count > len(self.table.Bytes):
+        if start < 0 or start + 4 * count > len(self.table.Bytes):
             raise ValueError("a list goes beyond the end of the file")
         return range(start, start + 4 * count, 4)
 
@@ -71,7 +74,10 @@ def read(spelling: Spelling, source: Any) -> list[Found]:
     try:
         model = Table(content, struct.unpack_from("<I", content)[0])
         codes = [max(c.number(0, "b", 0), c.number(3, "i", 0)) for c in model.tables(1)]
-        return [f for i, graph in enumerate(model.tables(2)) for f in _slopes(spelling, graph, codes, i)]
+        graphs = model.tables(2)
+        if 4 * sum(len(graph.places(OPERATORS)) for graph in graphs) > len(content):
+            raise ValueError("its subgraphs hold more operators than the file")  # lists that are one and the same
+        return [found for i, graph in enumerate(graphs) for found in _slopes(spelling, graph, codes, i)]
     except LeakyInteropError:
         raise
     except (struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
@@ -80,11 +86,10 @@ def read(spelling: Spelling, source: Any) -> list[Found]:
 
 def _slopes(spelling: Spelling, graph: Table, codes: list[int], index: int) -> list[Found]:
     found = []
-    tensors = graph.tables(0)
-    for number, operator in enumerate(graph.tables(3)):
+    for number, operator in enumerate(graph.tables(OPERATORS)):
         if codes[operator.number(0, "I", 0)] != LEAKY_RELU:
             continue
-        output = tensors[operator.integers(2)[0]]
+        output = graph.table_of(0, operator.integers(2)[0])
         kind = output.number(1, "b", FLOAT32)
         options = operator.inner(4) if operator.number(3, "B", 0) == OPTIONS else None
         alpha = options.number(0, "f", None) if options is not None else None
