@@ -93,6 +93,15 @@ def test_onnxruntime_computes_what_is_written(slope):
     np.testing.assert_array_equal(li.run(made, [X])[0], LeakyRelu(negative_slope=slope).reference(X))
 
 
+@pytest.mark.parametrize("slope", [0.2, 1 / 3, 1.5])
+def test_a_float64_leaky_relu_of_onnx_has_the_number_that_32_bits_hold(slope):
+    made = TABLE["LeakyRelu"].write(LeakyRelu(negative_slope=slope))
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = 11  # DOUBLE
+    (node,) = li.load(made).nodes
+    assert node.op.negative_slope == only(TABLE["LeakyRelu"].read(made)).slope == float(np.float32(slope))
+
+
 @pytest.mark.parametrize(
     "api", ["torch.nn.LeakyReLU", "torch.nn.functional.leaky_relu", "keras.layers.LeakyReLU", "keras.ops.leaky_relu"]
 )
