@@ -1,0 +1,176 @@
+"""An answer against the oracle: which numbers differ, where, and whether a precision of the slope explains it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from . import oracle
+from .cases import CHANNELS, FLOATS, PLOTTED, SHAPES, SLOPES, Y_SCALE, Y_ZERO, Case
+from .record import Cell, Number
+
+WITHIN_ULP: Final = 1  # of a difference that still counts as rounding; an int8 step, in a quantised graph
+SHOWN: Final = 4  # numbers of a cell that are kept
+CURVE: Final = 4.0  # a curve goes from -CURVE to CURVE
+DIGITS: Final = {"float16": 5, "bfloat16": 4, "float32": 9, "float64": 17}  # that tell two numbers of a type apart
+
+
+@dataclasses.dataclass(frozen=True)
+class Want:
+    """What is right under one reading: per element of the result its number and the input that is shown beside it."""
+
+    shape: tuple[int, ...]
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    judged: tuple[bool, ...]
+
+
+@functools.lru_cache(maxsize=8192)
+def want(case: Case, slope: float, reading: str, kind: str) -> Want:
+    """The right result of a case whose slope is this number. kind: the type of the result."""
+    xs = case.xs
+    if case.what == "slope gradient":
+        return Want((1,), (math.nan,), (sum(x for x in xs if x < 0),), (True,))
+    shape = SHAPES[case.shape] if case.shape != "rank 1" else (len(xs),)
+    if case.what == "gradient":
+        ys = oracle.gradients(xs, slope, reading, kind)
+        return Want(shape, tuple(xs), tuple(ys), tuple(x != 0 and x == x for x in xs))
+    ys = oracle.values(xs, slope, reading, kind)
+    if case.placement == "conv":
+        return Want((1, CHANNELS, 1, len(xs)), tuple(xs * CHANNELS), tuple(ys * CHANNELS), (True,) * len(ys) * CHANNELS)
+    if case.placement == "max_pool":
+        windows = [(xs[i : i + 4], ys[i : i + 4]) for i in range(0, len(xs), 4)]
+        tops = [(math.nan, math.nan) if any(y != y for y in w) else max(zip(w, x, strict=True)) for x, w in windows]
+        known = tuple(y == y for y, _ in tops)
+        return Want((1, 1, 1, len(tops)), tuple(x for _, x in tops), tuple(y for y, _ in tops), known)
+    if case.placement == "quantised":
+        return Want((1, 1, 1, len(xs)), tuple(xs), tuple(map(_quantised, ys)), (True,) * len(ys))
+    return Want(shape, tuple(xs), tuple(ys), (True,) * len(ys))
+
+
+def _quantised(y: float) -> float:
+    """A number after QuantizeLinear and DequantizeLinear."""
+    steps = -128 if y == -math.inf else 127 if y == math.inf else min(max(round(y / Y_SCALE) + Y_ZERO, -128), 127)
+    return (steps - Y_ZERO) * Y_SCALE
+
+
+def judge(case: Case, runtime: str, variant: str, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Cell:
+    """The cell of an answer: "exact", "within" or "wrong", before any known difference is looked up."""
+    axes = {"runtime": runtime, "variant": variant, **dataclasses.asdict(case)}
+    name = {"output": "y", "gradient": "dx", "slope gradient": "dslope"}[case.what]
+    if name not in arrays:
+        return _misshapen(axes, f"no array {name} in the answer, which has {', '.join(arrays) or 'none'}")
+    got = arrays[name]
+    kind = case.dtype if case.dtype in FLOATS else got.dtype.name if got.dtype.name in FLOATS else "float64"
+    slope = about["default"] if case.slope == "left out" else SLOPES[case.slope]
+    readings = readings_of(case, kind)
+    wants = {reading: want(case, slope, reading, kind) for reading in readings}
+    first = wants[readings[0]]
+    if got.shape != first.shape:
+        return _misshapen(axes, f"shape {got.shape}, but should be {first.shape}")
+    if case.dtype in FLOATS and got.dtype.name != case.dtype:
+        return _misshapen(axes, f"dtype {got.dtype.name}, but should be {case.dtype}")
+
+    numbers = oracle.numbers(got)
+    differing = {reading: _differing(numbers, w) for reading, w in wants.items()}
+    fitting = tuple(reading for reading in readings if not differing[reading])
+    claimed = _claimed(case, about)
+    nearest = min(readings, key=lambda r: (len(differing[r]), r != claimed))
+    best = wants[nearest]
+    shown = [_number(case, kind, best.xs[i], numbers[i], best.ys[i]) for i in differing[nearest]]
+    where = Counter(n.where for n in shown)
+    if fitting and claimed in readings and claimed not in fitting:
+        against = wants[claimed]
+        shown = [_number(case, kind, against.xs[i], numbers[i], against.ys[i]) for i in differing[claimed]]
+        where = Counter({"precision": len(shown)})
+    zeros = {
+        oracle.at_zero(slope, y, kind)
+        for x, y in zip(best.xs, numbers, strict=True)
+        if x == 0 and case.what == "gradient"
+    }
+    if unknown := zeros - {"slope", "one", "mean"}:
+        where["zero"] += len(unknown)
+    ulp = max((n.ulp for n in shown), default=0.0)
+    small = "precision" not in where and "zero" not in where and all(n.ulp <= WITHIN_ULP and _alike(n) for n in shown)
+    return Cell(
+        **axes,
+        verdict="exact" if not where else "within" if small else "wrong",
+        ulp=ulp,
+        readings=fitting,
+        judged=sum(best.judged),
+        where=dict(where),
+        numbers=tuple(shown[:SHOWN]),
+        at_zero=" and ".join(sorted(zeros)),
+        curve=_curve(case, kind, best, numbers),
+    )
+
+
+def refused(case: Case, runtime: str, variant: str, message: str, verdict: str = "refused") -> Cell:
+    """The cell of a runtime that raised, or died."""
+    return Cell(runtime=runtime, variant=variant, **dataclasses.asdict(case), verdict=verdict, message=message)
+
+
+def readings_of(case: Case, kind: str) -> tuple[str, ...]:
+    """The readings that can differ: PReLU's slope is an array of x's type, and a type's own precision is one reading."""
+    if case.operator == "prelu":
+        return ("type",)
+    return ("float32", "float64") if kind in ("float32", "float64") else oracle.READINGS
+
+
+def _claimed(case: Case, about: Mapping[str, Any]) -> str:
+    """The reading that the runtime claims for this type; "" where it claims none."""
+    claimed = str((about.get("held") or {}).get(case.dtype, ""))
+    return case.dtype if claimed == "type" and case.dtype in ("float32", "float64") else claimed
+
+
+def _differing(numbers: list[float], right: Want) -> list[int]:
+    pairs = enumerate(zip(numbers, right.ys, right.judged, strict=True))
+    return [i for i, (got, y, judged) in pairs if judged and not oracle.same(got, y)]
+
+
+def _number(case: Case, kind: str, x: float, got: float, y: float) -> Number:
+    steps = abs(got - y) / Y_SCALE if case.placement == "quantised" else oracle.distance(got, y, kind)
+    return Number(x=x, got=got, want=y, ulp=steps if steps == steps else math.inf, where=_where(x, y, kind))
+
+
+def _where(x: float, y: float, kind: str) -> str:
+    """What is special about an element."""
+    if x != x:
+        return "nan"
+    if math.isinf(x):
+        return "+inf" if x > 0 else "-inf"
+    if x == 0:
+        return "zero"
+    if any(0 < abs(n) < oracle.smallest_normal(kind) for n in (x, y)):
+        return "subnormal"
+    if y == 0 or math.isinf(y):
+        return "underflow" if y == 0 else "overflow"
+    return "positive" if x > 0 else "negative"
+
+
+def _alike(n: Number) -> bool:
+    """Neither only the sign of a zero, nor a NaN or an infinity in the wrong place."""
+    return math.isfinite(n.ulp) and n.ulp > 0
+
+
+def _misshapen(axes: dict[str, Any], message: str) -> Cell:
+    return Cell(**axes, verdict="wrong", where={"result": 1}, message=message)
+
+
+def _curve(case: Case, kind: str, right: Want, numbers: list[float]) -> tuple[tuple[float, float, float], ...]:
+    """The ordinary points of a cell that is plotted, each once, from left to right."""
+    plain = Case(case.operator, case.dtype, "alone", "rank 1", case.slope)
+    if case != plain or case.slope not in PLOTTED or case.operator != "leaky_relu" or case.dtype not in FLOATS:
+        return ()
+    points = {x: (got, oracle.distance(got, y, kind)) for x, got, y in zip(right.xs, numbers, right.ys, strict=True)}
+    digits = DIGITS[kind]
+    return tuple(
+        (float(f"{x:.{digits}g}"), float(f"{got:.{digits}g}"), ulp)
+        for x, (got, ulp) in sorted((x, point) for x, point in points.items() if abs(x) <= CURVE)
+    )
