@@ -6,6 +6,9 @@ Three families, for each variant, operator and type of the runtime:
 * shapes: every rank and an empty array, alone, with slope 0.1. (PReLU's slope has an axis, so it has no rank 0.)
 * placements: after a convolution, before a max pool and in a quantised graph, with the slopes of PLACED.
 
+A runtime that compiles for every job says that it is costly: its shapes are asked in float32, its placements and
+gradients with the slopes of COSTLY. Every slope still meets every type.
+
 Integers are a family of their own: leaky_relu of a few int32 numbers with the slopes 0.2 and 2. They are right where the
 result is the product itself; a runtime may refuse them.
 
@@ -41,6 +44,7 @@ SLOPES: Final[dict[str, float | None]] = {
 }  # fmt: skip
 PLACED: Final = ("left out", "0", "0.1", "1/3", "2", "-0.1", "1e10", "nan")
 QUANTISED: Final = ("left out", "0", "0.1", "0.2", "1/3", "2", "-0.1")
+COSTLY: Final = ("0.1", "-0.1")
 WHOLE: Final = ("0.2", "2")  # slopes of the integer family
 SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "rank 0": (), "rank 1": (127,), "rank 2": (14, 9), "rank 3": (2, 7, 9), "rank 4": (2, 3, 3, 7),
@@ -112,23 +116,26 @@ class Case:
 
 def cases(about: Mapping[str, Any]) -> Iterator[Case]:
     """The product for a runtime that describes itself so."""
+    costly = bool(about.get("costly"))
     for operator in about["operators"]:
-        slopes = [
-            s for s in SLOPES if s != "left out" or (operator == "leaky_relu" and about.get("default") is not None)
-        ]
+        given = [s for s in SLOPES if s != "left out"]
+        slopes = ["left out", *given] if operator == "leaky_relu" and about.get("default") is not None else given
+        few = [s for s in slopes if s in COSTLY or not costly]
         for dtype in about["dtypes"]:
+            alone = functools.partial(Case, operator, dtype, "alone")
             if dtype not in FLOATS:
-                yield from (Case(operator, dtype, "alone", "rank 1", s) for s in WHOLE if operator == "leaky_relu")
+                yield from (alone("rank 1", s) for s in WHOLE if operator == "leaky_relu")
                 continue
-            whats = ["output", *(["gradient"] if about.get("gradients") else [])]
-            yield from (Case(operator, dtype, "alone", "rank 1", s, what) for what in whats for s in slopes)
-            if len(whats) > 1 and operator == "prelu":
-                yield from (Case(operator, dtype, "alone", "rank 1", s, "slope gradient") for s in ("0.1", "2", "-1"))
-            shapes = [s for s in SHAPES if s != "rank 1" and not (s == "rank 0" and operator == "prelu")]
-            yield from (Case(operator, dtype, "alone", s, "0.1") for s in shapes)
+            yield from (alone("rank 1", s) for s in slopes)
+            if about.get("gradients"):
+                yield from (alone("rank 1", s, "gradient") for s in few)
+            if about.get("gradients") and operator == "prelu":
+                yield from (alone("rank 1", s, "slope gradient") for s in ("0.1", "2", "-1"))
+            if dtype == "float32" or not costly:
+                yield from (alone(s, "0.1") for s in SHAPES if s != "rank 1" and (s, operator) != ("rank 0", "prelu"))
             for placement in about["placements"]:
                 asked = {"alone": (), "quantised": QUANTISED if dtype == "float32" else ()}.get(placement, PLACED)
-                yield from (Case(operator, dtype, placement, "rank 4", s) for s in asked if s in slopes)
+                yield from (Case(operator, dtype, placement, "rank 4", s) for s in asked if s in few)
 
 
 @functools.lru_cache(maxsize=256)

@@ -60,7 +60,9 @@ def parse(text: str, runtime: str) -> list[Difference]:
         found[-1] = _with(found[-1], key, value, runtime, place)
     for difference in found:
         if not difference.reason or not difference.match:
-            raise Usage(f"the known difference {difference.id} of {runtime} needs a reason (why) and something to match")
+            raise Usage(
+                f"the known difference {difference.id} of {runtime} needs a reason (why) and something to match"
+            )
     if len({d.id for d in found}) < len(found):
         raise Usage(f"two known differences of {runtime} have one id")
     return found
@@ -121,7 +123,11 @@ def explain(cell: Cell, about: Sequence[Difference]) -> tuple[Cell, list[str]]:
         return dataclasses.replace(cell, verdict=verdict, known=(used[0].id,)), [used[0].id]
     if cell.verdict == "exact":
         return cell, []
-    parts = {d.id: set(cell.where) & set(d.match.get("where", WHERE)) for d in about if "verdict" not in d.match and _says(d, cell)}
+    parts = {
+        d.id: set(cell.where) & set(d.match.get("where", WHERE))
+        for d in about
+        if "verdict" not in d.match and _says(d, cell)
+    }
     used_ids = [name for name, part in parts.items() if part]
     if set().union(*parts.values()) != set(cell.where):
         return cell, used_ids

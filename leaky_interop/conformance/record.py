@@ -21,7 +21,8 @@ from collections.abc import Iterator, Mapping
 AXES = ("runtime", "variant", "operator", "dtype", "placement", "shape", "slope", "what")
 VERDICTS = ("exact", "within", "known", "refused", "wrong", "crashed")  # from best to worst
 WHERE = (
-    "nan", "+inf", "-inf", "zero", "subnormal", "underflow", "overflow", "positive", "negative", "precision", "result",
+    "nan", "+inf", "-inf", "zero", "largest", "subnormal", "underflow", "overflow", "positive", "negative", "precision",
+    "result",
 )  # fmt: skip
 
 
@@ -41,8 +42,9 @@ class Cell:
     """One question and its answer. The eight fields of AXES name it.
 
     `where` counts the elements that differ by what is special about them (WHERE): the input is NaN, an infinity or a
-    zero; input or result is subnormal; the result underflows to zero or overflows to infinity; or an ordinary positive
-    or negative number. "precision": every bit is right for a slope held in another precision than the runtime claims.
+    zero, or as large as a number of the type can be; the result underflows to zero or overflows to infinity; input or
+    result is subnormal; or an ordinary positive or negative number. "precision": those are right, bit for bit, for a slope held in another precision than the runtime
+    claims.
     "result": no numbers to compare, because shape or dtype is another.
     """
 
@@ -56,7 +58,9 @@ class Cell:
     what: str  # "output" | "gradient" | "slope gradient"
     verdict: str  # one of VERDICTS
     ulp: float = 0.0  # the largest distance from the nearest reading
-    readings: tuple[str, ...] = ()  # precisions of the slope that give every bit: "float32", "type", "float64"
+    readings: tuple[
+        str, ...
+    ] = ()  # precisions of the slope that give every ordinary number: "float32", "type", "float64"
     judged: int = 0  # elements compared
     where: Mapping[str, int] = dataclasses.field(default_factory=dict)  # of those that differ
     numbers: tuple[Number, ...] = ()  # the first that differ

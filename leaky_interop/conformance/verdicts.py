@@ -16,6 +16,7 @@ from .cases import CHANNELS, FLOATS, PLOTTED, SHAPES, SLOPES, Y_SCALE, Y_ZERO, C
 from .record import Cell, Number
 
 WITHIN_ULP: Final = 1  # of a difference that still counts as rounding; an int8 step, in a quantised graph
+ORDINARY: Final = ("positive", "negative")  # places that tell the precisions of a slope apart
 SHOWN: Final = 4  # numbers of a cell that are kept
 CURVE: Final = 4.0  # a curve goes from -CURVE to CURVE
 DIGITS: Final = {"float16": 5, "bfloat16": 4, "float32": 9, "float64": 17}  # that tell two numbers of a type apart
@@ -77,37 +78,34 @@ def judge(case: Case, runtime: str, variant: str, arrays: Mapping[str, np.ndarra
     if case.dtype in FLOATS and got.dtype.name != case.dtype:
         return _misshapen(axes, f"dtype {got.dtype.name}, but should be {case.dtype}")
 
-    numbers = oracle.numbers(got)
-    differing = {reading: _differing(numbers, w) for reading, w in wants.items()}
-    fitting = tuple(reading for reading in readings if not differing[reading])
-    claimed = _claimed(case, about)
-    nearest = min(readings, key=lambda r: (len(differing[r]), r != claimed))
-    best = wants[nearest]
-    shown = [_number(case, kind, best.xs[i], numbers[i], best.ys[i]) for i in differing[nearest]]
+    numbers, claimed = oracle.numbers(got), _claimed(case, about)
+    differing = {reading: _differing(case, kind, numbers, w) for reading, w in wants.items()}
+    ordinary = {reading: [n for n in ns if n.where in ORDINARY] for reading, ns in differing.items()}
+    fitting = tuple(reading for reading in readings if not ordinary[reading])
+    nearest = min(readings, key=lambda r: (len(ordinary[r]), len(differing[r]), r != claimed))
+    shown = differing[nearest]
     where = Counter(n.where for n in shown)
     if fitting and claimed in readings and claimed not in fitting:
-        against = wants[claimed]
-        shown = [_number(case, kind, against.xs[i], numbers[i], against.ys[i]) for i in differing[claimed]]
-        where = Counter({"precision": len(shown)})
+        where["precision"] = len(ordinary[claimed])
+        shown = ordinary[claimed] + shown
+    right = wants[nearest]
     zeros = {
         oracle.at_zero(slope, y, kind)
-        for x, y in zip(best.xs, numbers, strict=True)
+        for x, y in zip(right.xs, numbers, strict=True)
         if x == 0 and case.what == "gradient"
     }
     if unknown := zeros - {"slope", "one", "mean"}:
         where["zero"] += len(unknown)
-    ulp = max((n.ulp for n in shown), default=0.0)
-    small = "precision" not in where and "zero" not in where and all(n.ulp <= WITHIN_ULP and _alike(n) for n in shown)
     return Cell(
         **axes,
-        verdict="exact" if not where else "within" if small else "wrong",
-        ulp=ulp,
+        verdict="exact" if not where else "within" if _rounding(where, shown) else "wrong",
+        ulp=max((n.ulp for n in shown), default=0.0),
         readings=fitting,
-        judged=sum(best.judged),
+        judged=sum(right.judged),
         where=dict(where),
         numbers=tuple(shown[:SHOWN]),
         at_zero=" and ".join(sorted(zeros)),
-        curve=_curve(case, kind, best, numbers),
+        curve=_curve(case, kind, right, numbers),
     )
 
 
@@ -129,9 +127,9 @@ def _claimed(case: Case, about: Mapping[str, Any]) -> str:
     return case.dtype if claimed == "type" and case.dtype in ("float32", "float64") else claimed
 
 
-def _differing(numbers: list[float], right: Want) -> list[int]:
-    pairs = enumerate(zip(numbers, right.ys, right.judged, strict=True))
-    return [i for i, (got, y, judged) in pairs if judged and not oracle.same(got, y)]
+def _differing(case: Case, kind: str, numbers: list[float], right: Want) -> list[Number]:
+    found = zip(right.xs, numbers, right.ys, right.judged, strict=True)
+    return [_number(case, kind, x, got, y) for x, got, y, judged in found if judged and not oracle.same(got, y)]
 
 
 def _number(case: Case, kind: str, x: float, got: float, y: float) -> Number:
@@ -147,16 +145,18 @@ def _where(x: float, y: float, kind: str) -> str:
         return "+inf" if x > 0 else "-inf"
     if x == 0:
         return "zero"
-    if any(0 < abs(n) < oracle.smallest_normal(kind) for n in (x, y)):
-        return "subnormal"
+    if abs(x) == oracle.largest(kind):
+        return "largest"
     if y == 0 or math.isinf(y):
         return "underflow" if y == 0 else "overflow"
+    if any(0 < abs(n) < oracle.smallest_normal(kind) for n in (x, y)):
+        return "subnormal"
     return "positive" if x > 0 else "negative"
 
 
-def _alike(n: Number) -> bool:
-    """Neither only the sign of a zero, nor a NaN or an infinity in the wrong place."""
-    return math.isfinite(n.ulp) and n.ulp > 0
+def _rounding(where: Mapping[str, int], shown: list[Number]) -> bool:
+    """Whether all that differs is the last digit: no sign of a zero, no NaN and no infinity in the wrong place."""
+    return not {"precision", "zero"} & set(where) and all(0 < n.ulp <= WITHIN_ULP for n in shown)
 
 
 def _misshapen(axes: dict[str, Any], message: str) -> Cell:

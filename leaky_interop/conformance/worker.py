@@ -25,6 +25,7 @@ def load(name):
     """A runtime from its file, or from an installed module."""
     if not name.endswith(".py"):
         return importlib.import_module(name)
+    sys.path.append(str(Path(name).parent / "shared"))  # behind all that is installed
     spec = importlib.util.spec_from_file_location("runtime_" + Path(name).stem, name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

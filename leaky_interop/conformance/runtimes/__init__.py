@@ -8,7 +8,9 @@
         #  "placements": ["alone", "conv", "max_pool", "quantised"],
         #  "default": 0.01,                      the documented slope when it is left out; None: it has to be given
         #  "held": {"float16": "float32"},       the precision of the slope that it claims: float32, type or float64
-        #  "gradients": True}
+        #  "gradients": True,
+        #  "narrower": {"all": {"placements": ["alone"]}}}   optional: what is different for a variant
+        #  "costly": True}                       optional: every job is compiled, so ask the small selection of cases.py
 
     def run(job: dict, arrays: dict) -> dict:
         # job: {"variant", "operator", "dtype", "placement", "slope": float or None (left out), "gradient": bool}
@@ -26,6 +28,9 @@ Layout is channels first everywhere. The arrays of each placement:
 * prelu, in every placement, has slope: an array (1,) of x's dtype; job["slope"] is then the number it was made of.
 
 bfloat16 arrays are ml_dtypes.bfloat16 where that is installed, else their bits as uint16; either may be returned.
+
+What several files need stands in `shared/`, which is on the path of the worker: `from onnx_model import onnx_model`.
+Every other file of this folder is a runtime.
 
 A file may also define, as literals that are read without importing it:
 
