@@ -43,9 +43,9 @@ class Cell:
 
     `where` counts the elements that differ by what is special about them (WHERE): the input is NaN, an infinity or a
     zero, or as large as a number of the type can be; the result underflows to zero or overflows to infinity; input or
-    result is subnormal; or an ordinary positive or negative number. "precision": those are right, bit for bit, for a slope held in another precision than the runtime
-    claims.
-    "result": no numbers to compare, because shape or dtype is another.
+    result is subnormal; or an ordinary positive or negative number. "precision": those are right, bit for bit, for a
+    slope held in another precision than the runtime claims. "result": no numbers to compare, because shape or dtype is
+    another.
     """
 
     runtime: str

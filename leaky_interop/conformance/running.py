@@ -211,7 +211,8 @@ def narrowed(about: Mapping[str, Any], variant: str) -> dict[str, Any]:
 
 def summary(about: Mapping[str, Any], name: str, made: Sequence[Cell], seconds: float) -> Runtime:
     """The runtime's entry in the record."""
-    zeros = {cell.at_zero for cell in made if cell.at_zero and cell.slope in ("0.1", "2")}
+    telling = [cell for cell in made if cell.operator == "leaky_relu" and cell.slope in ("0.1", "2")]
+    zeros = {cell.at_zero for cell in telling if cell.at_zero}
     held = {dtype: held_in(made, dtype, str((about.get("held") or {}).get(dtype, ""))) for dtype in about["dtypes"]}
     lists = {key: tuple(about[key]) for key in ("variants", "dtypes", "operators", "placements")}
     return Runtime(
