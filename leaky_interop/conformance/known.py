@@ -32,15 +32,12 @@ MATCHED = (*AXES[1:], "where", "verdict", "says")
 FAILED = ("refused", "crashed")
 
 
-def differences(runtime: str) -> list[Difference]:
-    """The known differences of a runtime of this package; none where it has no file."""
-    file = resources.files(__package__) / "known" / f"{runtime}.txt"
-    return parse(file.read_text(encoding="utf-8"), runtime) if file.is_file() else []
-
-
-def read(path: Path, runtime: str) -> list[Difference]:
-    """The known differences of a third party's file."""
-    return parse(path.read_text(encoding="utf-8"), runtime)
+def differences(runtime: str, source: Path | None = None) -> list[Difference]:
+    """The known differences of a runtime: this package's, or NAME.known.txt beside a third party's module."""
+    own = resources.files(__package__) / "known" / f"{runtime}.txt"
+    beside = source and source.with_name(f"{runtime}.known.txt")
+    file = own if own.is_file() else beside
+    return parse(file.read_text(encoding="utf-8"), runtime) if file and file.is_file() else []
 
 
 def parse(text: str, runtime: str) -> list[Difference]:

@@ -167,7 +167,9 @@ def run(
         answers = list(pool.map(ask, sorted(plans, key=lambda p: -_cost(p))))
     answers.sort(key=lambda answer: answer[0].name)
     runtimes = [runtime for runtime, _ in answers]
-    listed = [d for p in plans for d in known.differences(p.name)] if differences is None else list(differences)
+    listed = (
+        [d for p in plans for d in known.differences(p.name, p.source)] if differences is None else list(differences)
+    )
     cells, found = known.apply((cell for _, cells in answers for cell in cells), listed, runtimes)
     return Conformance(
         leaky_interop=leaky_interop.__version__,
