@@ -1,7 +1,7 @@
 """Known differences: read from known/RUNTIME.txt, laid over the cells, and held to be true.
 
 A file has one paragraph a difference: its id alone on the first line, then indented lines "key: value". `#` begins a
-comment line.
+comment line; "include torch" stands for the paragraphs of known/shared/torch.txt, which several runtimes have.
 
     keras-numpy-slope-above-1
       slope: 1.5, 2, 1e10, 1e38, inf
@@ -12,7 +12,8 @@ comment line.
 
 Keys: an axis of a cell (`record.AXES`) with its values, separated by commas; `where`, the elements that may differ
 (`record.WHERE`); `verdict`, refused or crashed (left out: a result that differs); `says`, a text that is part of the
-message; `versions`, of the runtime; `why`; `link`. What is left out means any. A cell is known only where the
+message; `versions`, of the runtime; `machine`, a text that says where it is met if not everywhere (such a difference is
+never "gone"); `why`; `link`. What is left out means any. A cell is known only where the
 differences that match it explain every element that differs, so that no line hides a new fault.
 """
 
@@ -28,13 +29,14 @@ from typing import Any
 from ..errors import Usage
 from .record import AXES, WHERE, Cell, Difference, Runtime
 
+FOLDER = resources.files(__package__) / "known"
 MATCHED = (*AXES[1:], "where", "verdict", "says")
 FAILED = ("refused", "crashed")
 
 
 def differences(runtime: str, source: Path | None = None) -> list[Difference]:
     """The known differences of a runtime: this package's, or NAME.known.txt beside a third party's module."""
-    own = resources.files(__package__) / "known" / f"{runtime}.txt"
+    own = FOLDER / f"{runtime}.txt"
     beside = source and source.with_name(f"{runtime}.known.txt")
     file = own if own.is_file() else beside
     return parse(file.read_text(encoding="utf-8"), runtime) if file and file.is_file() else []
@@ -45,6 +47,10 @@ def parse(text: str, runtime: str) -> list[Difference]:
     found: list[Difference] = []
     for place, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if included := re.fullmatch(r"include ([a-z0-9_]+)", line):
+            file = FOLDER / "shared" / f"{included[1]}.txt"
+            found += parse(file.read_text(encoding="utf-8"), runtime)
             continue
         if not line[0].isspace():
             if not re.fullmatch(r"[a-z0-9_.-]+", line):
@@ -66,7 +72,7 @@ def parse(text: str, runtime: str) -> list[Difference]:
 
 
 def _with(made: Difference, key: str, value: str, runtime: str, place: int) -> Difference:
-    texts = {"why": "reason", "link": "link", "versions": "versions"}
+    texts = {"why": "reason", "link": "link", "versions": "versions", "machine": "machine"}
     if key in texts:
         return dataclasses.replace(made, **{texts[key]: value})  # type: ignore[arg-type]
     if key not in MATCHED:
@@ -97,7 +103,7 @@ def apply(
     covered: set[str] = set()
     for cell in cells:
         about = [d for d in live if d.runtime == cell.runtime and _matches(d, cell)]
-        covered |= {d.id for d in about}
+        covered |= {d.id for d in about if not d.machine}
         cell, used = explain(cell, about)
         explained.append(cell)
         for name in used:

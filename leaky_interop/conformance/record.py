@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 AXES = ("runtime", "variant", "operator", "dtype", "placement", "shape", "slope", "what")
 VERDICTS = ("exact", "within", "known", "refused", "wrong", "crashed")  # from best to worst
 WHERE = (
-    "nan", "+inf", "-inf", "zero", "largest", "subnormal", "underflow", "overflow", "positive", "negative", "precision",
+    "nan", "+inf", "-inf", "zero", "underflow", "largest", "overflow", "subnormal", "positive", "negative", "precision",
     "result",
 )  # fmt: skip
 
@@ -42,8 +42,8 @@ class Cell:
     """One question and its answer. The eight fields of AXES name it.
 
     `where` counts the elements that differ by what is special about them (WHERE): the input is NaN, an infinity or a
-    zero, or as large as a number of the type can be; the result underflows to zero or overflows to infinity; input or
-    result is subnormal; or an ordinary positive or negative number. "precision": those are right, bit for bit, for a
+    zero; the result underflows to zero; the input is as large as a number of the type can be; the result overflows to
+    infinity; input or result is subnormal; or an ordinary positive or negative number. "precision": those are right, bit for bit, for a
     slope held in another precision than the runtime claims. "result": no numbers to compare, because shape or dtype is
     another.
     """
@@ -116,6 +116,7 @@ class Difference:
     reason: str
     link: str = ""  # upstream: an issue, a source file, a specification
     versions: str = ""  # ">=3.12,<4"; empty: all
+    machine: str = ""  # where it is met, if not on every machine: "CPUs with ..."; elsewhere it is "not covered"
     match: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # axis -> values; also "where"
     status: str = "not covered"  # "holds" | "gone" (fails the suite) | "not covered" by this run
     cells: int = 0  # that it explains

@@ -147,10 +147,12 @@ def _where(x: float, y: float, kind: str) -> str:
         return "+inf" if x > 0 else "-inf"
     if x == 0:
         return "zero"
+    if y == 0:
+        return "underflow"
     if abs(x) == oracle.largest(kind):
         return "largest"
-    if y == 0 or math.isinf(y):
-        return "underflow" if y == 0 else "overflow"
+    if math.isinf(y):
+        return "overflow"
     if any(0 < abs(n) < oracle.smallest_normal(kind) for n in (x, y)):
         return "subnormal"
     return "positive" if x > 0 else "negative"
