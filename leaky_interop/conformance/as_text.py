@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from ..report.phrases import printable
-from .record import VERDICTS, Cell, Conformance, Runtime
+from .record import VERDICTS, Cell, Conformance, Difference, Runtime
 
 MARKS = {"exact": "✓", "within": "≈", "known": "k", "refused": "-", "wrong": "x", "crashed": "!"}
 STYLES = {
@@ -92,10 +92,14 @@ def _lines(record: Conformance) -> Iterator[str]:
         yield from (f"  {cell.id}: {described(cell)}" for cell in bad[:MOST])
         if bad[MOST:]:
             yield f"  and {len(bad) - MOST} more"
-    holding = [d for d in record.known if d.status == "holds"]
+    holding: dict[str, list[Difference]] = {}
+    for difference in record.known:
+        if difference.status == "holds":
+            holding.setdefault(difference.id, []).append(difference)
     if holding:
         yield "Known differences that were met again:"
-        yield from (f"  {d.id} ({d.cells}): {d.reason}" for d in holding)
+    for name, same in holding.items():
+        yield f"  {name} ({', '.join(f'{d.runtime} {d.cells}' for d in same)}): {same[0].reason}"
     gone = [d for d in record.known if d.status == "gone"]
     if gone:
         yield "Known differences that no longer hold; take them out, or give their versions:"

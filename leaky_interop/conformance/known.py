@@ -99,19 +99,20 @@ def apply(
     versions = {runtime.name: runtime.version for runtime in runtimes if runtime.status == "ran"}
     live = [d for d in known if d.runtime in versions and _in_range(versions[d.runtime], d.versions)]
     explained: list[Cell] = []
-    examples: dict[str, list[str]] = {}
-    covered: set[str] = set()
+    examples: dict[tuple[str, str], list[str]] = {}  # by runtime and id: several runtimes share one
+    covered: set[tuple[str, str]] = set()
     for cell in cells:
         about = [d for d in live if d.runtime == cell.runtime and _matches(d, cell)]
-        covered |= {d.id for d in about if not d.machine}
+        covered |= {(d.runtime, d.id) for d in about if not d.machine}
         cell, used = explain(cell, about)
         explained.append(cell)
         for name in used:
-            examples.setdefault(name, []).append(cell.id)
+            examples.setdefault((cell.runtime, name), []).append(cell.id)
     made = []
     for difference in known:
-        at = examples.get(difference.id, [])
-        status = "holds" if at else "gone" if difference.id in covered else "not covered"
+        name = (difference.runtime, difference.id)
+        at = examples.get(name, [])
+        status = "holds" if at else "gone" if name in covered else "not covered"
         made.append(dataclasses.replace(difference, status=status, cells=len(at), example=at[0] if at else ""))
     return explained, made
 

@@ -130,7 +130,8 @@ def array(numbers: Iterable[float], shape: tuple[int, ...], kind: str) -> np.nda
 
 def numbers(made: np.ndarray) -> list[float]:
     """The elements of an array, in order, as float64."""
-    return [float(x) for x in made.astype(np.float64).ravel()]
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        return [float(x) for x in made.astype(np.float64).ravel()]
 
 
 def _parts(x: float) -> tuple[int, int]:
