@@ -217,6 +217,18 @@ def test_ids_name_cells_and_back():
         running.find("onnxruntime/leaky_relu")
 
 
+def test_another_python_comes_from_the_path_or_from_uv(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, command in (
+        ("uv", ["uv", "venv", "--quiet", "--seed", "--python", "3.8"]),
+        ("python3.8", ["python3.8", "-m", "venv"]),
+    ):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+        found = environments._venv("3.8")
+        assert [Path(found[0]).name, *found[1:]] == command
+
+
 def test_the_worker_stands_alone():
     """Its imports are the standard library and numpy; runtimes import nothing of this package."""
     from test_imports import imported

@@ -51,7 +51,10 @@ def test_keras_on_numpy_is_wrong_above_1_and_truncates_integer_slopes(whole):
                 == ("function", "leaky_relu", "alone", "rank 1", "output")], "dtype", "slope")  # fmt: skip
     for slope in ("1.5", "2", "1e10", "1e38", "inf"):
         cell = found["float32", slope]
-        assert cell.known == ("keras-numpy-slope-above-1",) and cell.where["overflow" if slope == "inf" else "negative"] > 20
+        assert (
+            cell.known == ("keras-numpy-slope-above-1",)
+            and cell.where["overflow" if slope == "inf" else "negative"] > 20
+        )
     for slope in ("0.1", "1/3", "1"):
         assert found["float32", slope].verdict == "exact"
     whole_numbers = found["int32", "0.2"]

@@ -24,9 +24,9 @@ def answer(case: Case, change=lambda y: y, reading: str | None = None) -> dict[s
     reading = reading or ("type" if case.operator == "prelu" else verdicts._claimed(case, ABOUT) or "float64")
     slope = ABOUT["default"] if case.slope == "left out" else SLOPES[case.slope]
     right = verdicts.want(case, slope, reading, kind)
-    ys = [
-        slope if y != y and x == 0 and case.what == "gradient" else y for x, y in zip(right.xs, right.ys, strict=True)
-    ]
+    at_zero = oracle.rounded(oracle.held(slope, reading, kind), kind)
+    gradient = case.what == "gradient"
+    ys = [at_zero if gradient and x == 0 else y for x, y in zip(right.xs, right.ys, strict=True)]
     made = oracle.array(ys, right.shape, kind)
     name = {"output": "y", "gradient": "dx", "slope gradient": "dslope"}[case.what]
     return {name: change(made)}

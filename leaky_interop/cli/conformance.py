@@ -72,12 +72,12 @@ def _show(record: Conformance, written: dict[Path, Callable[[Any], str]]) -> Non
 
 def _renderer(kind: str) -> Callable[[Any], str]:
     """The function that writes a record; found before anything is asked, so that a mistake costs no time."""
-    if kind == "json":
-        from ..conformance.as_json import render
+    if kind == "html":
+        from ..conformance.as_html import to_html as render
     elif kind == "junit":
         from ..conformance.as_junit import render
     else:
-        from ..conformance.as_html import to_html as render
+        from ..conformance.as_json import render
     return render
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from ..report.phrases import printable
 from .record import VERDICTS, Cell, Conformance, Difference, Runtime
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 MARKS = {"exact": "✓", "within": "≈", "known": "k", "refused": "-", "wrong": "x", "crashed": "!"}
 STYLES = {
@@ -43,7 +47,7 @@ def render(record: Conformance, *, colour: bool = False, width: int = 160) -> st
     return stream.getvalue()
 
 
-def _rows(record: Conformance, runtime: Runtime) -> Iterator[list[object]]:
+def _rows(record: Conformance, runtime: Runtime) -> Iterator[list[str | Text]]:
     if runtime.status != "ran":
         yield [
             printable(runtime.name),
@@ -73,7 +77,7 @@ def _rows(record: Conformance, runtime: Runtime) -> Iterator[list[object]]:
         ]
 
 
-def _counted(counts: Counter[str]) -> object:
+def _counted(counts: Counter[str]) -> Text:
     """How many cells have each verdict: "✓52 k3 x1"."""
     from rich.text import Text
 

@@ -101,10 +101,10 @@ def make(plan: Plan) -> Path:
     if (python := interpreter(plan)) is not None:
         return python
     environment = plan.environment or {}
-    base = _base_python(str(environment.get("python", "")))
+    command = _venv(str(environment.get("python", "")))
     shutil.rmtree(plan.folder, ignore_errors=True)
     plan.folder.parent.mkdir(parents=True, exist_ok=True)
-    _run([str(base), "-m", "venv", str(plan.folder)], plan)
+    _run([*command, str(plan.folder)], plan)
     python = _python_in(plan.folder)
     packages = [*environment.get("packages", ()), *BASE]
     _run([str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", *packages], plan)
@@ -128,13 +128,15 @@ def _run(command: list[str], plan: Plan) -> None:
         raise RuntimeFailure(f"{plan.name} does not install", why=(errors or ["pip says nothing"])[-1])
 
 
-def _base_python(version: str) -> Path:
-    """An interpreter of this version of Python, from the path."""
+def _venv(version: str) -> list[str]:
+    """The command that makes an environment of this version of Python: its own venv, or uv, which fetches interpreters."""
     if not version or sys.version.startswith(f"{version}."):
-        return Path(sys.executable)
+        return [sys.executable, "-m", "venv"]
     if found := shutil.which(f"python{version}"):
-        return Path(found)
-    raise RuntimeFailure(f"there is no python{version} on the path", hint="Install it, then run --install again")
+        return [found, "-m", "venv"]
+    if found := shutil.which("uv"):
+        return [found, "venv", "--quiet", "--seed", "--python", version]
+    raise RuntimeFailure(f"there is no python{version} on the path", hint="Install it, or uv, then run --install again")
 
 
 def _python_in(folder: Path) -> Path:

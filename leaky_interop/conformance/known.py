@@ -110,9 +110,9 @@ def apply(
             examples.setdefault((cell.runtime, name), []).append(cell.id)
     made = []
     for difference in known:
-        name = (difference.runtime, difference.id)
-        at = examples.get(name, [])
-        status = "holds" if at else "gone" if name in covered else "not covered"
+        key = (difference.runtime, difference.id)
+        at = examples.get(key, [])
+        status = "holds" if at else "gone" if key in covered else "not covered"
         made.append(dataclasses.replace(difference, status=status, cells=len(at), example=at[0] if at else ""))
     return explained, made
 

@@ -104,13 +104,8 @@ def _smallest(asking: running.Asking, case: Case, variant: str, about: Mapping[s
 def _index(case: Case, cell: Cell, about: Mapping[str, Any]) -> int:
     """Where the first number of a cell stands in its result."""
     kind = case.dtype if case.dtype in FLOATS else "float64"
-    right = verdicts.want(case, _slope(case, about), verdicts.readings_of(case, kind)[0], kind)
+    right = verdicts.want(case, verdicts.slope_of(case, about), verdicts.readings_of(case, kind)[0], kind)
     return next((i for i, x in enumerate(right.xs) if oracle.same(x, cell.numbers[0].x)), 0)
-
-
-def _slope(case: Case, about: Mapping[str, Any]) -> float:
-    given = case.job["slope"]
-    return float(about["default"] if given is None else given)
 
 
 def _written(plan: Plan, variant: str, case: Case, cell: Cell, about: Mapping[str, Any], index: int | None) -> str:

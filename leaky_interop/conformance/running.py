@@ -216,7 +216,6 @@ def summary(about: Mapping[str, Any], name: str, made: Sequence[Cell], seconds: 
     telling = [cell for cell in made if cell.operator == "leaky_relu" and cell.slope in ("0.1", "2")]
     zeros = {cell.at_zero for cell in telling if cell.at_zero}
     held = {dtype: held_in(made, dtype, str((about.get("held") or {}).get(dtype, ""))) for dtype in about["dtypes"]}
-    lists = {key: tuple(about[key]) for key in ("variants", "dtypes", "operators", "placements")}
     return Runtime(
         name=name,
         status="ran",
@@ -227,7 +226,10 @@ def summary(about: Mapping[str, Any], name: str, made: Sequence[Cell], seconds: 
         held=held,
         at_zero=tuple(sorted(zeros)),
         seconds=round(seconds, 2),
-        **lists,
+        variants=tuple(about["variants"]),
+        dtypes=tuple(about["dtypes"]),
+        operators=tuple(about["operators"]),
+        placements=tuple(about["placements"]),
     )
 
 

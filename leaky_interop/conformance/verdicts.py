@@ -69,7 +69,7 @@ def judge(case: Case, runtime: str, variant: str, arrays: Mapping[str, np.ndarra
         return _misshapen(axes, f"no array {name} in the answer, which has {', '.join(arrays) or 'none'}")
     got = arrays[name]
     kind = case.dtype if case.dtype in FLOATS else got.dtype.name if got.dtype.name in FLOATS else "float64"
-    slope = about["default"] if case.slope == "left out" else SLOPES[case.slope]
+    slope = slope_of(case, about)
     readings = readings_of(case, kind)
     wants = {reading: want(case, slope, reading, kind) for reading in readings}
     first = wants[readings[0]]
@@ -107,6 +107,12 @@ def judge(case: Case, runtime: str, variant: str, arrays: Mapping[str, np.ndarra
         at_zero=" and ".join(sorted(zeros)),
         curve=_curve(case, kind, right, numbers),
     )
+
+
+def slope_of(case: Case, about: Mapping[str, Any]) -> float:
+    """The slope that a case stands for: its own, or the runtime's default."""
+    given = SLOPES[case.slope]
+    return float(about["default"]) if given is None else given
 
 
 def refused(case: Case, runtime: str, variant: str, message: str, verdict: str = "refused") -> Cell:

@@ -15,13 +15,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 TOO_LONG = 400  # characters of a message; runtimes like to print their whole stack
 
 
-def load(name):
+def load(name: str) -> Any:
     """A runtime from its file, or from an installed module."""
     if not name.endswith(".py"):
         return importlib.import_module(name)
@@ -32,7 +33,7 @@ def load(name):
     return module
 
 
-def bfloat16():
+def bfloat16() -> Any:
     """The numpy dtype of bfloat16, or None where ml_dtypes is not installed: its bits then stand for it."""
     try:
         import ml_dtypes
@@ -41,7 +42,7 @@ def bfloat16():
     return np.dtype(ml_dtypes.bfloat16)
 
 
-def unpack(packed):
+def unpack(packed: Any) -> Any:
     """The array of a message."""
     kind = packed["dtype"]
     bits = "uint16" if kind == "bfloat16" else kind
@@ -49,7 +50,7 @@ def unpack(packed):
     return made.view(bfloat16()) if kind == "bfloat16" and bfloat16() is not None else made
 
 
-def pack(made, kind=""):
+def pack(made: Any, kind: str = "") -> Any:
     """An array as part of a message. kind: what it is called, where its own name does not say so."""
     made = np.array(made, order="C", copy=True)
     if made.dtype.name == "bfloat16" or (kind == "bfloat16" and made.dtype == np.uint16):
@@ -60,7 +61,7 @@ def pack(made, kind=""):
     return {"dtype": kind, "shape": list(made.shape), "data": data}
 
 
-def answer(runtime, message):
+def answer(runtime: Any, message: Any) -> Any:
     """What one message is answered."""
     try:
         if message["do"] == "describe":
@@ -73,7 +74,7 @@ def answer(runtime, message):
         return {"error": " ".join("{}: {}".format(type(error).__name__, error).split())[:TOO_LONG]}  # noqa: UP032
 
 
-def main(name):
+def main(name: str) -> int:
     here = str(Path(__file__).parent)
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != here]  # noqa: PTH100  (no file beside this one)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
