@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .graph import Graph
     from .report.record import Report
 
-EXTRAS: dict[str, str] = {"keras": "keras", "h5py": "keras", "torch": "torch", "tensorflow": "tensorflow"}
+EXTRAS: dict[str, str] = {"keras": "keras", "h5py": "keras", "torch": "torch", "tensorflow": "tensorflow", "scipy": "matlab"}
 
 
 class LeakyInteropError(Exception):

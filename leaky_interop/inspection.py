@@ -28,6 +28,7 @@ DEFAULTS = {  # what is known of a slope that is the framework's default
     "keras": "Keras' default, or stated with the same number: a Keras layer does not keep which",
     "torch": "PyTorch's default, or stated with the same number: torch.export does not keep which",
     "onnx": "ONNX's default: the file leaves alpha out",
+    "matlab": "MATLAB's default: the layer is given no scale",
 }
 
 
@@ -71,6 +72,8 @@ class Inspection:
     converts: dict[str, tuple[str, ...]]  # by framework, the operators that it has no exporter for
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    layers: tuple[Any, ...] = ()  # MATLAB: the rows of its own table
+    listing: str = ""  # ... and the table as it prints it
 
     def to_json(self) -> str:
         """The same as JSON."""
@@ -81,6 +84,7 @@ class Inspection:
 
     def _lines(self) -> Iterator[str]:
         yield self.model
+        yield from self.listing.splitlines()
         yield from _section("inputs", map(str, self.inputs))
         yield from _section("outputs", map(str, self.outputs))
         frozen = self.parameters - self.trainable
@@ -135,6 +139,7 @@ def inspect(model: Any, example: Any = None, input_shapes: Any = None, *, weight
         converts={target: _not_written(graph, target) for target in frameworks.NAMES},
         warnings=tuple(warnings),
         notes=tuple(note for note in graph.notes if note not in warnings),
+        **_table(native) if framework == "matlab" else {},
     )
 
 
@@ -174,6 +179,12 @@ def _slope(framework: str, found: Slope) -> Inspected:
     else:
         given = DEFAULTS[framework]
     return Inspected(node=found.node, value=found.value, given=given, origin=found.origin)
+
+
+def _table(network: Any) -> dict[str, Any]:
+    from .frameworks.matlab.listing import listing, rows
+
+    return {"layers": tuple(rows(network)), "listing": listing(network)}
 
 
 def _format(model: Any) -> dict[str, str]:

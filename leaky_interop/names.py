@@ -243,4 +243,5 @@ _CODECS = {
     "keras": _Codec(_escape_keras, _unescape_keras, _legal_in_keras),
     "torch": _Codec(_escape_torch, _unescape_torch, _legal_in_torch),
     "onnx": _Codec(_same, _same, lambda native: True),
+    "matlab": _Codec(_same, _same, lambda native: True),  # what cannot stand there is changed in writing
 }

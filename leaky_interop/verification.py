@@ -400,7 +400,7 @@ def slopes(graph: Graph) -> Iterator[Slope]:
             value = (float(array.min()), float(array.max()))
         else:
             continue
-        spelled = "alpha" if graph.framework == "onnx" else "negative_slope"
+        spelled = {"onnx": "alpha", "matlab": "Scale"}.get(graph.framework, "negative_slope")
         yield Slope(node=node.name, value=value, stated=spelled not in node.left_out, origin=node.source)
 
 

@@ -7,6 +7,8 @@ rebuilt model. A refusal is `UnsafeFile`, says what and why, and names the way r
 from .arrays import arrays, write_npz
 from .identify import Kind, kind
 from .keras import KerasFile, load_keras_weights, open_keras, read_keras
+from .mat import read_mat, write_mat
+from .matlab import open_matlab
 from .onnx import read_onnx
 from .pt2 import open_pt2
 from .torch import state_dict
@@ -20,9 +22,12 @@ __all__ = [
     "kind",
     "load_keras_weights",
     "open_keras",
+    "open_matlab",
     "open_pt2",
     "read_keras",
+    "read_mat",
     "read_onnx",
     "state_dict",
+    "write_mat",
     "write_npz",
 ]

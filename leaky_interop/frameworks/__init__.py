@@ -12,22 +12,26 @@ from types import ModuleType
 from typing import Any
 
 NAMES = ("keras", "torch", "onnx")  # the order matters: a Keras model on the torch backend is also a torch module
-MODULES = {"keras": ("keras",), "torch": ("torch",), "onnx": ("onnx", "onnx_ir")}  # who makes the models of each
+FORMATS = ("matlab",)  # read and written, but not run here: nothing is to be installed for them
+MODULES = {  # who makes the models of each
+    "keras": ("keras",), "torch": ("torch",), "onnx": ("onnx", "onnx_ir"), "matlab": (f"{__name__}.matlab",)
+}  # fmt: skip
 
 
 def get(name: str) -> ModuleType:
     """The engine of a framework; imports the framework."""
     from ..errors import require
 
-    if name not in NAMES:
-        raise ValueError(f"unknown framework {name!r}; one of {', '.join(NAMES)}")
-    require(name, extra=name)
+    if name not in (*NAMES, *FORMATS):
+        raise ValueError(f"unknown framework {name!r}; one of {', '.join((*NAMES, *FORMATS))}")
+    if name in NAMES:
+        require(name, extra=name)
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def of(model: Any) -> str | None:
     """Which framework made this object, or None. Imports no framework: that of a living model is already loaded."""
-    for name in NAMES:
+    for name in (*NAMES, *FORMATS):
         if any(module in sys.modules for module in MODULES[name]) and get(name).owns(model):
             return name
     return None

@@ -95,6 +95,19 @@ Softsign = activation("Softsign", "x / (1 + |x|).", lambda x: x / (1 + np.abs(x)
 TanhShrink = activation("TanhShrink", "x - tanh(x).", lambda x: x - np.tanh(x), module="Tanhshrink", aten="tanhshrink",
                         keras="tanh_shrink", onnx=lambda onnx, x: onnx.Sub(x, onnx.Tanh(x)),
                         terms=lambda x: np.abs(x) + np.abs(np.tanh(x)))  # fmt: skip
+for _kind, _function in ((Tanh, "tanhLayer"), (Sigmoid, "sigmoidLayer"), (Silu, "swishLayer")):
+
+    def _from_matlab(layer: Any, x: Value, kind: type[Op] = _kind) -> Value:
+        return kind()(x)
+
+    def _to_matlab(op: Op, matlab: Any, x: Any, function: str = _function) -> Any:
+        return matlab.layer(function, x)
+
+    _from_matlab.__name__, _to_matlab.__name__ = f"{_kind.__name__}_from_matlab", f"{_kind.__name__}_to_matlab"
+    imports("matlab", _function)(_from_matlab)
+    exports("matlab", _kind)(_to_matlab)
+
+
 # --- gelu -------------------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +138,16 @@ def gelu_from_torch(call, x, approximate):
 @imports("keras", "ops.Gelu", "activations.gelu")
 def gelu_from_keras(call, x):
     return Gelu(approximate=bool(call.approximate))(x)
+
+
+@imports("matlab", "geluLayer")
+def gelu_from_matlab(layer, x):
+    return Gelu(approximate=layer.Approximation == "tanh")(x)
+
+
+@exports("matlab", Gelu)
+def gelu_to_matlab(op, matlab, x):
+    return matlab.layer("geluLayer", x, Approximation="tanh" if op.approximate else "none")
 
 
 @imports("onnx", "Gelu")
