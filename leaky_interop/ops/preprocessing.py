@@ -52,11 +52,11 @@ def normalization_from_matlab(layer, x):
     known = [layer.statistic(role) for role in roles]
     if any(numbers is None for numbers in known):
         return x
-    offset, scale = (*known, None, None)[:2]
     if roles == ("Min", "Max"):
-        scale = scale - offset
-    for kind, numbers, neutral in ((Sub, offset, 0), (Div, scale, 1)):
-        if numbers is not None and (numbers != neutral).any():
+        known[1] = known[1] - known[0]
+    neutral = all((numbers == number).all() for numbers, number in zip(known, (0, 1), strict=False))
+    if not (neutral and layer.Normalization != "rescale-symmetric"):
+        for kind, numbers in zip((Sub, Div), known, strict=False):
             x = kind()(x, layer.graph.constant(numbers))
     return Sub()(Mul()(x, 2.0), 1.0) if layer.Normalization == "rescale-symmetric" else x
 

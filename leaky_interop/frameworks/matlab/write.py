@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import LeakyInteropError, Refused
 from ...graph import Graph, Node, Value
-from ...layout import settle, wrap
+from ...layout import ChannelsLast, settle, wrap
 from ...op import CHANNELS_LAST, EXPORTERS
 from ...ops.column_major import ColumnMajor
 from ...ops.shape import Reshape, Transpose
@@ -187,16 +187,20 @@ class MatlabBuilder(Builder):
     # how they are carried out
 
     def export(self) -> None:
-        """Run every exporter; what is refused is reported all at once."""
-        self.check()
+        """Run every exporter; what has no layer or is refused is reported all at once."""
         problems: list[Refused] = []
         for node in self.graph.nodes:
-            if any(id(v) not in self.made for v in node.inputs if v is not None and v.const is None and v.sizes is None):
-                continue  # what it reads was refused
             try:
+                self.node = node
+                inner = node.op.op if isinstance(node.op, ChannelsLast) else node.op
+                if (FRAMEWORK, type(inner)) not in EXPORTERS:
+                    raise self.refuse(type(inner).__name__, why="no layer of MATLAB is known here that computes it",
+                                      instead="Put layers that MATLAB has in its place")  # fmt: skip
                 self.export_node(node)
             except Refused as error:
                 problems.append(error)
+                stand_in = Symbol(Layer("reluLayer", 0, {}, frozenset(), "", "refused"))  # so that others are found too
+                self.made |= {id(value): stand_in for value in node.outputs}
         if len(problems) > 1:
             raise Refused(f"{len(problems)} things cannot be written as MATLAB layers", why="\n  ".join(["", *map(str, problems)]))
         if problems:

@@ -1,0 +1,292 @@
+"""GNU Octave, which reads MATLAB's language, against what is read and computed here.
+
+MATLAB itself cannot be run. Octave parses the same sources, so its reading of the arguments is the measure of the
+parser; and it computes the layers' documented formulas on arrays in MATLAB's own order (`octave/forward.m`), so its
+numbers are the measure of kernels, pads and the order of features.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+import scipy.io
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import leaky_interop as li
+from leaky_interop import files
+from leaky_interop.frameworks.matlab.evaluate import _Evaluator, network
+from leaky_interop.frameworks.matlab.functions import FUNCTIONS
+from leaky_interop.frameworks.matlab.source import field_of
+from leaky_interop.frameworks.matlab.text import Called
+from leaky_interop.ops.activation import LeakyRelu
+from tests.octave_run import HERE, needed, octave
+
+pytestmark = pytest.mark.one_backend
+
+# --- the formula ------------------------------------------------------------------------------------------------------
+
+SPECIAL = np.array(
+    [0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 1.1754942e-38, -1.1754942e-38, 3.4028235e38, -3.4028235e38, np.inf, -np.inf, np.nan, 2.5, -3.7],
+    np.float32,
+)
+SLOPES = (0.0, 1e-45, 1e-8, 0.01, 0.1, 1 / 3, 1.0, 1.5, -0.5, -0.0, 1e10, 1e38, np.inf, np.nan)
+
+
+def test_the_formula_of_the_layer_gives_the_same_bits(tmp_path):
+    """x where x >= 0, scale * x elsewhere, in single precision: every special number under every slope."""
+    needed()
+    x = np.concatenate([SPECIAL, np.random.default_rng(0).standard_normal(200).astype(np.float32)])
+    x.tofile(tmp_path / "x.bin")
+    np.array(SLOPES).tofile(tmp_path / "slopes.bin")
+    octave(
+        """
+        f = fopen('x.bin'); x = fread(f, Inf, 'single=>single'); fclose(f);
+        f = fopen('slopes.bin'); slopes = fread(f, Inf, 'double'); fclose(f);
+        f = fopen('y.bin', 'w');
+        for k = 1:numel(slopes)
+          y = x; below = !(x >= 0); y(below) = slopes(k) * x(below);
+          fwrite(f, y, 'single');
+        end
+        fclose(f);
+        """,
+        tmp_path,
+    )
+    received = np.fromfile(tmp_path / "y.bin", np.float32).reshape(len(SLOPES), -1)
+    for slope, got in zip(SLOPES, received, strict=True):
+        with np.errstate(all="ignore"):
+            expected = LeakyRelu(negative_slope=slope).reference(x)
+        same = (expected.view(np.uint32) == got.view(np.uint32)) | (np.isnan(expected) & np.isnan(got))
+        assert same.all(), f"slope {slope}: {x[~same]} gives {got[~same]}, expected {expected[~same]}"
+
+
+def test_written_with_max_and_min_it_is_the_same_for_finite_numbers(tmp_path):
+    needed()
+    x = np.random.default_rng(1).standard_normal(300).astype(np.float32)
+    x.tofile(tmp_path / "x.bin")
+    octave(
+        "f = fopen('x.bin'); x = fread(f, Inf, 'single=>single'); fclose(f);\n"
+        "f = fopen('y.bin', 'w'); for a = [0 0.01 0.3 1 2 -0.5] fwrite(f, max(x, 0) + a * min(x, 0), 'single'); end\nfclose(f);",
+        tmp_path,
+    )
+    received = np.fromfile(tmp_path / "y.bin", np.float32).reshape(6, -1)
+    for slope, got in zip((0, 0.01, 0.3, 1, 2, -0.5), received, strict=True):
+        assert np.array_equal(LeakyRelu(negative_slope=float(slope)).reference(x), got)
+
+
+# --- the parser -------------------------------------------------------------------------------------------------------
+
+NUMBERS = st.sampled_from(
+    ["3", "16", "2*4", "[3 3]", "[ 2, 1 ]", "[1;2]", "[1 - 2 + 3, 4]", "[1 +2]", "2^3", "(5)", "6/2", "1e1", "[3 2]'", "0.05e2"]
+)
+SCALARS = st.sampled_from(["0.2", "1/3", ".5", "-0.25", "1e-3", "- 1.5", "2*0.1", "+0.3", "3.", "1.5E+1", "inf", "-Inf", "NaN", "2^-3", "-2^2"])
+NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,8}", fullmatch=True)
+GAP = st.sampled_from(["", " ", "  ", "\t"])
+BREAK = st.sampled_from(["\n", "\n\n", "\n  % a comment [ ( '\n", ";", " ;\n", " % 'text\n", ";;\n", " ...\n ;", "\n\n%{\nnothing ( here\n%}\n"])
+
+
+@st.composite
+def calls(draw):
+    """One layer as source text."""
+    name = draw(st.none() | NAMES)
+    quote = draw(st.sampled_from("'\""))
+    kind = draw(st.sampled_from(["leaky", "elu", "relu", "conv", "pool", "drop", "norm"]))
+    stated = {
+        "leaky": ("leakyReluLayer", [draw(SCALARS)] if draw(st.booleans()) else []),
+        "elu": ("eluLayer", [draw(SCALARS)] if draw(st.booleans()) else []),
+        "relu": ("reluLayer", []),
+        "conv": ("convolution2dLayer", [draw(NUMBERS), "8"]),
+        "pool": ("maxPooling2dLayer", [draw(NUMBERS)]),
+        "drop": ("dropoutLayer", [draw(st.sampled_from(["0.5", ".25", "1/4"]))]),
+        "norm": ("batchNormalizationLayer", ["'Epsilon'", draw(st.sampled_from(["1e-5", "2e-3", "1/1000"]))]),
+    }
+    function, arguments = stated[kind]
+    if kind in ("conv", "pool") and draw(st.booleans()):
+        arguments = [*arguments, "'Stride'", draw(NUMBERS)]
+    if kind in ("conv", "pool") and draw(st.booleans()):
+        arguments = [*arguments, "'Padding'", draw(st.sampled_from(["'same'", "1", "[1 0]", "[0 1 2 1]", '"same"', "[0,0 1\t1]"]))]
+    if name is not None:
+        written = f"it''s {name}" if quote == "'" and draw(st.booleans()) else name
+        arguments = [*arguments, "'Name'", f"{quote}{written}{quote}"]
+    gaps = [draw(GAP) for _ in range(4)]
+    comma = draw(st.sampled_from([",", ", ", " ,", ", ...\n   ", " , ... it's said\n"]))
+    if not arguments and draw(st.booleans()):
+        return function
+    return f"{function}({gaps[0]}{comma.join(arguments)}{gaps[1]})"
+
+
+@st.composite
+def sources(draw):
+    """A layer array as source text, in any of the ways to write one."""
+    layers = draw(st.lists(calls(), min_size=2, max_size=6))
+    breaks = [draw(BREAK) for _ in layers]
+    body = "".join(f"{draw(GAP)}{layer}{end}" for layer, end in zip(layers[:-1], breaks, strict=False)) + layers[-1]
+    opening = draw(st.sampled_from(["[", "[ ", "[\n", "[ ...\n", "[ % first\n"]))
+    closing = draw(st.sampled_from(["]", " ]", "\n]", ";]"]))
+    return f"clear all\nlayers = {opening}{body}{closing};\n"
+
+
+RECORD = """
+source('net_of_this_test.m');
+for k = 1:numel(layers)
+  printf('layer %s\\n', layers(k).fn);
+  for n = 1:numel(layers(k).args)
+    a = layers(k).args{n};
+    if ischar(a) printf('text %s\\n', a); else printf('numbers %s %s\\n', num2str(size(a), '%d '), strjoin(cellstr(num2hex(double(a(:))))', ' ')); end
+  end
+end
+"""
+
+
+def recorded(text):
+    """The calls that Octave made, their arguments as Python has them."""
+    found = []
+    for line in text.splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "layer":
+            found.append((rest, []))
+        elif kind == "text":
+            found[-1][1].append(rest)
+        else:
+            words = rest.split()
+            digits = [w for w in words if len(w) == 16]
+            size = tuple(int(w) for w in words if len(w) != 16)
+            numbers = np.frombuffer(bytes.fromhex("".join(digits)), ">f8").astype(float)
+            found[-1][1].append(float(numbers[0]) if size == (1, 1) else numbers.reshape(size, order="F"))
+    return found
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(sources(), min_size=8, max_size=8))
+def test_octave_reads_the_same_calls(tmp_path, texts):
+    """Several sources in one run of Octave, which takes longer to start than to read them."""
+    needed()
+    ours, script = [], ""
+    for index, text in enumerate(texts):
+        (tmp_path / f"net{index}.m").write_text(text.replace("clear all\n", ""), encoding="utf-8")
+        script += "printf('file\\n');\n" + RECORD.replace("net_of_this_test", f"net{index}")
+        try:
+            ours.append(network(text, "net.m", None).layers)
+        except li.Usage as error:
+            ours.append(error)
+    parts = octave(script, tmp_path).split("file\n")[1:]
+    for text, part, layers in zip(texts, parts, ours, strict=True):
+        evaluator, expected = _Evaluator("octave", None), []
+        try:
+            for function, arguments in recorded(part):
+                expected.append(evaluator.layer(Called(1, 1, function), arguments, []))
+        except li.Usage as error:  # Octave only records; what is wrong with the arguments must be found in both readings
+            assert isinstance(layers, li.Usage), f"{text}\n{error}"
+            continue
+        names = [layer.name for layer in expected if layer.name]
+        if len(set(names)) < len(names):
+            assert isinstance(layers, li.Usage)
+            continue
+        assert not isinstance(layers, Exception), f"{text}\n{layers}"
+        assert len(layers) == len(expected), text
+        for mine, theirs in zip(layers, expected, strict=True):
+            assert (mine.function, mine.name, mine.given) == (theirs.function, theirs.name, theirs.given), text
+            assert repr(mine.settings) == repr(theirs.settings), text
+
+
+# --- the numbers ------------------------------------------------------------------------------------------------------
+
+NETWORKS = {
+    "documentation": "imageInputLayer([12 12 1])\nconvolution2dLayer(3,6)\nbatchNormalizationLayer\nleakyReluLayer\n"
+    "maxPooling2dLayer(2,'Stride',2)\nconvolution2dLayer(3,5)\nbatchNormalizationLayer\nleakyReluLayer\n"
+    "fullyConnectedLayer(10)\nsoftmaxLayer\nclassificationLayer",
+    "flatten": "imageInputLayer([4 5 3],'Normalization','zscore')\nconvolution2dLayer([2 3],4)\nflattenLayer\n"
+    "batchNormalizationLayer\nleakyReluLayer(-0.3)\nfullyConnectedLayer(7)\neluLayer(0.4)\nfullyConnectedLayer(3)",
+    "sides": "imageInputLayer([7 9 2],'Normalization','rescale-symmetric')\n"
+    "convolution2dLayer([3 2],4,'Padding',[1 0 2 1],'Stride',[2 1])\nclippedReluLayer(0.8)\n"
+    "convolution2dLayer(4,3,'Padding','same','Stride',2)\ntanhLayer\nconvolution2dLayer([2 3],3,'DilationFactor',[1 2],'Padding',[1 2])",
+    "groups": "imageInputLayer([6 5 4],'Normalization','rescale-zero-one')\ngroupedConvolution2dLayer(3,3,2,'Padding','same')\n"
+    "preluLayer\ngroupedConvolution2dLayer([2 1],2,'channel-wise','Stride',[1 2])\nsigmoidLayer\nglobalAveragePooling2dLayer\n"
+    "fullyConnectedLayer(4)",
+    "transposed": "imageInputLayer([3 4 2],'Normalization','none')\ntransposedConv2dLayer([4 3],3,'Stride',[2 3],'Cropping','same')\n"
+    "leakyReluLayer(1.5)\ntransposedConv2dLayer(3,2,'Cropping',[1 0 0 2],'Stride',2)\nswishLayer\ngeluLayer\ndropoutLayer(0.2)",
+    "pools": "imageInputLayer([9 8 3])\naveragePooling2dLayer(3,'Padding',1)\ncrossChannelNormalizationLayer(4,'Alpha',0.5,'K',1)\n"
+    "averagePooling2dLayer([2 3],'Padding','same','Stride',2,'PaddingValue','mean')\ngeluLayer('Approximation','tanh')\n"
+    "maxPooling2dLayer([3 2],'Padding',[1 1 0 1],'Stride',[1 2])\nlayerNormalizationLayer\nglobalMaxPooling2dLayer\nsoftmaxLayer",
+    "norms": "imageInputLayer([4 3 5],'Normalization','none')\nlayerNormalizationLayer('OperationDimension','channel-only','Epsilon',1e-3)\n"
+    "reluLayer\ncrossChannelNormalizationLayer(3,'Beta',0.6)\nfullyConnectedLayer(6)\nlayerNormalizationLayer\nregressionLayer",
+    "features": "featureInputLayer(5,'Normalization','zscore')\nfullyConnectedLayer(4)\nbatchNormalizationLayer('Epsilon',1e-2)\n"
+    "leakyReluLayer(0.2)\nfullyConnectedLayer(3)\nsoftmaxLayer",
+}  # fmt: skip
+
+
+def with_random_numbers(source, folder):
+    """net.m with random numbers beside it for everything that can be learned, and for what normalises the input."""
+    (folder / "net.m").write_text(f"layers = [\n{source}\n];\n", encoding="utf-8")
+    made = files.open_matlab(folder / "net.m")
+    graph = li.load(made)
+    rng = np.random.default_rng(7)
+    numbers = {}
+    for (title, role), array in made.initialised.items():
+        positive = role == "TrainedVariance"
+        drawn = rng.uniform(0.3, 2, array.shape) if positive else rng.standard_normal(array.shape) * 0.6
+        numbers.setdefault(field_of(title), {})[role] = drawn.astype(np.float32)
+    for layer in made.layers[:1]:
+        size = layer.InputSize if isinstance(layer.InputSize, tuple) else (layer.InputSize, 1)
+        low = rng.standard_normal(size).astype(np.float32)
+        roles = {"zerocenter": {"Mean": low}, "zscore": {"Mean": low, "StandardDeviation": np.abs(low) + 0.5},
+                 "none": {}}.get(layer.Normalization, {"Min": low, "Max": low + 1.5})  # fmt: skip
+        numbers.setdefault(field_of(layer.title), {}).update(roles)
+    files.write_mat(folder / "net.mat", {name: fields for name, fields in numbers.items() if fields})
+    return graph
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_octave_computes_the_same_numbers(name, tmp_path):
+    """The source is written again, with its numbers, as a source that loads them; Octave runs that one."""
+    needed()
+    graph = with_random_numbers(NETWORKS[name], tmp_path)
+    (tmp_path / "out").mkdir()
+    assert li.convert(tmp_path / "net.m", tmp_path / "net.onnx").passed
+    shape = [d if isinstance(d, int) else 3 for d in graph.inputs[0].shape]
+    x = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    expected = {"source": li.run(tmp_path / "net.m", x)[0], "onnx": li.run(tmp_path / "net.onnx", x)[0]}
+    try:
+        li.convert(tmp_path / "net.m", tmp_path / "out" / "net.m")
+    except li.Refused as error:  # a norm of whole images is read and not written: Octave takes the numbers as arguments
+        assert name == "pools", error
+        (tmp_path / "out" / "net.m").write_text(stated(tmp_path), encoding="utf-8")
+        (tmp_path / "out" / "net.mat").write_bytes((tmp_path / "net.mat").read_bytes())
+    scipy.io.savemat(tmp_path / "out" / "x.mat", {"x": x.astype(float)})
+    octave(
+        (HERE / "forward.m").read_text(encoding="utf-8")
+        + """
+        source('net.m'); load('x.mat'); y = {};
+        for n = 1:size(x, 1)
+          if ndims(x) > 2 one = reshape(x(n, :, :, :), size(x)(2:end)); else one = x(n, :)'; end
+          y{n} = forward(layers, one);
+        end
+        save('-v6', 'y.mat', 'y');
+        """,
+        tmp_path / "out",
+    )
+    received = [np.squeeze(part) for part in scipy.io.loadmat(tmp_path / "out" / "y.mat")["y"].reshape(-1)]
+    for where, arrays in expected.items():
+        for mine, theirs in itertools.zip_longest(arrays, received):
+            np.testing.assert_allclose(np.squeeze(mine), theirs, rtol=2e-4, atol=2e-5, err_msg=f"{name}, {where}")
+
+
+def stated(folder):
+    """The source of net.m with every learnable stated as an argument, so that Octave has its numbers."""
+    made = files.open_matlab(folder / "net.m")
+    lines = ["weights = load('net.mat');", "layers = ["]
+    for layer, line in zip(made.layers, (folder / "net.m").read_text(encoding="utf-8").splitlines()[1:-1], strict=True):
+        extra = ",".join(f"'{role}',weights.{field_of(layer.title)}.{role}" for role in layer.learnables)
+        if extra:
+            line = line[:-1] + f",{extra})" if line.endswith(")") else f"{line}({extra})"
+        lines.append(line)
+    return "\n".join([*lines, "];\n"])
+
+
+def test_every_function_that_computes_is_among_these_networks():
+    several = {fn for fn, kind in FUNCTIONS.items() if kind.inputs}  # Octave's chain has one input each
+    used = {fn for text in NETWORKS.values() for fn in re.findall(r"^\w+", text, re.MULTILINE)}
+    assert used | several == set(FUNCTIONS)
