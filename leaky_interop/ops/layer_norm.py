@@ -275,13 +275,13 @@ def permute(x: Any, perm: Perm) -> Any:
     return x.permute(perm)
 
 
-@exports("matlab", LayerNorm, channels_last=True)
+@exports("matlab", LayerNorm)
 def layer_norm_to_matlab(op, matlab, x, scale, bias):
     rank = matlab.inputs[0].rank
-    if op.axes != (1,) or not matlab.holds(scale, bias):
+    if op.axes != (rank - 1,) or not matlab.holds(scale, bias):
         why = "MATLAB's layer has weights of its own, one a channel"
         raise matlab.refuse(f"{op}", why=why, instead="Normalise along the channels")
-    channels = matlab.inputs[0].shape[1]
+    channels = matlab.inputs[0].shape[-1]
     size = (1, 1, channels) if rank > 2 else (channels, 1)
     scale = np.ones(channels, np.float32) if scale is None else scale
     bias = np.zeros(channels, np.float32) if bias is None else bias

@@ -214,6 +214,7 @@ class Function:
     named: Mapping[str, tuple[Any, Check]] = dataclasses.field(default_factory=dict)  # by name only: default and check
     learnables: tuple[str, ...] = ()
     inputs: bool = False  # it takes as many inputs as its first argument says
+    images: bool = False  # it takes nothing but images
     computes: bool = True
 
     @property
@@ -367,3 +368,7 @@ FUNCTIONS: dict[str, Function] = {
         named={"ResponseNames": (None, anything)},
     ),
 }  # fmt: skip
+
+for _name, _function in FUNCTIONS.items():
+    if "2d" in _name or _name in ("crossChannelNormalizationLayer", "depthConcatenationLayer"):
+        FUNCTIONS[_name] = dataclasses.replace(_function, images=True)

@@ -95,6 +95,8 @@ class _Reader:
         importer = importer_of(FRAMEWORK, layer.function)
         if importer is None:
             raise AssertionError(f"{layer.function} has no importer")
+        if layer.kind.images and any(value.rank != 4 for value in operands):
+            raise Usage("the layer takes images, and gets features", where)
         turned = importer in CHANNELS_LAST
         call = LayerCall(self, layer)
         try:
@@ -112,6 +114,8 @@ class _Reader:
             if isinstance(error, Usage):
                 raise
             raise Usage("the layer does not fit what it reads", where, str(error)) from error
+        if any(isinstance(size, int) and size < 1 for size in self.values[layer.title].shape):
+            raise Usage("nothing is left of the image", where, "its window is larger than what it reads")
 
     def input(self, layer: Layer) -> Value:
         sizes = layer.InputSize if isinstance(layer.InputSize, tuple) else (layer.InputSize,)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...graph import Graph, Value, interpret
+from ...op import Op
 from .layers import Network
 
 NOT_RUN = "MATLAB is not run here: what its layers compute by their documentation is computed with numpy instead"
@@ -62,7 +63,20 @@ class Program:
 
         for value, array in zip(self.graph.inputs, arrays, strict=True):
             see(value, array)
-        return interpret(self.graph, arrays, watch=see)
+        return interpret(self.graph, arrays, watch=see, evaluate=_rounded_once)
+
+
+def _rounded_once(op: Op, operands: list[Any]) -> Any:
+    """An operator's results in single precision; where they are rounded, they are computed in double before."""
+    if op.tolerance == "exact":
+        return op.reference(*operands)
+    results = op.reference(*(a.astype(np.float64) if a is not None and a.dtype == np.float32 else a for a in operands))
+    return tuple(map(_single, results)) if isinstance(results, tuple) else _single(results)
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def run(model: Network, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -99,7 +113,7 @@ def hazards(model: Network) -> list[str]:
         norm = layer.settings.get("Normalization", "none")
         lacking = [role for role in STATISTICS.get(norm, ()) if layer.settings[role] is None]
         if lacking:
-            found.append(f"{layer.title}: '{norm}' does nothing, because {' and '.join(lacking)} of the training data are not known")
+            found.append(f"{layer.title}: '{norm}' does nothing, for want of the training data's {' and '.join(lacking)}")
     return found
 
 

@@ -261,8 +261,12 @@ class MatlabBuilder(Builder):
     def normalise(self, layer: Layer, steps: tuple[tuple[str, Any], ...]) -> None:
         """Give an input layer the arithmetic that stands behind it."""
         numbers = [array for _, array in steps]
+        own = self.by_title.get(layer.title)
+        own = own if own is not None and own.function == layer.function else None
         kinds = {0: ("none", ()), 1: ("zerocenter", ("Mean",)), 2: ("zscore", ("Mean", "StandardDeviation"))}
-        if len(steps) == 4 and np.all(numbers[2] == 2) and np.all(numbers[3] == 1):
+        if own is not None and own.Normalization.startswith("rescale") and _rescales(own, numbers):
+            name, roles, numbers = own.Normalization, ("Min", "Max"), [own.Min, own.Max]
+        elif len(steps) == 4 and np.all(numbers[2] == 2) and np.all(numbers[3] == 1):
             high = numbers[0] + numbers[1]
             if not np.array_equal(high - numbers[0], np.broadcast_to(numbers[1], high.shape)):
                 raise self.refuse("a scaling of the input", why="its range cannot be said by a largest and a smallest number",
@@ -273,8 +277,7 @@ class MatlabBuilder(Builder):
         else:
             raise self.refuse("this scaling of the input", why="MATLAB's input layer has no such", instead="Scale the data before")
         found = {role: _statistic(layer, array) for role, array in zip(roles, numbers, strict=True)}
-        own = self.by_title.get(layer.title)
-        if own is not None and not steps and own.function == layer.function and own.Normalization in NOTHING:
+        if own is not None and not steps and own.Normalization in NOTHING:
             name, found = own.Normalization, NOTHING[own.Normalization]  # the source's statistics are not known
         settings = {"Normalization": name, **found}
         if layer.given - {"InputSize"} and any(
@@ -324,6 +327,14 @@ def _as_matlab(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return np.asarray([value], float)
     return float(value) if isinstance(value, int | np.floating | np.integer) and not isinstance(value, bool) else value
+
+
+def _rescales(own: Layer, numbers: list[np.ndarray]) -> bool:
+    """Whether the arithmetic behind an input is what the source's smallest and largest numbers say."""
+    if own.Min is None or own.Max is None or len(numbers) != (4 if own.Normalization == "rescale-symmetric" else 2):
+        return False
+    low, high = (np.asarray(n, np.float32) for n in (own.Min, own.Max))
+    return all(np.array_equal(a.reshape(-1), b.reshape(-1)) for a, b in zip(numbers, (low, high - low), strict=False))
 
 
 def _statistic(layer: Layer, array: np.ndarray) -> np.ndarray:
