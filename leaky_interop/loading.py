@@ -22,7 +22,8 @@ def open_model(source: Any, weights: Any = None) -> Any:
 
     source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2` or `.m` file, or "package.module:factory", whose
     function (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a factory's
-    module, loaded strictly; a `.mat` file for a MATLAB source. Raises Usage for what is none of these, UnsafeFile for a file that is not to be trusted.
+    module, loaded strictly; a `.mat` file for a MATLAB source. Raises Usage for what is none of these, UnsafeFile for a
+    file that is not to be trusted.
     """
     from . import files
 

@@ -27,7 +27,9 @@ def needed() -> None:
 def octave(script: str, folder: Path) -> str:
     """What a script prints; it runs in a folder, after the functions that stand for layers."""
     needed()
-    stubs = [f"function s = {fn}(varargin)\n s = struct('fn', '{fn}', 'args', {{varargin}});\nend\n" for fn in FUNCTIONS]
+    stubs = [
+        f"function s = {fn}(varargin)\n s = struct('fn', '{fn}', 'args', {{varargin}});\nend\n" for fn in FUNCTIONS
+    ]
     file = folder / "script_of_this_test.m"
     file.write_text("1;\n" + "".join(stubs) + script, encoding="utf-8")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}

@@ -219,7 +219,12 @@ def test_other_statements_do_not_matter_until_the_network_needs_them():
         plot(x(:, 1))
         """.replace("[a, b] = 3;", "")
     made = read(text)
-    assert [layer.function for layer in made.layers] == ["imageInputLayer", "convolution2dLayer", "leakyReluLayer", "fullyConnectedLayer"]
+    assert [layer.function for layer in made.layers] == [
+        "imageInputLayer",
+        "convolution2dLayer",
+        "leakyReluLayer",
+        "fullyConnectedLayer",
+    ]
     assert (made.layers[1].NumFilters, made.layers[2].Scale, made.layers[3].OutputSize) == (8, 0.25, 2)
 
 
@@ -248,7 +253,10 @@ def test_what_changes_a_network_in_a_way_that_is_not_read_is_no_other_network(te
 
 def test_unnamed_layers_are_named_as_trainnetwork_names_them():
     titles = [layer.title for layer in read(EXAMPLE).layers]
-    assert titles == "imageinput conv_1 batchnorm_1 leakyrelu_1 maxpool conv_2 batchnorm_2 leakyrelu_2 fc softmax classoutput".split()
+    assert (
+        titles
+        == "imageinput conv_1 batchnorm_1 leakyrelu_1 maxpool conv_2 batchnorm_2 leakyrelu_2 fc softmax classoutput".split()
+    )
     taken = read("layers = [reluLayer('Name','relu_1') reluLayer reluLayer]").layers
     assert [layer.title for layer in taken] == ["relu_1", "relu_2", "relu_3"]
 
@@ -268,7 +276,9 @@ def test_a_layer_graph_joins_its_layers():
 )  # fmt: skip
 def test_a_wrong_connection_is_an_error(line):
     with pytest.raises(Usage):
-        read(f"lgraph = layerGraph([imageInputLayer([4 4 2],'Name','in') additionLayer(2,'Name','add')]);\nlgraph = {line};")
+        read(
+            f"lgraph = layerGraph([imageInputLayer([4 4 2],'Name','in') additionLayer(2,'Name','add')]);\nlgraph = {line};"
+        )
 
 
 @pytest.mark.parametrize("name", ["../net.mat", "/etc/passwd", "a/b.mat", ".hidden", "https://x.y/z", ""])

@@ -45,7 +45,9 @@ def test_the_example_of_the_documentation_runs_in_onnxruntime(example, tmp_path)
     assert report.passed and len(report.nodes) == 10
     (y,) = li.run(tmp_path / "net.onnx", random_for((2, 28, 28, 1)))
     assert y.shape == (2, 10) and np.allclose(y.sum(1), 1)
-    assert NOT_RUN in report.notes and any("no numbers for conv_1" in note and "Glorot" in note for note in report.notes)
+    assert NOT_RUN in report.notes and any(
+        "no numbers for conv_1" in note and "Glorot" in note for note in report.notes
+    )
     assert any("'zerocenter' does nothing" in note for note in report.notes)
 
 
@@ -54,7 +56,11 @@ def test_numbers_that_are_not_there_begin_as_in_training(example):
     held = {p.name: p.array() for p in graph.parameters()}
     kernel = held["conv_2.Weights"]
     limit = np.sqrt(6 / (9 * 16 + 9 * 32))
-    assert kernel.shape == (32, 16, 3, 3) and 0.9 * limit < np.abs(kernel).max() <= limit and abs(kernel.mean()) < limit / 20
+    assert (
+        kernel.shape == (32, 16, 3, 3)
+        and 0.9 * limit < np.abs(kernel).max() <= limit
+        and abs(kernel.mean()) < limit / 20
+    )
     assert not held["conv_1.Bias"].any() and not held["batchnorm_1.TrainedMean"].any() and not held["fc.Bias"].any()
     assert (held["batchnorm_2.TrainedVariance"] == 1).all() and (held["batchnorm_2.Scale"] == 1).all()
     again = {p.name: p.array() for p in li.load(example).parameters()}
@@ -74,8 +80,12 @@ def test_every_framework_computes_the_same(name, target, tmp_path):
 
 def test_features_are_flattened_column_by_column(tmp_path):
     """One weight picks one element: of a 2 x 3 x 2 image the fourth is row 2, column 2 of channel 1."""
-    (tmp_path / "net.m").write_text("layers = [imageInputLayer([2 3 2],'Normalization','none') fullyConnectedLayer(12)];")
-    files.write_mat(tmp_path / "net.mat", {"fc": {"Weights": np.eye(12, dtype=np.float32), "Bias": np.zeros((12, 1), np.float32)}})
+    (tmp_path / "net.m").write_text(
+        "layers = [imageInputLayer([2 3 2],'Normalization','none') fullyConnectedLayer(12)];"
+    )
+    files.write_mat(
+        tmp_path / "net.mat", {"fc": {"Weights": np.eye(12, dtype=np.float32), "Bias": np.zeros((12, 1), np.float32)}}
+    )
     x = random_for((1, 2, 3, 2))
     made = li.convert(tmp_path / "net.m", to="onnx")
     expected = [x[0, h, w, c] for c in range(2) for w in range(3) for h in range(2)]
@@ -85,14 +95,21 @@ def test_features_are_flattened_column_by_column(tmp_path):
 def test_an_average_counts_padded_zeros_unless_it_is_told_otherwise(tmp_path):
     x = np.ones((1, 2, 2, 1), np.float32)
     for value, corner in (("", 4 / 9), (",'PaddingValue','mean'", 1)):
-        source = f"layers = [imageInputLayer([2 2 1],'Normalization','none') averagePooling2dLayer(3,'Padding',1{value})];"
+        source = (
+            f"layers = [imageInputLayer([2 2 1],'Normalization','none') averagePooling2dLayer(3,'Padding',1{value})];"
+        )
         (tmp_path / "net.m").write_text(source)
         assert li.run(tmp_path / "net.m", x)[0][0, 0, 0, 0] == pytest.approx(corner)
         assert li.run(li.convert(tmp_path / "net.m", to="onnx"), x)[0][0, 0, 0, 0] == pytest.approx(corner)
 
 
 def test_padding_with_other_than_zeros(tmp_path):
-    modes = {"'replicate'": "edge", "'symmetric-include-edge'": "symmetric", "'symmetric-exclude-edge'": "reflect", "2": "constant"}
+    modes = {
+        "'replicate'": "edge",
+        "'symmetric-include-edge'": "symmetric",
+        "'symmetric-exclude-edge'": "reflect",
+        "2": "constant",
+    }
     for value, mode in modes.items():
         convolution = f"convolution2dLayer(1,1,'Padding',[1 2 2 1],'PaddingValue',{value},'Weights',1,'Bias',0)"
         (tmp_path / "net.m").write_text(f"layers = [imageInputLayer([3 4 1],'Normalization','none') {convolution}];")
@@ -103,12 +120,17 @@ def test_padding_with_other_than_zeros(tmp_path):
 
 
 def test_a_slope_says_whether_it_was_stated(tmp_path):
-    (tmp_path / "net.m").write_text("layers = [featureInputLayer(3)\nleakyReluLayer\nleakyReluLayer(0.01)\nleakyReluLayer(-1.5,'Name','a')];")
+    (tmp_path / "net.m").write_text(
+        "layers = [featureInputLayer(3)\nleakyReluLayer\nleakyReluLayer(0.01)\nleakyReluLayer(-1.5,'Name','a')];"
+    )
     found = li.inspect(tmp_path / "net.m").slopes
     assert [(s.node, s.value, s.given) for s in found] == [
         ("leakyrelu_1", 0.01, "MATLAB's default: the layer is given no scale"), ("leakyrelu_2", 0.01, "stated"), ("a", -1.5, "stated"),
     ]  # fmt: skip
-    assert [s.origin for s in found][1:] == ["matlab leakyReluLayer, line 3 of net.m, 'leakyrelu_2'", "matlab leakyReluLayer, line 4 of net.m, 'a'"]
+    assert [s.origin for s in found][1:] == [
+        "matlab leakyReluLayer, line 3 of net.m, 'leakyrelu_2'",
+        "matlab leakyReluLayer, line 4 of net.m, 'a'",
+    ]
 
 
 @pytest.mark.parametrize("slope", ["0", "1", "1.5", "-0.5", "1e-45", "1e38", "0.1", "1/3", "NaN", "Inf"])
@@ -117,7 +139,11 @@ def test_every_slope_arrives(slope, tmp_path):
     (read,) = (n.op.negative_slope for n in li.load(tmp_path / "net.m").nodes)
     li.convert(tmp_path / "net.m", tmp_path / "again.m")
     (again,) = (n.op.negative_slope for n in li.load(tmp_path / "again.m").nodes)
-    assert repr(read) == repr(again) == repr(float(eval(slope.replace("Inf", "float('inf')").replace("NaN", "float('nan')"))))
+    assert (
+        repr(read)
+        == repr(again)
+        == repr(float(eval(slope.replace("Inf", "float('inf')").replace("NaN", "float('nan')"))))
+    )
     x = np.array([[1.0, -1.0, -0.0, -3.5, 2.5, -1e-3]], np.float32)
     with np.errstate(all="ignore"):
         expected = np.where(x >= 0, x, x * np.float32(read))
@@ -149,7 +175,10 @@ def test_numbers_may_stand_in_structures_or_under_joined_names(tmp_path):
     (tmp_path / "net.m").write_text("layers = [featureInputLayer(2)\nfullyConnectedLayer(3,'Name','my layer')];")
     kernel, bias = np.arange(6.0).reshape(3, 2), np.array([[1.0], [2], [3]])
     x = np.array([[1, 10]], np.float32)
-    for content in ({"my_layer": {"Weights": kernel, "Bias": bias}}, {"my_layer_Weights": kernel, "my_layer_Bias": bias.T}):
+    for content in (
+        {"my_layer": {"Weights": kernel, "Bias": bias}},
+        {"my_layer_Weights": kernel, "my_layer_Bias": bias.T},
+    ):
         for packed in (False, True):
             scipy.io.savemat(tmp_path / "net.mat", content, do_compression=packed)
             assert np.array_equal(li.run(tmp_path / "net.m", x)[0], [[11, 34, 57]])
@@ -164,7 +193,9 @@ def test_a_file_that_lacks_a_number_is_an_error_and_not_a_guess(tmp_path, exampl
     for layer, role in (("conv_1", "Bias"), ("batchnorm_2", "TrainedVariance"), ("imageinput", "Mean")):
         part = {name: {r: a for r, a in fields.items() if (name, r) != (layer, role)} for name, fields in whole.items()}
         files.write_mat(tmp_path / "net.mat", {name: fields for name, fields in part.items() if fields})
-        with pytest.raises(li.Usage, match=f"net.mat has no {role} for the layer at matlab .*line . of net.m, '{layer}'"):
+        with pytest.raises(
+            li.Usage, match=f"net.mat has no {role} for the layer at matlab .*line . of net.m, '{layer}'"
+        ):
             li.load(example)
     files.write_mat(tmp_path / "net.mat", {"other": {"Weights": np.ones((2, 2))}})
     with pytest.raises(li.Usage, match=r"net.mat has no numbers for net.m: it has other"):
@@ -173,7 +204,9 @@ def test_a_file_that_lacks_a_number_is_an_error_and_not_a_guess(tmp_path, exampl
 
 def test_a_source_loads_only_the_file_of_its_own_name(tmp_path):
     for stated in ("secret.mat", "net2.mat"):
-        (tmp_path / "net.m").write_text(f"w = load('{stated}');\nlayers = [featureInputLayer(2) fullyConnectedLayer(2,'Weights',w.a,'Bias',[1;2])];")
+        (tmp_path / "net.m").write_text(
+            f"w = load('{stated}');\nlayers = [featureInputLayer(2) fullyConnectedLayer(2,'Weights',w.a,'Bias',[1;2])];"
+        )
         files.write_mat(tmp_path / stated, {"a": {"b": np.ones((2, 2))}})
         with pytest.raises(li.Usage, match="only the file of its own name is read"):
             li.load(tmp_path / "net.m")
@@ -195,7 +228,10 @@ def test_new_numbers_are_written_into_the_network(tmp_path, example):
 
 def described(path):
     """The table without names, and without the channels that only a layer with numbers knows."""
-    return [(r.type, re.sub(r"(\d+x\d+)x\d+( (?:transposed )?conv)|( with \d+ channels)$", r"\1\2", r.description)) for r in rows(files.open_matlab(path))]
+    return [
+        (r.type, re.sub(r"(\d+x\d+)x\d+( (?:transposed )?conv)|( with \d+ channels)$", r"\1\2", r.description))
+        for r in rows(files.open_matlab(path))
+    ]
 
 
 @pytest.mark.parametrize("name", CHANNELS_LAST)
@@ -214,10 +250,14 @@ def test_a_source_comes_back_as_it_was(name, tmp_path):
             assert np.array_equal(np.squeeze(array), np.squeeze(b.learnables[role])), (a.title, role)
             assert np.array_equal(b.learnables[role], c.learnables[role])
         ignored = {"Normalization", "Mean", "StandardDeviation", "Min", "Max", *a.kind.learnables}
-        assert {k: v for k, v in a.settings.items() if k not in ignored} == {k: v for k, v in b.settings.items() if k not in ignored}
+        assert {k: v for k, v in a.settings.items() if k not in ignored} == {
+            k: v for k, v in b.settings.items() if k not in ignored
+        }
     x = random_for(graph.inputs[0].shape)
     assert np.array_equal(li.run(tmp_path / "one" / "net.m", x)[0], li.run(tmp_path / "two" / "net.m", x)[0])
-    np.testing.assert_allclose(li.run(tmp_path / "net.m", x)[0], li.run(tmp_path / "one" / "net.m", x)[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        li.run(tmp_path / "net.m", x)[0], li.run(tmp_path / "one" / "net.m", x)[0], rtol=1e-5, atol=1e-6
+    )
 
 
 class Branches(nn.Module):
@@ -299,7 +339,9 @@ def test_a_keras_network_goes_through_matlab_to_onnx(tmp_path):
     model = keras_network()
     assert li.convert(model, tmp_path / "net.m").passed
     made = files.open_matlab(tmp_path / "net.m")
-    assert {"conv", "leaky", "depth", "add", "pool", "flatten", "norm", "drop", "scores"} <= {layer.title for layer in made.layers}
+    assert {"conv", "leaky", "depth", "add", "pool", "flatten", "norm", "drop", "scores"} <= {
+        layer.title for layer in made.layers
+    }
     assert [layer.Scale for layer in made.layers if layer.function == "leakyReluLayer"] == [0.3, 0.2]
     assert made.layers[0].Normalization == "zscore"
     assert li.convert(tmp_path / "net.m", tmp_path / "net.onnx").passed
@@ -315,13 +357,23 @@ def test_an_onnx_network_comes_back(tmp_path):
 
 
 def test_slopes_are_always_written(tmp_path):
-    li.convert(module(nn.Linear(2, 2), nn.LeakyReLU(), nn.LeakyReLU(0.2), nn.ELU()), tmp_path / "net.m", example=(torch.zeros(1, 2),))
+    li.convert(
+        module(nn.Linear(2, 2), nn.LeakyReLU(), nn.LeakyReLU(0.2), nn.ELU()),
+        tmp_path / "net.m",
+        example=(torch.zeros(1, 2),),
+    )
     text = (tmp_path / "net.m").read_text()
-    assert "leakyReluLayer(0.01,'Name','1')" in text and "leakyReluLayer(0.2,'Name','2')" in text and "eluLayer(1,'Name','3')" in text
+    assert (
+        "leakyReluLayer(0.01,'Name','1')" in text
+        and "leakyReluLayer(0.2,'Name','2')" in text
+        and "eluLayer(1,'Name','3')" in text
+    )
 
 
 def test_what_matlab_cannot_say_is_refused_all_at_once(tmp_path):
-    made = module(nn.Conv2d(3, 5, 2), nn.Softplus(), nn.Hardtanh(), nn.Softmax(2), nn.MaxPool2d(2, dilation=2), nn.Flatten())
+    made = module(
+        nn.Conv2d(3, 5, 2), nn.Softplus(), nn.Hardtanh(), nn.Softmax(2), nn.MaxPool2d(2, dilation=2), nn.Flatten()
+    )
     with pytest.raises(li.Refused) as error:
         li.convert(made, tmp_path / "net.m", example=(torch.zeros(1, 3, 9, 9),))
     for part in ("Softplus", "Clip(minimum=-1.0", "Softmax(axes=(2,))", "have no gaps", "column by column"):
@@ -381,7 +433,9 @@ def test_every_operator_that_is_written_computes_what_it_says():
 
 
 def command(*arguments, folder):
-    done = subprocess.run([sys.executable, "-m", "leaky_interop", *arguments], capture_output=True, text=True, cwd=folder, timeout=280)
+    done = subprocess.run(
+        [sys.executable, "-m", "leaky_interop", *arguments], capture_output=True, text=True, cwd=folder, timeout=280
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -392,12 +446,17 @@ def test_the_command_line_inspects_converts_and_verifies(example, tmp_path):
     assert "leakyrelu_1  0.01  MATLAB's default: the layer is given no scale" in lines
     code, out, _ = command("inspect", "net.m", "--json", folder=tmp_path)
     found = json.loads(out)
-    assert found["layers"][3] == {"index": 4, "name": "", "type": "Leaky ReLU", "description": "Leaky ReLU with scale 0.01"}
+    assert found["layers"][3] == {
+        "index": 4,
+        "name": "",
+        "type": "Leaky ReLU",
+        "description": "Leaky ReLU with scale 0.01",
+    }
     assert command("convert", "net.m", "net.onnx", folder=tmp_path)[0] == 0
     assert command("convert", "net.onnx", "again.m", folder=tmp_path)[0] == 0
     assert command("verify", "again.m", "net.onnx", folder=tmp_path)[0] == 0
     code, out, _ = command("convert", "net.m", "other.onnx", "--weights", "again.mat", folder=tmp_path)
-    assert code == 2  # of other names: the layers of ONNX are called as they are there, the source's as MATLAB would
+    assert code == 2  # the input is not normalised there, so the file lacks the mean that the source would subtract
 
 
 def test_without_a_mat_file_nothing_beyond_numpy_is_needed(example):

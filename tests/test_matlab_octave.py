@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import leaky_interop as li
 from leaky_interop import files
-from leaky_interop.frameworks.matlab.evaluate import _Evaluator, network
+from leaky_interop.frameworks.matlab.evaluate import Evaluator, network
 from leaky_interop.frameworks.matlab.functions import FUNCTIONS
 from leaky_interop.frameworks.matlab.source import field_of
 from leaky_interop.frameworks.matlab.text import Called
@@ -31,7 +31,23 @@ pytestmark = pytest.mark.one_backend
 # --- the formula ------------------------------------------------------------------------------------------------------
 
 SPECIAL = np.array(
-    [0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 1.1754942e-38, -1.1754942e-38, 3.4028235e38, -3.4028235e38, np.inf, -np.inf, np.nan, 2.5, -3.7],
+    [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        1e-45,
+        -1e-45,
+        1.1754942e-38,
+        -1.1754942e-38,
+        3.4028235e38,
+        -3.4028235e38,
+        np.inf,
+        -np.inf,
+        np.nan,
+        2.5,
+        -3.7,
+    ],
     np.float32,
 )
 SLOPES = (0.0, 1e-45, 1e-8, 0.01, 0.1, 1 / 3, 1.0, 1.5, -0.5, -0.0, 1e10, 1e38, np.inf, np.nan)
@@ -81,12 +97,57 @@ def test_written_with_max_and_min_it_is_the_same_for_finite_numbers(tmp_path):
 # --- the parser -------------------------------------------------------------------------------------------------------
 
 NUMBERS = st.sampled_from(
-    ["3", "16", "2*4", "[3 3]", "[ 2, 1 ]", "[1;2]", "[1 - 2 + 3, 4]", "[1 +2]", "2^3", "(5)", "6/2", "1e1", "[3 2]'", "0.05e2"]
+    [
+        "3",
+        "16",
+        "2*4",
+        "[3 3]",
+        "[ 2, 1 ]",
+        "[1;2]",
+        "[1 - 2 + 3, 4]",
+        "[1 +2]",
+        "2^3",
+        "(5)",
+        "6/2",
+        "1e1",
+        "[3 2]'",
+        "0.05e2",
+    ]
 )
-SCALARS = st.sampled_from(["0.2", "1/3", ".5", "-0.25", "1e-3", "- 1.5", "2*0.1", "+0.3", "3.", "1.5E+1", "inf", "-Inf", "NaN", "2^-3", "-2^2"])
+SCALARS = st.sampled_from(
+    [
+        "0.2",
+        "1/3",
+        ".5",
+        "-0.25",
+        "1e-3",
+        "- 1.5",
+        "2*0.1",
+        "+0.3",
+        "3.",
+        "1.5E+1",
+        "inf",
+        "-Inf",
+        "NaN",
+        "2^-3",
+        "-2^2",
+    ]
+)
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,8}", fullmatch=True)
 GAP = st.sampled_from(["", " ", "  ", "\t"])
-BREAK = st.sampled_from(["\n", "\n\n", "\n  % a comment [ ( '\n", ";", " ;\n", " % 'text\n", ";;\n", " ...\n ;", "\n\n%{\nnothing ( here\n%}\n"])
+BREAK = st.sampled_from(
+    [
+        "\n",
+        "\n\n",
+        "\n  % a comment [ ( '\n",
+        ";",
+        " ;\n",
+        " % 'text\n",
+        ";;\n",
+        " ...\n ;",
+        "\n\n%{\nnothing ( here\n%}\n",
+    ]
+)
 
 
 @st.composite
@@ -108,7 +169,11 @@ def calls(draw):
     if kind in ("conv", "pool") and draw(st.booleans()):
         arguments = [*arguments, "'Stride'", draw(NUMBERS)]
     if kind in ("conv", "pool") and draw(st.booleans()):
-        arguments = [*arguments, "'Padding'", draw(st.sampled_from(["'same'", "1", "[1 0]", "[0 1 2 1]", '"same"', "[0,0 1\t1]"]))]
+        arguments = [
+            *arguments,
+            "'Padding'",
+            draw(st.sampled_from(["'same'", "1", "[1 0]", "[0 1 2 1]", '"same"', "[0,0 1\t1]"])),
+        ]
     if name is not None:
         written = f"it''s {name}" if quote == "'" and draw(st.booleans()) else name
         arguments = [*arguments, "'Name'", f"{quote}{written}{quote}"]
@@ -175,11 +240,13 @@ def test_octave_reads_the_same_calls(tmp_path, texts):
             ours.append(error)
     parts = octave(script, tmp_path).split("file\n")[1:]
     for text, part, layers in zip(texts, parts, ours, strict=True):
-        evaluator, expected = _Evaluator("octave", None), []
+        evaluator, expected = Evaluator("octave", None), []
         try:
             for function, arguments in recorded(part):
                 expected.append(evaluator.layer(Called(1, 1, function), arguments, []))
-        except li.Usage as error:  # Octave only records; what is wrong with the arguments must be found in both readings
+        except (
+            li.Usage
+        ) as error:  # Octave only records; what is wrong with the arguments must be found in both readings
             assert isinstance(layers, li.Usage), f"{text}\n{error}"
             continue
         names = [layer.name for layer in expected if layer.name]
@@ -194,6 +261,7 @@ def test_octave_reads_the_same_calls(tmp_path, texts):
 
 
 # --- the numbers ------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_octave_computes_the_same_numbers(name, tmp_path):

@@ -26,7 +26,18 @@ NEWER = b"MATLAB 7.3 MAT-file"
 HEADER = 128  # bytes: text, version, and the order of bytes as the letters "MI"
 MATRIX, COMPRESSED, UINT32 = 14, 15, 6
 STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # in an element
-NUMERIC = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}  # array types
+NUMERIC = {
+    6: "f8",
+    7: "f4",
+    8: "i1",
+    9: "u1",
+    10: "i2",
+    11: "u2",
+    12: "i4",
+    13: "u4",
+    14: "i8",
+    15: "u8",
+}  # array types
 STRUCTURE, OBJECTS, COMPLEX = 2, (3, 16, 17), 0x0800
 LARGEST = 8192 * MIB  # of all variables, unpacked
 
@@ -45,7 +56,11 @@ def read_mat(path: str | os.PathLike[str]) -> dict[str, Any]:
     found = dict(reader.variables(content))
     if not found and reader.objects:
         hint = "Save the numbers alone: save('net.mat','-struct','weights')"
-        raise Usage(f"{path.name} holds objects of MATLAB and no numbers", why="what is in an object only MATLAB knows", hint=hint)
+        raise Usage(
+            f"{path.name} holds objects of MATLAB and no numbers",
+            why="what is in an object only MATLAB knows",
+            hint=hint,
+        )
     return found
 
 
@@ -82,7 +97,9 @@ class _Reader:
             raise damaged(self.name, str(error)) from None
         self.unpacked += size
         if self.unpacked > LARGEST:
-            raise UnsafeFile(f"{self.name} unpacks to more than {LARGEST // MIB:,} MiB", why="reading it would exhaust memory")
+            raise UnsafeFile(
+                f"{self.name} unpacks to more than {LARGEST // MIB:,} MiB", why="reading it would exhaust memory"
+            )
         if not stream.eof:
             raise damaged(self.name, "a compressed variable does not end")
         return b"".join(parts)
@@ -122,9 +139,16 @@ class _Reader:
         stored = np.dtype(self.order + STORED.get(parts[0][0], "u1")) if parts else np.dtype("u1")
         data = parts[0][1] if parts else memoryview(b"")
         count = math.prod(sizes)
-        if min(sizes, default=-1) < 0 or len(sizes) > 32 or count * stored.itemsize != len(data) or (parts and parts[0][0] not in STORED):
+        if (
+            min(sizes, default=-1) < 0
+            or len(sizes) > 32
+            or count * stored.itemsize != len(data)
+            or (parts and parts[0][0] not in STORED)
+        ):
             size = "x".join(map(str, sizes))
-            raise UnsafeFile(f"{self.name} has an array of size {size}", repr(name), f"it stores {len(data):,} bytes of it")
+            raise UnsafeFile(
+                f"{self.name} has an array of size {size}", repr(name), f"it stores {len(data):,} bytes of it"
+            )
         with np.errstate(all="ignore"):
             return np.frombuffer(data, stored).astype(kind).reshape(sizes, order="F")
 

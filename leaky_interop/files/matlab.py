@@ -37,7 +37,9 @@ def open_matlab(path: str | os.PathLike[str], weights: str | os.PathLike[str] | 
     def load(name: str) -> Mapping[str, Any]:
         if name not in (beside.name, beside.stem) and weights is None:
             hint = f"Call it {beside.name}, or give it as weights"
-            raise Usage(f"{path.name} loads {name}", why="only the file of its own name is read along with it", hint=hint)
+            raise Usage(
+                f"{path.name} loads {name}", why="only the file of its own name is read along with it", hint=hint
+            )
         if file is None:
             raise Usage(f"{path.name} loads {name}, which is not there", hint="Put it beside the source")
         return numbers
@@ -54,6 +56,10 @@ def open_matlab(path: str | os.PathLike[str], weights: str | os.PathLike[str] | 
                 layer.settings[role] = found
     if file is not None and not used and any(layer.kind.learnables for layer in made.layers):
         names = ", ".join(list(numbers)[:8]) or "nothing that is read"
-        raise Usage(f"{file.name} has no numbers for {path.name}", why=f"it has {names}", hint="Name structures after the layers")
+        raise Usage(
+            f"{file.name} has no numbers for {path.name}",
+            why=f"it has {names}",
+            hint="Name structures after the layers",
+        )
     made.weights_from = file.name if file is not None and used else ""
     return made

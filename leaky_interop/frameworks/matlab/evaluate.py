@@ -32,7 +32,7 @@ def network(source: str, name: str, load: Callable[[str], Mapping[str, Any]]) ->
     Raises Usage where there is none, where MATLAB would raise an error, or where a statement that it needs is not
     understood; Unsupported for functions that are no layers known here, all of them at once.
     """
-    evaluator = _Evaluator(name, load)
+    evaluator = Evaluator(name, load)
     values = evaluator.variables
     held: set[str] = set()  # names that were networks at some time
     broken: list[Usage | Unsupported] = []  # errors in what looks like a network
@@ -71,7 +71,7 @@ SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, ".*": operator
          "./": operator.truediv, "^": operator.pow}  # fmt: skip
 
 
-class _Evaluator:
+class Evaluator:
     """Evaluates expressions over numbers, text, structures and layers."""
 
     def __init__(self, name: str, load: Callable[[str], Mapping[str, Any]]):
@@ -143,7 +143,9 @@ class _Evaluator:
         for stated, value in (*zip(arguments[::2], arguments[1::2], strict=True), *named):
             name = spelled.get(stated.lower())
             if name is None:
-                raise self.wrong(at, f"{at.name} has no argument {stated!r}", hint=f"It has {', '.join(spelled.values())}")
+                raise self.wrong(
+                    at, f"{at.name} has no argument {stated!r}", hint=f"It has {', '.join(spelled.values())}"
+                )
             given[name] = value
         label = given.pop("Name", "")
         if not isinstance(label, str):
@@ -211,7 +213,8 @@ class _Evaluator:
             return operands[0] if at.sign == "+" else -operands[0]
         plain = all(isinstance(o, float) or o.size == 1 for o in operands)
         matrices = [o for o in operands if isinstance(o, np.ndarray) and o.size != 1]
-        if at.sign in ("*", "/", "^") and (len(matrices) > 1 or (matrices and (at.sign == "^" or matrices[0] is operands[1] and at.sign == "/"))):
+        scaled = len(matrices) == 1 and (at.sign == "*" or (at.sign == "/" and matrices[0] is operands[0]))
+        if matrices and not (scaled or at.sign in ("+", "-", ".*", "./")):
             raise self.wrong(at, "products of matrices are not read")
         with np.errstate(all="ignore"):
             try:
@@ -226,8 +229,14 @@ class _Evaluator:
 
 
 def _filled(number: float) -> Callable[..., Any]:
-    def tool(evaluator: _Evaluator, at: Called, arguments: list[Any]) -> Any:
-        sizes = [int(n) for a in arguments if not isinstance(a, str) for n in np.asarray(a, float).reshape(-1) if 0 <= n < 2**31]
+    def tool(evaluator: Evaluator, at: Called, arguments: list[Any]) -> Any:
+        sizes = [
+            int(n)
+            for a in arguments
+            if not isinstance(a, str)
+            for n in np.asarray(a, float).reshape(-1)
+            if 0 <= n < 2**31
+        ]
         sizes = [*sizes, *sizes] if len(sizes) == 1 else sizes or [1, 1]
         if math.prod(sizes) > MOST_NUMBERS:
             raise evaluator.wrong(at, f"{at.name} asks for more than {MOST_NUMBERS:,} numbers")
@@ -236,7 +245,7 @@ def _filled(number: float) -> Callable[..., Any]:
     return tool
 
 
-def _same(evaluator: _Evaluator, at: Called, arguments: list[Any]) -> Any:
+def _same(evaluator: Evaluator, at: Called, arguments: list[Any]) -> Any:
     if len(arguments) != 1 or not isinstance(arguments[0], float | np.ndarray):
         raise evaluator.wrong(at, f"{at.name} takes one array of numbers")
     return arguments[0] if at.name == "double" else _single(arguments[0])
@@ -247,7 +256,7 @@ def _single(value: Any) -> Any:
         return float(np.float32(value)) if isinstance(value, float) else value.astype(np.float32)
 
 
-def _loaded(evaluator: _Evaluator, at: Called, arguments: list[Any]) -> Any:
+def _loaded(evaluator: Evaluator, at: Called, arguments: list[Any]) -> Any:
     if len(arguments) != 1 or not isinstance(arguments[0], str):
         raise evaluator.wrong(at, "load takes the name of a file")
     if not re.fullmatch(r"[\w. -]+", arguments[0]) or arguments[0].startswith("."):
@@ -255,7 +264,7 @@ def _loaded(evaluator: _Evaluator, at: Called, arguments: list[Any]) -> Any:
     return evaluator.load(arguments[0])
 
 
-def _graph(evaluator: _Evaluator, at: Called, arguments: list[Any]) -> Array:
+def _graph(evaluator: Evaluator, at: Called, arguments: list[Any]) -> Array:
     """layerGraph and dlnetwork: a graph of no layers, or of an array whose layers follow each other."""
     if not arguments:
         return Array([], joined=[])
@@ -270,17 +279,24 @@ def _with_layers(graph: Array, added: Array) -> Array:
     return Array([*graph.layers, *added.layers], joined=[*(graph.joined or ()), *chain])
 
 
-def _added(evaluator: _Evaluator, at: Called, arguments: list[Any]) -> Array:
-    graph, layers = (arguments + [None, None])[:2]
+def _added(evaluator: Evaluator, at: Called, arguments: list[Any]) -> Array:
+    graph, layers = [*arguments, None, None][:2]
     layers = Array([layers]) if isinstance(layers, Layer) else layers
-    if not (isinstance(graph, Array) and graph.joined is not None and isinstance(layers, Array) and layers.joined is None):
+    if not (
+        isinstance(graph, Array) and graph.joined is not None and isinstance(layers, Array) and layers.joined is None
+    ):
         raise evaluator.wrong(at, "addLayers takes a layer graph and layers")
     return _with_layers(graph, layers)
 
 
-def _connected(evaluator: _Evaluator, at: Called, arguments: list[Any]) -> Array:
+def _connected(evaluator: Evaluator, at: Called, arguments: list[Any]) -> Array:
     graph, *ends = arguments
-    if not (isinstance(graph, Array) and graph.joined is not None and len(ends) == 2 and all(isinstance(e, str) for e in ends)):
+    if not (
+        isinstance(graph, Array)
+        and graph.joined is not None
+        and len(ends) == 2
+        and all(isinstance(e, str) for e in ends)
+    ):
         raise evaluator.wrong(at, "connectLayers takes a layer graph and two names")
     start, (target, _, place) = ends[0].partition("/")[0], ends[1].partition("/")
     if not re.fullmatch(r"in[1-9]?\d{0,3}", place or "in"):
@@ -288,7 +304,7 @@ def _connected(evaluator: _Evaluator, at: Called, arguments: list[Any]) -> Array
     return Array(graph.layers, joined=[*graph.joined, (start, target, int(place[2:] or 1))])
 
 
-_TOOLS: dict[str, Callable[[_Evaluator, Called, list[Any]], Any]] = {
+_TOOLS: dict[str, Callable[[Evaluator, Called, list[Any]], Any]] = {
     "zeros": _filled(0.0), "ones": _filled(1.0), "single": _same, "double": _same, "load": _loaded, "layerGraph": _graph,
     "dlnetwork": _graph, "addLayers": _added, "connectLayers": _connected,
 }  # fmt: skip

@@ -76,7 +76,6 @@ class Array:
     joined: list[Connection] | None = None
 
 
-
 def assembled(array: Array, name: str) -> Network:
     """A network of layers, named and joined as MATLAB's trainNetwork does."""
     stated = [layer.name for layer in array.layers if layer.name]

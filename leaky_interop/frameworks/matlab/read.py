@@ -24,12 +24,19 @@ from .layers import Layer, Network
 from .run import NOT_RUN, STATISTICS, Program, describe
 
 FRAMEWORK = "matlab"
-FROZEN = frozenset({"TrainedMean", "TrainedVariance", "Mean", "StandardDeviation", "Min", "Max"})  # training follows no gradient there
+FROZEN = frozenset(
+    {"TrainedMean", "TrainedVariance", "Mean", "StandardDeviation", "Min", "Max"}
+)  # training follows no gradient there
 ALPHA = 0.25  # of a PReLU before training
 
 
 def load(
-    model: Network, *, example: Any = None, input_shapes: Any = None, static_batch: bool = False, dynamic_batch: bool = False
+    model: Network,
+    *,
+    example: Any = None,
+    input_shapes: Any = None,
+    static_batch: bool = False,
+    dynamic_batch: bool = False,
 ) -> Graph:
     """The graph of a network; learnables without numbers get those that MATLAB's training would begin with."""
     return _Reader(model, input_shapes, static_batch).read()
@@ -88,7 +95,9 @@ class _Reader:
         if layer.kind.computes and "InputSize" in layer.kind.required:
             operands = [self.input(layer)]
         elif len(operands) != (layer.NumInputs if layer.kind.inputs else 1):
-            raise Usage(f"the layer has {len(operands)} inputs", where, hint="Begin with imageInputLayer or featureInputLayer")
+            raise Usage(
+                f"the layer has {len(operands)} inputs", where, hint="Begin with imageInputLayer or featureInputLayer"
+            )
         if not layer.kind.computes:
             (self.values[layer.title],) = operands
             return
@@ -122,7 +131,9 @@ class _Reader:
         batch: Dim = 1 if self.static_batch else symbol("batch")
         stated = self.stated(layer.title)
         if stated is not None:
-            fits = len(stated) == len(sizes) + 1 and all(s in (None, n) for s, n in zip(stated[1:], sizes, strict=False))
+            fits = len(stated) == len(sizes) + 1 and all(
+                s in (None, n) for s, n in zip(stated[1:], sizes, strict=False)
+            )
             if not fits:
                 raise Usage(f"input {layer.title!r} takes (batch, {', '.join(map(str, sizes))}), not {tuple(stated)}")
             batch = batch if stated[0] is None else stated[0]
@@ -135,7 +146,13 @@ class _Reader:
         if isinstance(shapes, tuple) and shapes and not isinstance(shapes[0], tuple | list):
             shapes = [shapes]
         place = len(self.graph.inputs)
-        found = shapes.get(title) if isinstance(shapes, Mapping) else shapes[place] if shapes and place < len(shapes) else None
+        found = (
+            shapes.get(title)
+            if isinstance(shapes, Mapping)
+            else shapes[place]
+            if shapes and place < len(shapes)
+            else None
+        )
         return None if found is None else [d if isinstance(d, int) and d >= 0 else None for d in found]
 
     # numbers
@@ -173,7 +190,11 @@ class _Reader:
             if (fitted := fit(array, shape)) is not None:
                 return fitted
         size = "x".join(map(str, array.shape))
-        raise Usage(f"{role} has the size {size}", where_of(layer, self.network), "it is one number, one a channel, or one an element")
+        raise Usage(
+            f"{role} has the size {size}",
+            where_of(layer, self.network),
+            "it is one number, one a channel, or one an element",
+        )
 
 
 def fit(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -230,7 +251,9 @@ def _in_order(network: Network) -> list[Layer]:
                     ordered.append(by_title[title])
                 done[title] = True
             elif title in done:
-                raise Usage(f"the layers of {network.name} read each other in a circle", where_of(by_title[title], network))
+                raise Usage(
+                    f"the layers of {network.name} read each other in a circle", where_of(by_title[title], network)
+                )
             else:
                 done[title] = False
                 waiting += before

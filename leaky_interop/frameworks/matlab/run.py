@@ -63,7 +63,7 @@ class Program:
 
         for value, array in zip(self.graph.inputs, arrays, strict=True):
             see(value, array)
-        return interpret(self.graph, arrays, watch=see, evaluate=_rounded_once)
+        return interpret(self.graph, arrays, watch=see, compute=_rounded_once)
 
 
 def _rounded_once(op: Op, operands: list[Any]) -> Any:
@@ -113,7 +113,9 @@ def hazards(model: Network) -> list[str]:
         norm = layer.settings.get("Normalization", "none")
         lacking = [role for role in STATISTICS.get(norm, ()) if layer.settings[role] is None]
         if lacking:
-            found.append(f"{layer.title}: '{norm}' does nothing, for want of the training data's {' and '.join(lacking)}")
+            found.append(
+                f"{layer.title}: '{norm}' does nothing, for want of the training data's {' and '.join(lacking)}"
+            )
     return found
 
 

@@ -74,7 +74,9 @@ def argument(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"[{';'.join(' '.join(map(_number, row)) for row in value.tolist())}]"
     if isinstance(value, tuple):
-        return _number(value[0]) if len(value) in (2, 4) and len(set(value)) == 1 else f"[{' '.join(map(_number, value))}]"
+        return (
+            _number(value[0]) if len(value) in (2, 4) and len(set(value)) == 1 else f"[{' '.join(map(_number, value))}]"
+        )
     return _number(value)
 
 
@@ -83,7 +85,9 @@ def _number(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "Inf" if value > 0 else "-Inf"
-    return repr(int(value)) if value == int(value) and abs(value) < 1e15 and str(value) != "-0.0" else repr(float(value))
+    return (
+        repr(int(value)) if value == int(value) and abs(value) < 1e15 and str(value) != "-0.0" else repr(float(value))
+    )
 
 
 def quoted(text: str) -> str:

@@ -167,7 +167,9 @@ class _Lexer:
         """Whether a single quote is an operator on what stands before it."""
         if before is None or (spaced and self.open and self.open[-1].text != "("):
             return False
-        return before.kind in ("number", "name", "text") or (before.kind == "op" and before.text in (")", "]", "}", "'", ".'"))
+        return before.kind in ("number", "name", "text") or (
+            before.kind == "op" and before.text in (")", "]", "}", "'", ".'")
+        )
 
     def bracket(self, token: Token) -> None:
         if token.text in OPENING:

@@ -44,7 +44,9 @@ def assign(model: Network, numbers: Iterable[tuple[Any, np.ndarray]]) -> None:
 
 def prepare(graph: Graph) -> Graph:
     """The graph as MATLAB computes it: images channels last, flattened column by column."""
-    prepared = settle(wrap(_column_by_column(graph), lambda node: EXPORTERS.get((FRAMEWORK, type(node.op))) in CHANNELS_LAST))
+    prepared = settle(
+        wrap(_column_by_column(graph), lambda node: EXPORTERS.get((FRAMEWORK, type(node.op))) in CHANNELS_LAST)
+    )
     if NOT_RUN not in prepared.notes:
         prepared.notes.append(NOT_RUN)
     return prepared
@@ -156,7 +158,12 @@ class MatlabBuilder(Builder):
     def normalised(self, kind: str, x: Any, by: Any) -> Symbol:
         """Arithmetic with fixed numbers, which MATLAB has in its input layer alone."""
         steps = (("Sub",), ("Sub", "Div"), ("Sub", "Div", "Mul"), ("Sub", "Div", "Mul", "Sub"))
-        known = isinstance(x, Symbol) and not isinstance(by, Symbol) and x.flat is None and "InputSize" in x.layer.kind.required
+        known = (
+            isinstance(x, Symbol)
+            and not isinstance(by, Symbol)
+            and x.flat is None
+            and "InputSize" in x.layer.kind.required
+        )
         if not known or (*(name for name, _ in x.steps), kind) not in steps:
             raise self.refuse(
                 f"{kind} with fixed numbers", why="MATLAB's layers compute with such only to normalise the input",
@@ -176,9 +183,13 @@ class MatlabBuilder(Builder):
     def must_be_image(self, op: Any, *weights: Any) -> None:
         """Refuse what is no image, and weights that are computed."""
         if self.inputs[0] is None or self.inputs[0].rank != 4:
-            raise self.refuse(f"{op}", why="only images, of two axes and channels, are written", instead="Add an axis of size 1")
+            raise self.refuse(
+                f"{op}", why="only images, of two axes and channels, are written", instead="Add an axis of size 1"
+            )
         if not self.holds(*weights):
-            raise self.refuse(f"{op} with computed weights", why="the layer has weights of its own", instead="Fold them")
+            raise self.refuse(
+                f"{op} with computed weights", why="the layer has weights of its own", instead="Fold them"
+            )
 
     def computed(self, operand: Any) -> bool:
         """Whether an operand is what a layer computes, and no fixed number."""
@@ -202,7 +213,9 @@ class MatlabBuilder(Builder):
                 stand_in = Symbol(Layer("reluLayer", 0, {}, frozenset(), "", "refused"))  # so that others are found too
                 self.made |= {id(value): stand_in for value in node.outputs}
         if len(problems) > 1:
-            raise Refused(f"{len(problems)} things cannot be written as MATLAB layers", why="\n  ".join(["", *map(str, problems)]))
+            raise Refused(
+                f"{len(problems)} things cannot be written as MATLAB layers", why="\n  ".join(["", *map(str, problems)])
+            )
         if problems:
             raise problems[0]
 
@@ -275,14 +288,14 @@ class MatlabBuilder(Builder):
         elif len(steps) in kinds:
             name, roles = kinds[len(steps)]
         else:
-            raise self.refuse("this scaling of the input", why="MATLAB's input layer has no such", instead="Scale the data before")
+            raise self.refuse(
+                "this scaling of the input", why="MATLAB's input layer has no such", instead="Scale the data before"
+            )
         found = {role: _statistic(layer, array) for role, array in zip(roles, numbers, strict=True)}
         if own is not None and not steps and own.Normalization in NOTHING:
             name, found = own.Normalization, NOTHING[own.Normalization]  # the source's statistics are not known
         settings = {"Normalization": name, **found}
-        if layer.given - {"InputSize"} and any(
-            not np.array_equal(layer.settings[k], v) for k, v in settings.items()
-        ):
+        if layer.given - {"InputSize"} and any(not np.array_equal(layer.settings[k], v) for k, v in settings.items()):
             raise self.refuse("an input that is read as it is and normalised", why="the input layer gives one or the other",
                               instead="Normalise the data outside the network")  # fmt: skip
         layer.settings |= settings
@@ -293,7 +306,9 @@ class MatlabBuilder(Builder):
         for value in self.graph.outputs:
             found = self.tensor(value)
             if not isinstance(found, Symbol):
-                raise Refused("an output that no layer computes", self.graph.description, "a MATLAB network has none such")
+                raise Refused(
+                    "an output that no layer computes", self.graph.description, "a MATLAB network has none such"
+                )
             self.node = value.node or self.node
             titles.append(self.finished_input(found))
         read = {title for feeds in self.feeds.values() for title in feeds}
