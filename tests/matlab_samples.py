@@ -20,7 +20,7 @@ NETWORKS = {
     "groups": "imageInputLayer([6 5 4],'Normalization','rescale-zero-one')\ngroupedConvolution2dLayer(3,3,2,'Padding','same')\n"
     "preluLayer\ngroupedConvolution2dLayer([2 1],2,'channel-wise','Stride',[1 2])\nsigmoidLayer\nglobalAveragePooling2dLayer\n"
     "fullyConnectedLayer(4)",
-    "transposed": "imageInputLayer([3 4 2],'Normalization','none')\ntransposedConv2dLayer([4 3],3,'Stride',[2 3],'Cropping','same')\n"
+    "transposed": "imageInputLayer([3 4 2],'Normalization','none')\ntransposedConv2dLayer([5 4],3,'Stride',[2 3],'Cropping','same')\n"
     "leakyReluLayer(1.5)\ntransposedConv2dLayer(3,2,'Cropping',[1 0 0 2],'Stride',2)\nswishLayer\ngeluLayer\ndropoutLayer(0.2)",
     "pools": "imageInputLayer([9 8 3])\naveragePooling2dLayer(3,'Padding',1)\ncrossChannelNormalizationLayer(4,'Alpha',0.5,'K',1)\n"
     "averagePooling2dLayer([2 3],'Padding','same','Stride',2,'PaddingValue','mean')\ngeluLayer('Approximation','tanh')\n"

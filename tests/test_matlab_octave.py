@@ -13,7 +13,7 @@ import re
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import leaky_interop as li
@@ -263,39 +263,25 @@ def test_octave_reads_the_same_calls(tmp_path, texts):
 # --- the numbers ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_octave_computes_the_same_numbers(name, tmp_path):
-    """The source is written again, with its numbers, as a source that loads them; Octave runs that one."""
-    needed()
-    graph = with_random_numbers(NETWORKS[name], tmp_path)
-    (tmp_path / "out").mkdir()
-    assert li.convert(tmp_path / "net.m", tmp_path / "net.onnx").passed
-    shape = [d if isinstance(d, int) else 3 for d in graph.inputs[0].shape]
-    x = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
-    expected = {"source": li.run(tmp_path / "net.m", x)[0], "onnx": li.run(tmp_path / "net.onnx", x)[0]}
-    try:
-        li.convert(tmp_path / "net.m", tmp_path / "out" / "net.m")
-    except li.Refused as error:  # a norm of whole images is read and not written: Octave takes the numbers as arguments
-        assert name == "pools", error
-        (tmp_path / "out" / "net.m").write_text(stated(tmp_path), encoding="utf-8")
-        (tmp_path / "out" / "net.mat").write_bytes((tmp_path / "net.mat").read_bytes())
-    scipy.io.savemat(tmp_path / "out" / "x.mat", {"x": x.astype(float)})
+def numbers_of_octave(source, numbers, x, folder):
+    """What Octave computes of each image (or row of features) with a source and the numbers beside it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "net.m").write_text(source, encoding="utf-8")
+    (folder / "net.mat").write_bytes(numbers)
+    scipy.io.savemat(folder / "x.mat", {"x": x.astype(float)})
     octave(
         (HERE / "forward.m").read_text(encoding="utf-8")
         + """
         source('net.m'); load('x.mat'); y = {};
         for n = 1:size(x, 1)
-          if ndims(x) > 2 one = reshape(x(n, :, :, :), size(x)(2:end)); else one = x(n, :)'; end
+          if ndims(x) > 2 one = reshape(x(n, :, :, :), [size(x) 1](2:4)); else one = x(n, :)'; end
           y{n} = forward(layers, one);
         end
         save('-v6', 'y.mat', 'y');
         """,
-        tmp_path / "out",
+        folder,
     )
-    received = [np.squeeze(part) for part in scipy.io.loadmat(tmp_path / "out" / "y.mat")["y"].reshape(-1)]
-    for where, arrays in expected.items():
-        for mine, theirs in itertools.zip_longest(arrays, received):
-            np.testing.assert_allclose(np.squeeze(mine), theirs, rtol=2e-4, atol=2e-5, err_msg=f"{name}, {where}")
+    return [np.squeeze(part) for part in scipy.io.loadmat(folder / "y.mat")["y"].reshape(-1)]
 
 
 def stated(folder):
@@ -308,6 +294,85 @@ def stated(folder):
             line = line[:-1] + f",{extra})" if line.endswith(")") else f"{line}({extra})"
         lines.append(line)
     return "\n".join([*lines, "];\n"])
+
+
+def agree(folder):
+    """Octave, the source as it is read here, and onnxruntime compute the same; so does what is written as MATLAB again."""
+    graph = li.load(folder / "net.m")
+    assert li.convert(folder / "net.m", folder / "net.onnx").passed
+    x = (
+        np.random.default_rng(3)
+        .standard_normal([d if isinstance(d, int) else 3 for d in graph.inputs[0].shape])
+        .astype(np.float32)
+    )
+    found = {"source": li.run(folder / "net.m", x)[0], "onnx": li.run(folder / "net.onnx", x)[0]}
+    expected = numbers_of_octave(stated(folder), (folder / "net.mat").read_bytes(), x, folder / "stated")
+    try:
+        li.convert(folder / "net.m", folder / "again.m")
+    except li.Refused as error:
+        assert "fixed numbers" in str(error), error  # a norm of whole images is read and not written
+    else:
+        numbers = folder / "again.mat"
+        text = (folder / "again.m").read_text().replace("again.mat", "net.mat")
+        content = numbers.read_bytes() if numbers.exists() else (folder / "net.mat").read_bytes()
+        found["written"] = numbers_of_octave(text, content, x, folder / "written")
+    for where, arrays in found.items():
+        for mine, theirs in itertools.zip_longest(arrays, expected):
+            np.testing.assert_allclose(np.squeeze(mine), theirs, rtol=2e-4, atol=2e-5, err_msg=where)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_octave_computes_the_same_numbers(name, tmp_path):
+    needed()
+    with_random_numbers(NETWORKS[name], tmp_path)
+    agree(tmp_path)
+
+
+SMALL = st.integers(1, 3)
+
+
+@st.composite
+def chains(draw):
+    """A layer array of random layers, whose windows may not fit: the caller finds out."""
+
+    def pair(numbers=SMALL):
+        return f"[{draw(numbers)} {draw(numbers)}]"
+
+    def window(pads):
+        stride, padding = pair(), draw(st.sampled_from(pads))
+        return f"'Stride',{stride},'Padding',{padding}"
+
+    pads = ["0", "1", "'same'", "[1 0]", "[0 1 2 1]"]
+    kinds = {
+        "conv": lambda: f"convolution2dLayer({pair()},{draw(SMALL)},{window(pads)},'DilationFactor',{pair()})",
+        "depthwise": lambda: f"groupedConvolution2dLayer({pair()},{draw(SMALL)},'channel-wise',{window(pads)})",
+        "transposed": lambda: f"transposedConv2dLayer({pair(st.integers(2, 4))},{draw(SMALL)},'Stride',{pair(st.integers(1, 2))},'Cropping',{draw(st.sampled_from(['0', '1', '[0 1]', '[0 1 1 0]']))})",
+        "max": lambda: f"maxPooling2dLayer({pair(st.integers(2, 3))},{window(pads[:4])})",
+        "mean": lambda: f"averagePooling2dLayer({pair(st.integers(2, 3))},{window(pads[:4])},'PaddingValue',{draw(st.sampled_from(['0', chr(39) + 'mean' + chr(39)]))})",
+        "norm": lambda: f"batchNormalizationLayer('Epsilon',{draw(st.sampled_from(['1e-5', '0.1']))})",
+        "leaky": lambda: f"leakyReluLayer({draw(st.sampled_from(['0.01', '0.3', '1.5', '-0.2']))})",
+        "relu": lambda: "preluLayer",
+    }  # fmt: skip
+    size = f"[{draw(st.integers(4, 9))} {draw(st.integers(4, 9))} {draw(st.integers(1, 4))}]"
+    middle = [kinds[kind]() for kind in draw(st.lists(st.sampled_from(sorted(kinds)), min_size=1, max_size=5))]
+    ends = [
+        [],
+        ["fullyConnectedLayer(4)", "softmaxLayer"],
+        ["flattenLayer", "leakyReluLayer(0.2)", "fullyConnectedLayer(2)"],
+    ]
+    return "\n".join([f"imageInputLayer({size})", *middle, *draw(st.sampled_from(ends))])
+
+
+@settings(max_examples=8, deadline=None)
+@given(chains())
+def test_octave_computes_the_same_numbers_of_random_networks(tmp_path_factory, source):
+    needed()
+    folder = tmp_path_factory.mktemp("chain")
+    try:
+        with_random_numbers(source, folder)
+    except (li.Usage, li.Refused):
+        assume(False)
+    agree(folder)
 
 
 def test_every_function_that_computes_is_among_these_networks():

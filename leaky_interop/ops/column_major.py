@@ -18,8 +18,9 @@ from ..op import Op, Shape, Value, exports, imports, op, product
 
 @op
 class ColumnMajor(Op):
-    """(N, C, H, W) as (N, C * W * H): the height runs fastest."""
+    """An image as (N, C * W * H): the height runs fastest. It is (N, H, W, C) where channels stand `last`."""
 
+    last: bool
     tolerance = "exact"
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
@@ -28,7 +29,8 @@ class ColumnMajor(Op):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         (x,) = arrays
-        return x.transpose(0, 1, 3, 2).reshape(len(x), int(np.prod(x.shape[1:])))
+        turned = x.transpose((0, 3, 2, 1) if self.last else (0, 1, 3, 2))
+        return turned.reshape(len(x), int(np.prod(x.shape[1:])))
 
 
 def column_major(x: Value) -> Value:

@@ -63,7 +63,7 @@ def global_max_to_matlab(op, matlab, x):
 
 
 def _global_pool_to_matlab(op: Any, matlab: Any, x: Any, function: str) -> Any:
-    if op.axes != (2, 3) or matlab.inputs[0].rank != 4:
+    if matlab.axes(op) != (1, 2) or matlab.inputs[0].rank != 4:
         why = "MATLAB reduces an image over its height and width together"
         raise matlab.refuse(f"{op}", why=why, instead="Use a global pooling")
     y = matlab.layer(function, x)

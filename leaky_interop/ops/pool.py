@@ -156,7 +156,10 @@ def max_pool_from_keras(layer, x):
 def matlab_window(layer: Any, x: Value) -> tuple[Any, Any, Pads, Any]:
     """MATLAB's stride is 1 where nothing is said."""
     kernel, strides, plain = layer.PoolSize, layer.Stride, (1, 1)
-    return kernel, strides, pads_from_matlab(layer.Padding, x.shape[2:], kernel, strides, plain), plain
+    pads = pads_from_matlab(layer.Padding, x.shape[2:], kernel, strides, plain)
+    if any(p >= k for pair, k in zip(pads, kernel, strict=True) for p in pair):
+        raise layer.refuse(f"Padding {layer.Padding} around a window of {kernel}", "MATLAB wants the pads smaller than the window")
+    return kernel, strides, pads, plain
 
 
 @imports("matlab", "maxPooling2dLayer", channels_last=True)

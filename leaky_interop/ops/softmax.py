@@ -85,7 +85,7 @@ def softmax_from_matlab(layer, x):
 
 @exports("matlab", Softmax, channels_last=True)
 def softmax_to_matlab(op, matlab, x):
-    if op.axes != (1,):
+    if matlab.axes(op) != (matlab.inputs[0].rank - 1,):
         raise matlab.refuse(f"{op}", why="MATLAB's softmaxLayer works along the channels", instead="Use the channels")
     return matlab.layer("softmaxLayer", x)
 

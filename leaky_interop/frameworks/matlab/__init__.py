@@ -2,9 +2,10 @@
 
 from .layers import Network
 from .listing import listing
+from .prepare import prepare
 from .read import load
 from .run import Program, describe, hazards, knows_inputs, owns, run
-from .write import FIXED_LAYOUT, assign, build, prepare, save
+from .write import FIXED_LAYOUT, assign, build, save
 
 __all__ = [
     "FIXED_LAYOUT",

@@ -108,21 +108,16 @@ class _Reader:
             raise Usage("the layer takes images, and gets features", where)
         turned = importer in CHANNELS_LAST
         call = LayerCall(self, layer)
-        try:
-            (self.values[layer.title],) = self.importing.call(
-                importer,
-                call,
-                permuted(operands, to_first) if turned else operands,
-                name=layer.title,
-                source=where,
-                left_out=call.left_out,
-                after=(lambda results: permuted(results, to_last)) if turned else None,
-                keys=[layer.title],
-            )
-        except ValueError as error:  # an operator's own complaint about shapes
-            if isinstance(error, Usage):
-                raise
-            raise Usage("the layer does not fit what it reads", where, str(error)) from error
+        (self.values[layer.title],) = self.importing.call(
+            importer,
+            call,
+            permuted(operands, to_first) if turned else operands,
+            name=layer.title,
+            source=where,
+            left_out=call.left_out,
+            after=(lambda results: permuted(results, to_last)) if turned else None,
+            keys=[layer.title],
+        )
         if any(isinstance(size, int) and size < 1 for size in self.values[layer.title].shape):
             raise Usage("nothing is left of the image", where, "its window is larger than what it reads")
 

@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 
 from ...errors import LeakyInteropError, Refused
-from ...graph import Graph, Node, Value
-from ...layout import ChannelsLast, settle, wrap
-from ...op import CHANNELS_LAST, EXPORTERS
-from ...ops.column_major import ColumnMajor
-from ...ops.shape import Reshape, Transpose
-from ...passes.feature_order import reordered
+from ...graph import Graph, Value
+from ...layout import ChannelsLast, to_first
+from ...op import EXPORTERS
 from ...sizes import Size
 from ..base import DTYPES, Builder
 from .functions import FUNCTIONS, anything
 from .layers import Layer, Network
-from .run import NOT_RUN, Program
+from .run import Program
 from .source import field_of, source_of
 
 FRAMEWORK = "matlab"
@@ -40,42 +37,6 @@ def assign(model: Network, numbers: Iterable[tuple[Any, np.ndarray]]) -> None:
     for slot, array in numbers:
         slot.layer.settings[slot.role] = np.array(array)
         model.initialised.pop((slot.layer.title, slot.role), None)
-
-
-def prepare(graph: Graph) -> Graph:
-    """The graph as MATLAB computes it: images channels last, flattened column by column."""
-    prepared = settle(
-        wrap(_column_by_column(graph), lambda node: EXPORTERS.get((FRAMEWORK, type(node.op))) in CHANNELS_LAST)
-    )
-    if NOT_RUN not in prepared.notes:
-        prepared.notes.append(NOT_RUN)
-    return prepared
-
-
-def _column_by_column(graph: Graph) -> Graph:
-    """Every flattening of an image in MATLAB's order, the weights behind it reordered."""
-    while True:
-        for node in graph.nodes:
-            found = _in_column_order(graph, node)
-            if found is not None:
-                graph = found
-                break
-        else:
-            return graph
-
-
-def _in_column_order(graph: Graph, node: Node) -> Graph | None:
-    (x, *_) = node.inputs or (None,)
-    if not isinstance(node.op, Reshape) or x is None or x.rank != 4 or len(node.op.shape) != 2:
-        return None
-    if x.node is not None and isinstance(x.node.op, Transpose):  # its axes are no channels, height and width
-        return None
-    sizes = [d for d in x.shape[1:] if isinstance(d, int)]
-    if len(sizes) < 3 or node.op.shape[1] != int(np.prod(sizes)):
-        return None
-    channels, height, width = sizes
-    places = np.arange(channels * width * height).reshape(channels, width, height).transpose(0, 2, 1)
-    return reordered(graph, node, ColumnMajor(), tuple(places.reshape(-1).tolist()))
 
 
 def build(graph: Graph, *, opset: int | None = None) -> tuple[Network, dict[int, Any]]:
@@ -179,6 +140,12 @@ class MatlabBuilder(Builder):
     def own(self, function: str = "") -> Layer | None:
         found = self.by_title.get(self.node.name)
         return found if found is not None and function in ("", found.function) else None
+
+    def axes(self, op: Any) -> tuple[int, ...]:
+        """An operator's axes as MATLAB's data has them: of images the channels stand last."""
+        if not isinstance(self.node.op, ChannelsLast) or self.inputs[0] is None:
+            return op.axes
+        return tuple(sorted(to_first(self.inputs[0].rank)[a] for a in op.axes))
 
     def must_be_image(self, op: Any, *weights: Any) -> None:
         """Refuse what is no image, and weights that are computed."""
