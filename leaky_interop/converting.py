@@ -15,7 +15,7 @@ from .layout import native_ports
 from .loading import load
 from .stages import stage
 
-SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".pt2": "torch", ".safetensors": "torch"}
+SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".pt2": "torch", ".safetensors": "torch", ".m": "matlab"}
 
 
 @dataclasses.dataclass
@@ -37,7 +37,7 @@ def transfer_graph(
         raise Usage(f"io={io!r}", why="it is 'as_source' or 'native'")
     engine = frameworks.get(to)
     prepared = engine.prepare(graph)
-    if io == "native":
+    if io == "native" or getattr(engine, "FIXED_LAYOUT", False):
         prepared = native_ports(prepared)
     if path is not None and hasattr(engine, "build_file"):
         model, handles = engine.build_file(prepared, path, opset=opset)
@@ -73,7 +73,8 @@ def convert(
     Parameters
     ----------
     source : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
-    to : "keras", "torch" or "onnx" for a living model; or a path ending in .keras, .onnx, .pt2 or .safetensors
+    to : "keras", "torch" or "onnx" for a living model ("matlab" for a layer array); or a path ending in .keras, .onnx,
+        .pt2, .safetensors or .m (MATLAB source, whose numbers go into a .mat file beside it)
     io : "as_source" (the same arrays go into both) or "native" (inputs and outputs in the target's own layout)
     example, input_shapes, weights, static_batch, dynamic_batch, fast_math : as for `load`
     opset : ONNX operator set to write
@@ -132,7 +133,7 @@ def convert(
 
 
 def _target(to: str | os.PathLike[str]) -> tuple[str, Path | None]:
-    if isinstance(to, str) and to in frameworks.NAMES:
+    if isinstance(to, str) and to in (*frameworks.NAMES, *frameworks.FORMATS):
         return to, None
     path = Path(to)
     if path.suffix not in SUFFIXES:

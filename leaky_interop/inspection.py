@@ -30,6 +30,7 @@ DEFAULTS = {  # what is known of a slope that is the framework's default
     "torch": "PyTorch's default, or stated with the same number: torch.export does not keep which",
     "onnx": "ONNX's default: the file leaves alpha out",
     "chainer": "Chainer's default, or stated with the same number: a function does not keep which",
+    "matlab": "MATLAB's default: the layer is given no scale",
 }
 
 
@@ -74,6 +75,8 @@ class Inspection:
     converts: dict[str, tuple[str, ...]]  # by framework, the operators that it has no exporter for
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    layers: tuple[Any, ...] = ()  # MATLAB: the rows of its own table
+    listing: str = ""  # ... and the table as it prints it
 
     def to_json(self) -> str:
         """The same as JSON."""
@@ -84,6 +87,7 @@ class Inspection:
 
     def _lines(self) -> Iterator[str]:
         yield self.model
+        yield from self.listing.splitlines()
         yield from _section("inputs", map(str, self.inputs))
         yield from _section("outputs", map(str, self.outputs))
         frozen = self.parameters - self.trainable
@@ -145,6 +149,7 @@ def inspect(
         converts={target: _not_written(graph, target) for target in frameworks.NAMES},
         warnings=tuple(warnings),
         notes=tuple(note for note in graph.notes if note not in warnings),
+        **_table(native) if framework == "matlab" else {},
     )
 
 
@@ -184,6 +189,12 @@ def _slope(framework: str, found: Slope) -> Inspected:
     else:
         given = DEFAULTS[framework]
     return Inspected(node=found.node, value=found.value, given=given, origin=found.origin)
+
+
+def _table(network: Any) -> dict[str, Any]:
+    from .frameworks.matlab.listing import listing, rows
+
+    return {"layers": tuple(rows(network)), "listing": listing(network)}
 
 
 def _format(model: Any) -> dict[str, str]:

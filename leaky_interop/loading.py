@@ -21,9 +21,10 @@ FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 def open_model(source: Any, weights: Any = None) -> Any:
     """The native model of a source.
 
-    source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2` or `.chainer` file, or "package.module:factory", whose function
-    (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a factory's module,
-    loaded strictly. Raises Usage for what is none of these, UnsafeFile for a file that is not to be trusted.
+    source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2`, `.chainer` or `.m` file, or "package.module:factory",
+    whose function (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a
+    factory's module, loaded strictly; a `.mat` file for a MATLAB source. Raises Usage for what is none of these,
+    UnsafeFile for a file that is not to be trusted.
     """
     from . import files
 
@@ -45,6 +46,8 @@ def open_model(source: Any, weights: Any = None) -> Any:
         return files.open_pt2(source)
     if kind == "chainer":
         return files.read_recording(source)
+    if kind == "matlab":
+        return files.open_matlab(source, weights)
     hint = "Name the code that builds the network, package.module:factory, and give this file as its weights"
     raise Usage(f"{Path(source).name} holds {kind} data, not a network", hint=hint)
 

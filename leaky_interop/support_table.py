@@ -1,4 +1,4 @@
-"""The operators that are supported, and what each framework calls them: generated from what is registered.
+"""The operators that are supported, and what each framework that runs here calls them: generated from what is registered.
 
 An importer belongs to the operator that its name says (`leaky_relu_from_keras`), or the native name, otherwise to one
 that its code makes, of its own family first. So every native name stands in exactly one row.
@@ -72,12 +72,18 @@ def support() -> Support:
     kinds = {kind.__name__: kind for kind in _all(Op) if kind.__module__.startswith(f"{ops.__name__}.")}
     reads: dict[str, dict[str, list[str]]] = {}
     for (framework, native), versions in sorted(IMPORTERS.items()):
+        if framework not in frameworks.NAMES:
+            continue
         owners = (_made_by(native, importer, kinds) for _, importer in versions)
         operator = next(filter(None, owners), NOTHING)
         first = min(since for since, _ in versions)
         name = f"{native} (opset {first} on)" if first > 1 else native
         reads.setdefault(operator, {}).setdefault(framework, []).append(name)
-    writes = {(kind.__name__, framework): exporter.__name__ for (framework, kind), exporter in EXPORTERS.items()}
+    writes = {
+        (kind.__name__, framework): exporter.__name__
+        for (framework, kind), exporter in EXPORTERS.items()
+        if framework in frameworks.NAMES
+    }
     written = {name for name, _ in writes} & set(kinds)
     rows = [
         Row(

@@ -30,7 +30,7 @@ from .running import to_array
 if TYPE_CHECKING:
     from .op import Op
 
-SLOPES = {"onnx": "alpha", "chainer": "slope"}  # what a framework calls LeakyReLU's slope, if not negative_slope
+SLOPES = {"onnx": "alpha", "chainer": "slope", "matlab": "Scale"}  # what a framework calls LeakyReLU's slope, if not negative_slope
 BUDGET = 256 * 2**20  # bytes of intermediate values that are held at once
 
 

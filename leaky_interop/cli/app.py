@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-MODEL = "A .keras, .h5, .onnx, .pt2 or .chainer file, or package.module:factory for a network in code."
+MODEL = "A .keras, .h5, .onnx, .pt2, .chainer or .m (MATLAB) file, or package.module:factory for a network in code."
 
 
 class Layout(str, Enum):  # noqa: UP042  (older typers take no StrEnum)
@@ -37,7 +37,7 @@ InputShape = Annotated[
     list[str], typer.Option(metavar="NAME:1,3,224,224", help="An input's shape; None leaves a size open. Repeatable.")
 ]
 Weights = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Weights (.safetensors, .pth) for a factory's PyTorch module.")
+    Path | None, typer.Option(metavar="FILE", help="Weights (.safetensors, .pth) for a factory's PyTorch module; .mat for a MATLAB source.")
 ]
 Reports = Annotated[
     list[Path], typer.Option(metavar="FILE", help="Write the report as .html, .json or .md. Repeatable.")
@@ -72,7 +72,7 @@ def every_command(
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL)],
-    target: Annotated[str, typer.Argument(metavar="DST", help="What to write: .onnx, .keras, .pt2 or .safetensors.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="What to write: .onnx, .keras, .pt2, .safetensors or .m.")],
     input_shape: InputShape = [],  # noqa: B006  (typer reads it)
     io: Annotated[Layout, typer.Option(help="Inputs and outputs as the source has them, or as the target does.")] = (
         Layout.as_source

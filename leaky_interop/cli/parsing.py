@@ -89,7 +89,7 @@ def target_path(source: str, target: str) -> str:
     """A file to write, which is not the source."""
     from .. import frameworks
 
-    if target in frameworks.NAMES:
+    if target in (*frameworks.NAMES, *frameworks.FORMATS):
         raise Usage(f"{target!r} is no file name", hint="Name the file to write: net.onnx, net.keras, net.pt2")
     if Path(source).exists() and Path(target).exists() and Path(source).samefile(target):
         raise Usage(f"{target} is the source itself", hint="Write to another file")

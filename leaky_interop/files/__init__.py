@@ -9,6 +9,8 @@ from .chainer import Recording, read_recording
 from .content import content
 from .identify import Kind, kind
 from .keras import KerasFile, load_keras_weights, open_keras, read_keras
+from .mat import read_mat, write_mat
+from .matlab import open_matlab
 from .onnx import read_onnx
 from .pt2 import open_pt2
 from .torch import state_dict
@@ -24,10 +26,13 @@ __all__ = [
     "kind",
     "load_keras_weights",
     "open_keras",
+    "open_matlab",
     "open_pt2",
     "read_keras",
+    "read_mat",
     "read_onnx",
     "read_recording",
     "state_dict",
+    "write_mat",
     "write_npz",
 ]

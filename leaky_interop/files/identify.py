@@ -12,7 +12,7 @@ from leaky_interop.errors import UnsafeFile, Usage
 from .archive import Archive
 from .source import damaged, opened, size_of
 
-Kind = Literal["onnx", "keras", "h5", "pt2", "pth", "safetensors", "npz", "npy", "savedmodel", "chainer"]
+Kind = Literal["onnx", "keras", "h5", "pt2", "pth", "safetensors", "npz", "npy", "savedmodel", "chainer", "matlab", "mat"]
 
 SUFFIXES: dict[str, Kind] = {
     ".onnx": "onnx",
@@ -27,6 +27,8 @@ SUFFIXES: dict[str, Kind] = {
     ".npz": "npz",
     ".npy": "npy",
     ".chainer": "chainer",
+    ".m": "matlab",
+    ".mat": "mat",
 }
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
@@ -44,7 +46,7 @@ FOREIGN = (
 
 
 def kind(path: str | os.PathLike[str]) -> Kind:
-    """What the file holds: "onnx", "keras", "h5", "pt2", "pth", "safetensors", "npz", "npy", "savedmodel" or "chainer"."""
+    """What the file holds, as a Kind: a "matlab" file is a source, a "mat" its numbers."""
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return "savedmodel"
@@ -54,6 +56,8 @@ def kind(path: str | os.PathLike[str]) -> Kind:
             if head[offset:].startswith(magic):
                 raise Usage(f"{path.name} {what}", hint=hint)
         found = _by_magic(handle, head, path.name) or _onnx(handle, path.name) or _shifted_hdf5(handle)
+    if found is None and path.suffix.lower() == ".m" and b"\0" not in head:
+        return "matlab"  # plain text has nothing else to know it by
     if found:
         return found
     expected = SUFFIXES.get(path.suffix.lower())
@@ -65,6 +69,8 @@ def kind(path: str | os.PathLike[str]) -> Kind:
 def _by_magic(handle: IO[bytes], head: bytes, name: str) -> Kind | None:
     if head.startswith(HDF5):
         return "h5"
+    if head.startswith((b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file")):
+        return "mat"
     if head.startswith((ZIP, b"PK\x05\x06")):
         return _zip(Archive(handle, name))
     if head.startswith(b"\x93NUMPY"):

@@ -12,9 +12,10 @@ from types import ModuleType
 from typing import Any
 
 NAMES = ("keras", "torch", "onnx")  # the order matters: a Keras model on the torch backend is also a torch module
-SOURCES = (*NAMES, "chainer")  # what is read; Chainer by recordings, which need no framework here
+FORMATS = ("chainer", "matlab")  # read, and MATLAB written too; never run here, so nothing is to be installed for them
 MODULES = {  # who makes the models of each
-    "keras": ("keras",), "torch": ("torch",), "onnx": ("onnx", "onnx_ir"), "chainer": (f"{__name__.rpartition('.')[0]}.files.chainer",),
+    "keras": ("keras",), "torch": ("torch",), "onnx": ("onnx", "onnx_ir"), "matlab": (f"{__name__}.matlab",),
+    "chainer": (f"{__name__.rpartition('.')[0]}.files.chainer",),
 }  # fmt: skip
 
 
@@ -22,8 +23,8 @@ def get(name: str) -> ModuleType:
     """The engine of a framework; imports the framework."""
     from ..errors import require
 
-    if name not in SOURCES:
-        raise ValueError(f"unknown framework {name!r}; one of {', '.join(SOURCES)}")
+    if name not in (*NAMES, *FORMATS):
+        raise ValueError(f"unknown framework {name!r}; one of {', '.join((*NAMES, *FORMATS))}")
     if name in NAMES:
         require(name, extra=name)
     return importlib.import_module(f"{__name__}.{name}")
@@ -31,7 +32,7 @@ def get(name: str) -> ModuleType:
 
 def of(model: Any) -> str | None:
     """Which framework made this object, or None. Imports no framework: that of a living model is already loaded."""
-    for name in SOURCES:
+    for name in (*NAMES, *FORMATS):
         if any(module in sys.modules for module in MODULES[name]) and get(name).owns(model):
             return name
     return None

@@ -14,6 +14,8 @@
 | chainer.functions.leaky_relu     | slope                | 0.2           | any                                        |
 | chainer.functions.rrelu          | l, u                 | 1/8, 1/3      | their mean                                 |
 | chainer.links.PReLU              | W, a weight          | -             | one, or of the axes from 1 on              |
+| matlab leakyReluLayer            | Scale                | 0.01          | any                                        |
+| matlab preluLayer                | Alpha, a weight      | -             | one, or one per channel                    |
 
 A float64 LeakyRelu or PRelu is `Where(x < 0, slope * x, x)` in ONNX; reading recognises it again.
 """
@@ -111,6 +113,11 @@ def random_leaky_relu_from_chainer(call, x):
     return LeakyRelu(negative_slope=(call.lower + call.upper) / 2)(x)
 
 
+@imports("matlab", "leakyReluLayer")
+def leaky_relu_from_matlab(layer, x):
+    return LeakyRelu(negative_slope=layer.Scale)(x)
+
+
 @exports("torch", LeakyRelu)
 def leaky_relu_to_torch(op, torch, x):
     return torch.place(torch.nn.LeakyReLU(op.negative_slope))(x)
@@ -130,6 +137,11 @@ def leaky_relu_to_onnx(op, onnx, x):
     if onnx.runs("LeakyRelu"):
         return onnx.LeakyRelu(x, alpha=op.negative_slope)
     return onnx.Where(onnx.Less(x, 0.0), onnx.Mul(x, op.negative_slope), x)
+
+
+@exports("matlab", LeakyRelu)
+def leaky_relu_to_matlab(op, matlab, x):
+    return matlab.layer("leakyReluLayer", x, Scale=op.negative_slope)
 
 
 # --- slopes that are weights ------------------------------------------------------------------------------------------
@@ -198,6 +210,12 @@ def prelu_from_onnx(node, x, slope):
     return PRelu()(x, slope)
 
 
+@imports("matlab", "preluLayer")
+def prelu_from_matlab(layer, x):
+    size = x.shape[-1] if layer.Alpha is None else layer.Alpha.size
+    return PRelu()(x, layer.weight("Alpha", 1, 1, size).reshape(size))
+
+
 def _full_shape(rank: int, slope: Any) -> tuple[int, ...]:
     return (1,) * (rank - slope.rank) + slope.shape
 
@@ -226,6 +244,14 @@ def prelu_to_onnx(op, onnx, x, slope):
     if onnx.runs("PRelu"):
         return onnx.PRelu(x, slope)
     return onnx.Where(onnx.Less(x, 0.0), onnx.Mul(slope, x), x)
+
+
+@exports("matlab", PRelu)
+def prelu_to_matlab(op, matlab, x, slope):
+    if not matlab.holds(slope) or any(size != 1 for size in slope.shape[:-1]):
+        raise matlab.refuse(f"a PReLU with slopes of shape {matlab.inputs[1].shape}", why="MATLAB learns one, or one a channel",
+                            instead="Share the slopes along the other axes")  # fmt: skip
+    return matlab.layer("preluLayer", x, Alpha=slope.reshape(1, 1, slope.shape[-1]))
 
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")

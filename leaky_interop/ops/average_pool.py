@@ -24,6 +24,7 @@ from .pool import (
     Pool,
     begins,
     keras_window,
+    matlab_window,
     old_opset,
     onnx_settings,
     onnx_window,
@@ -32,6 +33,7 @@ from .pool import (
     torch_padding,
     torch_window,
     used,
+    window_for_matlab,
 )  # fmt: skip
 from .window import Pads, batched, ceil_pads, even, fixed, is_same, no_pads
 
@@ -115,6 +117,15 @@ def average_pool_from_onnx(node, x):
     return average_pool(x, *onnx_window(node, x), bool(count))
 
 
+@imports("matlab", "averagePooling2dLayer", channels_last=True)
+def average_pool_from_matlab(layer, x):
+    """PaddingValue 0, the default, counts the pads; "mean" leaves them out of the mean."""
+    kernel, strides, pads, plain = matlab_window(layer, x)
+    if layer.PaddingValue not in (0, "mean"):
+        raise layer.refuse(f"PaddingValue {layer.PaddingValue!r}", "only 0 and 'mean' are read")
+    return average_pool(x, kernel, strides, pads, plain, False, layer.PaddingValue == 0)
+
+
 # --- exporting --------------------------------------------------------------------------------------------
 
 
@@ -158,6 +169,15 @@ def share(op: AveragePool, sizes: Shape, dtype: Any) -> np.ndarray | None:
     if not all(isinstance(n, int) for n in sizes) or not fixed(op.pads):
         return None
     return (np.prod(op.kernel) / op.elements(sizes)).astype(dtype)
+
+
+@exports("matlab", AveragePool, channels_last=True)
+def average_pool_to_matlab(op, matlab, x):
+    if op.counted not in (op.pads, no_pads(2)):
+        why = "MATLAB counts all pads or none"
+        raise matlab.refuse(f"a mean over pads {op.pads}, of which {op.counted} count", why=why, instead="Avoid ceil mode")
+    value = 0.0 if op.counted == op.pads else "mean"
+    return matlab.layer("averagePooling2dLayer", x, PaddingValue=value, **window_for_matlab(op, matlab))
 
 
 @exports("keras", AveragePool, channels_last=True)

@@ -149,6 +149,18 @@ def clip_from_onnx(node, x, minimum=None, maximum=None):
     return clipped(x, minimum, maximum)
 
 
+@imports("matlab", "clippedReluLayer")
+def clip_from_matlab(layer, x):
+    return Clip(minimum=0.0, maximum=layer.Ceiling)(x)
+
+
+@exports("matlab", Clip)
+def clip_to_matlab(op, matlab, x):
+    if op.minimum != 0 or op.maximum is None:
+        raise matlab.refuse(f"{op}", why="MATLAB's clippedReluLayer begins at 0", instead="Write it as a layer of your own")
+    return matlab.layer("clippedReluLayer", x, Ceiling=float(op.maximum))
+
+
 @exports("torch", Clip)
 def clip_to_torch(op, torch, x):
     if (op.minimum, op.maximum) == (0.0, 6.0) and torch.inputs[0].dtype.kind in "fV":

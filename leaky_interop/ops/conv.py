@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Link, Op, Operand, Shape, Value, agree, case, exports, imports, op, weight
+from .pad import pad
 from .promotion import as_value
 from .window import (
     Pads,
@@ -27,8 +28,10 @@ from .window import (
     flat_pads,
     is_same,
     no_pads,
+    pads_from_matlab,
     pads_from_onnx,
     same_pads,
+    sides_for_matlab,
     spread,
     windows,
 )  # fmt: skip
@@ -258,6 +261,59 @@ def conv_to_onnx(op, onnx, x, kernel, bias):
         x, kernel, bias, kernel_shape=list(kernel.shape[2:]) if onnx.holds(kernel) else None, strides=list(op.strides),
         dilations=list(op.dilations), group=op.groups, **pads,
     )  # fmt: skip
+
+
+# --- matlab -----------------------------------------------------------------------------------------------------------
+
+
+@imports("matlab", "convolution2dLayer", channels_last=True)
+def conv_from_matlab(layer, x):
+    """The kernel is (height, width, in, out)."""
+    channels, filters, area = x.shape[1], layer.NumFilters, layer.FilterSize[0] * layer.FilterSize[1]
+    kernel = layer.weight("Weights", *layer.FilterSize, channels, filters, fans=(area * channels, area * filters))
+    return conv_of_matlab(layer, x, kernel.transpose(3, 2, 0, 1), layer.weight("Bias", 1, 1, filters), 1)
+
+
+@imports("matlab", "groupedConvolution2dLayer", channels_last=True)
+def grouped_conv_from_matlab(layer, x):
+    """The kernel is (height, width, in / groups, out / groups, groups)."""
+    groups = x.shape[1] if layer.NumGroups == "channel-wise" else layer.NumGroups
+    each, filters, area = x.shape[1] // groups, layer.NumFiltersPerGroup, layer.FilterSize[0] * layer.FilterSize[1]
+    kernel = layer.weight("Weights", *layer.FilterSize, each, filters, groups, fans=(area * each, area * filters))
+    kernel = kernel.transpose(4, 3, 2, 0, 1).reshape(groups * filters, each, *layer.FilterSize)
+    return conv_of_matlab(layer, x, kernel, layer.weight("Bias", 1, 1, filters, groups).transpose(3, 2, 0, 1), groups)
+
+
+MATLAB_MODES = {"symmetric-include-edge": "symmetric", "symmetric-exclude-edge": "reflect", "replicate": "edge"}
+
+
+def conv_of_matlab(layer: Any, x: Value, kernel: Value, bias: Value, groups: int) -> Value:
+    """A convolution, of data that is padded first where the padding is not zeros."""
+    sizes, strides, dilations = x.shape[2:], layer.Stride, layer.DilationFactor
+    pads = pads_from_matlab(layer.Padding, sizes, layer.FilterSize, strides, dilations)
+    if layer.PaddingValue != 0:
+        mode = MATLAB_MODES.get(layer.PaddingValue, "constant")
+        x, pads = pad(x, ((0, 0), (0, 0), *pads), mode, layer.PaddingValue), no_pads(2)
+    op = Conv(strides=strides, pads=pads, dilations=dilations, groups=groups)
+    return op(x, kernel, bias.reshape(kernel.shape[0]))
+
+
+@exports("matlab", Conv, channels_last=True)
+def conv_to_matlab(op, matlab, x, kernel, bias):
+    matlab.must_be_image(op, kernel, bias)
+    size, filters = kernel.shape[2:], kernel.shape[0] // op.groups
+    bias = np.zeros(kernel.shape[0], np.float32) if bias is None else bias
+    settings = {
+        "FilterSize": size, "Stride": op.strides, "DilationFactor": op.dilations, "Padding": sides_for_matlab(op, matlab, size),
+    }  # fmt: skip
+    if op.groups == 1:
+        weights = {"Weights": kernel.transpose(2, 3, 1, 0), "Bias": bias.reshape(1, 1, filters)}
+        return matlab.layer("convolution2dLayer", x, NumFilters=filters, **settings, **weights)
+    channel_wise = matlab.stated("NumGroups") == "channel-wise"
+    settings |= {"NumFiltersPerGroup": filters, "NumGroups": "channel-wise" if channel_wise else op.groups}
+    kernel = kernel.reshape(op.groups, filters, *kernel.shape[1:]).transpose(3, 4, 2, 1, 0)
+    bias = bias.reshape(1, 1, op.groups, filters).transpose(0, 1, 3, 2)
+    return matlab.layer("groupedConvolution2dLayer", x, **settings, Weights=kernel, Bias=bias)
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------

@@ -154,6 +154,42 @@ def too_long(op: ConvTranspose, fw: Any) -> Exception:
     )
 
 
+# --- matlab -----------------------------------------------------------------------------------------------------------
+
+
+@imports("matlab", "transposedConv2dLayer", channels_last=True)
+def conv_transpose_from_matlab(layer, x):
+    """The kernel is (height, width, out, in). 'same' crops what makes the result stride times as long, most at the end."""
+    channels, filters, size = x.shape[1], layer.NumFilters, layer.FilterSize
+    fans = (math.prod(size) * channels, math.prod(size) * filters)
+    kernel = layer.weight("Weights", *size, filters, channels, fans=fans).transpose(3, 2, 0, 1)
+    crops = (layer.Cropping[:2], layer.Cropping[2:])
+    if layer.Cropping == "same":
+        surplus = [w - s for w, s in zip(size, layer.Stride, strict=True)]
+        if min(surplus) < 0:
+            raise layer.refuse("Cropping 'same' of a filter that is smaller than the stride", why="nothing is to be cropped")
+        crops = tuple((n // 2, n - n // 2) for n in surplus)
+    op = ConvTranspose(strides=layer.Stride, crops=crops, dilations=(1, 1), groups=1)
+    return op(x, kernel, layer.weight("Bias", 1, 1, filters).reshape(filters))
+
+
+@exports("matlab", ConvTranspose, channels_last=True)
+def conv_transpose_to_matlab(op, matlab, x, kernel, bias):
+    matlab.must_be_image(op, kernel, bias)
+    open_crops(op, matlab)
+    crops = op.crops[0] + op.crops[1]
+    if op.groups > 1 or max(op.dilations) > 1 or min(crops) < 0:
+        raise matlab.refuse(f"{op}", why="MATLAB's layer has no groups, no dilation and appends nothing",
+                            instead="Crop at least 0 on every side")  # fmt: skip
+    bias = np.zeros(kernel.shape[1], np.float32) if bias is None else bias
+    surplus = (w - s for w, s in zip(kernel.shape[2:], op.strides, strict=True))
+    same = matlab.stated("Cropping") == "same" and op.crops == tuple((n // 2, n - n // 2) for n in surplus)
+    return matlab.layer(
+        "transposedConv2dLayer", x, FilterSize=kernel.shape[2:], NumFilters=kernel.shape[1], Stride=op.strides,
+        Cropping="same" if same else crops, Weights=kernel.transpose(2, 3, 1, 0), Bias=bias.reshape(1, 1, kernel.shape[1]),
+    )  # fmt: skip
+
+
 # --- keras ------------------------------------------------------------------------------------------------------------
 
 

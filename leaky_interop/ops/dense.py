@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, op, weight
+from .column_major import column_major
 from .precision import IN_32_BITS, exact_in_keras, product_in_keras
 
 
@@ -66,6 +67,24 @@ def dense_from_chainer(call, x, kernel, bias=None):
 @imports("keras", "Dense")
 def dense_from_keras(layer, x):
     return layer.activate(Dense()(x, layer.weight("kernel").transpose(1, 0), layer.weight("bias")))
+
+
+@imports("matlab", "fullyConnectedLayer")
+def dense_from_matlab(layer, x):
+    """The kernel is (out, in), and what comes in is flattened column by column."""
+    x, units = column_major(x), layer.OutputSize
+    kernel = layer.weight("Weights", units, x.shape[1], fans=(x.shape[1], units))
+    return Dense()(x, kernel, layer.weight("Bias", units, 1).reshape(units))
+
+
+@exports("matlab", Dense)
+def dense_to_matlab(op, matlab, x, kernel, bias):
+    if not matlab.holds(kernel, bias) or matlab.inputs[0].rank != 2:
+        why = "a fully connected layer has weights of its own and transforms features"
+        raise matlab.refuse("a dense layer with computed weights, or along one of several axes", why=why, instead="Flatten first")
+    bias = np.zeros(kernel.shape[0], np.float32) if bias is None else bias
+    settings = {"OutputSize": kernel.shape[0], "Weights": kernel, "Bias": bias.reshape(kernel.shape[0], 1)}
+    return matlab.layer("fullyConnectedLayer", x, flattens=True, **settings)
 
 
 @exports("torch", Dense)

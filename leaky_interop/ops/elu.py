@@ -124,6 +124,16 @@ def celu_from_onnx(node, x):
     return Celu(alpha=shortest(node.alpha))(x)
 
 
+@imports("matlab", "eluLayer")
+def elu_from_matlab(layer, x):
+    return Elu(alpha=layer.Alpha)(x)
+
+
+@exports("matlab", Elu)
+def elu_to_matlab(op, matlab, x):
+    return matlab.layer("eluLayer", x, Alpha=op.alpha)
+
+
 @exports("torch", Elu)
 def elu_to_torch(op, torch, x):
     return torch.place(torch.nn.ELU(op.alpha))(x)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Value, imports, shortest
+from ..op import Value, exports, imports, shortest
 from .functions import Abs
 from .math import Div, Mul, Pow
 from .promotion import as_value, floating, in_one_dtype
@@ -40,6 +40,34 @@ def global_mean_from_keras(layer, x, mask=None):
 @imports("keras", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D")
 def global_max_from_keras(layer, x):
     return reduced(ReduceMax, x, spatial_axes(layer, x), layer.keepdims)
+
+
+@imports("matlab", "globalAveragePooling2dLayer", channels_last=True)
+def global_mean_from_matlab(layer, x):
+    return reduced(ReduceMean, x, range_of_places(x), True)
+
+
+@imports("matlab", "globalMaxPooling2dLayer", channels_last=True)
+def global_max_from_matlab(layer, x):
+    return reduced(ReduceMax, x, range_of_places(x), True)
+
+
+@exports("matlab", ReduceMean, channels_last=True)
+def global_mean_to_matlab(op, matlab, x):
+    return _global_pool_to_matlab(op, matlab, x, "globalAveragePooling2dLayer")
+
+
+@exports("matlab", ReduceMax, channels_last=True)
+def global_max_to_matlab(op, matlab, x):
+    return _global_pool_to_matlab(op, matlab, x, "globalMaxPooling2dLayer")
+
+
+def _global_pool_to_matlab(op: Any, matlab: Any, x: Any, function: str) -> Any:
+    if matlab.axes(op) != (1, 2) or matlab.inputs[0].rank != 4:
+        why = "MATLAB reduces an image over its height and width together"
+        raise matlab.refuse(f"{op}", why=why, instead="Use a global pooling")
+    y = matlab.layer(function, x)
+    return y if op.keepdims else matlab.flattened(y, implied=True)
 
 
 @imports("onnx", "GlobalAveragePool")

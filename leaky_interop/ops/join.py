@@ -223,6 +223,18 @@ def concat_from_onnx(node, *values):
     return joined(node, values, 1 if node.axis is None else node.axis)
 
 
+@imports("matlab", "depthConcatenationLayer")
+def concat_from_matlab(layer, *parts):
+    return Concat(axis=parts[0].rank - 1)(*parts)
+
+
+@exports("matlab", Concat)
+def concat_to_matlab(op, matlab, *parts):
+    if op.axis != 3 or matlab.outputs[0].rank != 4:
+        raise matlab.refuse(f"{op}", why="only the channels of images are joined", instead="Join before flattening")
+    return matlab.layer("depthConcatenationLayer", *parts, NumInputs=len(parts))
+
+
 @exports("torch", Concat)
 def concat_to_torch(op, torch, *values):
     return torch.cat(values, op.axis)

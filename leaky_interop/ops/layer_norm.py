@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, invert, op, weight
-from .math import Mul
+from .math import Add, Mul
 from .moments import (
     ROUNDINGS,
     filling,
@@ -212,6 +212,17 @@ def rms_norm_from_onnx(node, x, scale):
     return in_one_dtype(RMSNorm(axes=axes, epsilon=stored(node.epsilon, x)), x, unfilled(scale, 1))
 
 
+@imports("matlab", "layerNormalizationLayer", channels_last=True)
+def layer_norm_from_matlab(layer, x):
+    """Statistics of everything but the batch, or of the channels; scale and offset are one number a channel in any case."""
+    channels, size = x.shape[1], (1, 1, x.shape[1]) if x.rank > 2 else (x.shape[1], 1)
+    scale, bias = (layer.weight(role, *size).reshape(channels) for role in ("Scale", "Offset"))
+    if x.rank == 2 or layer.OperationDimension == "channel-only":
+        return LayerNorm(axes=(1,), epsilon=layer.Epsilon)(x, scale, bias)
+    y = LayerNorm(axes=tuple(range(1, x.rank)), epsilon=layer.Epsilon)(x, None, None)
+    return Add()(Mul()(y, scale.reshape(channels, 1, 1)), bias.reshape(channels, 1, 1))
+
+
 # --- exporters --------------------------------------------------------------------------------------------------------
 
 
@@ -262,6 +273,21 @@ def functional(torch: Any, name: str, op: Any, *weights: Any) -> Callable[[Any],
 def permute(x: Any, perm: Perm) -> Any:
     """A torch tensor with its axes in another order."""
     return x.permute(perm)
+
+
+@exports("matlab", LayerNorm)
+def layer_norm_to_matlab(op, matlab, x, scale, bias):
+    rank = matlab.inputs[0].rank
+    if op.axes != (rank - 1,) or not matlab.holds(scale, bias):
+        why = "MATLAB's layer has weights of its own, one a channel"
+        raise matlab.refuse(f"{op}", why=why, instead="Normalise along the channels")
+    channels = matlab.inputs[0].shape[-1]
+    size = (1, 1, channels) if rank > 2 else (channels, 1)
+    scale = np.ones(channels, np.float32) if scale is None else scale
+    bias = np.zeros(channels, np.float32) if bias is None else bias
+    way = {"OperationDimension": "channel-only"} if rank > 2 else {}
+    weights = {"Scale": scale.reshape(*size), "Offset": bias.reshape(*size)}
+    return matlab.layer("layerNormalizationLayer", x, Epsilon=op.epsilon, **way, **weights)
 
 
 @exports("keras", LayerNorm)

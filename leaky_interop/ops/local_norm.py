@@ -128,6 +128,24 @@ def normalize_from_keras(call, x):
 # --- exporters --------------------------------------------------------------------------------------------------------
 
 
+@imports("matlab", "crossChannelNormalizationLayer", channels_last=True)
+def local_response_norm_from_matlab(layer, x):
+    """Of an even window one channel more lies after than before."""
+    size = layer.WindowChannelSize
+    return LocalResponseNorm(
+        size=size, before=(size - 1) // 2, factor=layer.Alpha, exponent=layer.Beta, offset=layer.K
+    )(x)
+
+
+@exports("matlab", LocalResponseNorm, channels_last=True)
+def local_response_norm_to_matlab(op, matlab, x):
+    if op.before != (op.size - 1) // 2:
+        raise matlab.refuse(f"{op}", why="MATLAB's window begins elsewhere", instead="Use an odd size")
+    return matlab.layer(
+        "crossChannelNormalizationLayer", x, WindowChannelSize=op.size, Alpha=op.factor, Beta=op.exponent, K=op.offset
+    )
+
+
 @exports("torch", LocalResponseNorm)
 def local_response_norm_to_torch(op, torch, x):
     """The module pools, which the CPU does not do in 16 bits."""

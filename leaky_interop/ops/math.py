@@ -282,6 +282,31 @@ def fold(kind):
     return _merges_from_keras(lambda *operands: functools.reduce(kind(), operands))
 
 
+# --- matlab -----------------------------------------------------------------------------------------------------------
+
+
+@imports("matlab", "additionLayer")
+def add_from_matlab(layer, *parts):
+    return functools.reduce(Add(), parts)
+
+
+@imports("matlab", "multiplicationLayer")
+def mul_from_matlab(layer, *parts):
+    return functools.reduce(Mul(), parts)
+
+
+@exports("matlab", Add)
+@exports("matlab", Sub)
+@exports("matlab", Mul)
+@exports("matlab", Div)
+def arithmetic_to_matlab(op, matlab, x, y):
+    """Two results of one shape have a layer; with fixed numbers only the input layer computes, when it normalises."""
+    function = {Add: "additionLayer", Mul: "multiplicationLayer"}.get(type(op), "")
+    if function and matlab.computed(x) and matlab.computed(y) and matlab.inputs[0].shape == matlab.inputs[1].shape:
+        return matlab.layer(function, x, y, NumInputs=2)
+    return matlab.normalised(type(op).__name__, x, y)
+
+
 for _layer, _kind in (("Add", Add), ("Subtract", Sub), ("Multiply", Mul)):
     imports("keras", _layer)(fold(_kind))
 imports("keras", "Average")(_merges_from_keras(lambda *operands: Average()(*operands)))

@@ -121,6 +121,16 @@ for _arguments in ROWS:
     _row(*_arguments)
 
 
+@imports("matlab", "dropoutLayer")
+def dropout_from_matlab(layer, x):
+    return Dropout(rate=layer.Probability)(x)
+
+
+@exports("matlab", Dropout)
+def dropout_to_matlab(op, matlab, x):
+    return matlab.layer("dropoutLayer", x, Probability=op.rate)
+
+
 @imports("torch", "aten.feature_dropout.default")
 def channel_dropout_from_torch(call, x, rate, training):
     return _at_inference(ChannelDropout(rate=float(rate)), training)(x)

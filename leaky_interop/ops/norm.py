@@ -7,6 +7,8 @@
 | scale    | gamma, absent if scale=False | weight, absent if affine=False | always there                 |
 | axis     | any, the last by default    | 1                              | 1                            |
 
+MATLAB's batchNormalizationLayer: Epsilon 1e-5, MeanDecay 0.1 (the share that is new), Scale and Offset always there.
+
 Frameworks store a batch's variance differently: PyTorch n / (n - 1) of it, Keras and ONNX the variance itself. That
 shows only where training goes on, never at inference.
 """
@@ -200,6 +202,14 @@ def frozen(node: Any, value: Value) -> Value:
     return node.graph.parameter(dataclasses.replace(value.const, trainable=False))
 
 
+@imports("matlab", "batchNormalizationLayer", channels_last=True)
+def batch_norm_from_matlab(layer, x):
+    size = (1, 1, x.shape[1]) if x.rank > 2 else (x.shape[1], 1)
+    roles = ("Scale", "Offset", "TrainedMean", "TrainedVariance")
+    weights = (layer.weight(role, *size).reshape(x.shape[1]) for role in roles)
+    return BatchNorm(epsilon=layer.Epsilon, momentum=round(1 - layer.MeanDecay, 12))(x, *weights)
+
+
 # --- exporters --------------------------------------------------------------------------------------------------------
 
 STATISTICS = (
@@ -245,6 +255,20 @@ def batch_statistics_norm_to_torch(op, torch, x, scale, bias):
     norm = kind(channels, eps=op.epsilon, affine=not plain, track_running_stats=False)
     scale, bias = (None, None) if plain else affine(torch, scale, bias, channels)
     return torch.place(norm, weight=scale, bias=bias)(x)
+
+
+@exports("matlab", BatchNorm, channels_last=True)
+def batch_norm_to_matlab(op, matlab, x, scale, bias, mean, variance):
+    if not matlab.holds(scale, bias, mean, variance):
+        raise matlab.refuse("a batch norm with computed weights", why="the layer has its own", instead="Write it out")
+    channels, rank = mean.shape[0], matlab.inputs[0].rank
+    size = (1, 1, channels) if rank > 2 else (channels, 1)
+    scale = np.ones(channels, np.float32) if scale is None else scale
+    bias = np.zeros(channels, np.float32) if bias is None else bias
+    roles = {"Scale": scale, "Offset": bias, "TrainedMean": mean, "TrainedVariance": variance}
+    training = {} if op.momentum is None else {"MeanDecay": round(1 - op.momentum, 12), "VarianceDecay": round(1 - op.momentum, 12)}
+    weights = {role: value.reshape(*size) for role, value in roles.items()}
+    return matlab.layer("batchNormalizationLayer", x, Epsilon=op.epsilon, **training, **weights)
 
 
 @exports("keras", BatchNorm, channels_last=True)

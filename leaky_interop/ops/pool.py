@@ -29,9 +29,11 @@ from .window import (
     flat_pads,
     is_same,
     no_pads,
+    pads_from_matlab,
     pads_from_onnx,
     reach,
     same_pads,
+    sides_for_matlab,
     spread,
     taps,
 )  # fmt: skip
@@ -160,6 +162,22 @@ def max_pool_from_keras(layer, x):
     return max_pool(x, *keras_window(layer, x), False)[0]
 
 
+def matlab_window(layer: Any, x: Value) -> tuple[Any, Any, Pads, Any]:
+    """MATLAB's stride is 1 where nothing is said."""
+    kernel, strides, plain = layer.PoolSize, layer.Stride, (1, 1)
+    pads = pads_from_matlab(layer.Padding, x.shape[2:], kernel, strides, plain)
+    if any(p >= k for pair, k in zip(pads, kernel, strict=True) for p in pair):
+        raise layer.refuse(f"Padding {layer.Padding} around a window of {kernel}", "MATLAB wants the pads smaller than the window")
+    return kernel, strides, pads, plain
+
+
+@imports("matlab", "maxPooling2dLayer", channels_last=True)
+def max_pool_from_matlab(layer, x):
+    if layer.HasUnpoolingOutputs:
+        raise layer.refuse("HasUnpoolingOutputs", "no other framework gives the places of the maxima in MATLAB's order")
+    return max_pool(x, *matlab_window(layer, x), False)[0]
+
+
 def onnx_window(node: Any, x: Value) -> tuple[Any, Any, Pads, Any, bool]:
     """Kernel, strides, pads, dilations and ceil mode of an ONNX pool of any opset."""
     kernel = tuple(node.kernel_shape)
@@ -225,6 +243,22 @@ def refuse_blind(op: Pool, target: Any) -> None:
             why="it is -infinity, and onnxruntime and TensorFlow have the lowest finite number there",
             instead="Pad less, or crop the result",
         )  # fmt: skip
+
+
+def window_for_matlab(op: Any, matlab: Any) -> dict[str, Any]:
+    """The arguments of a pooling layer. Raises Refused where MATLAB has no such window."""
+    matlab.must_be_image(op)
+    sides = sides_for_matlab(op, matlab, op.kernel)
+    too_wide = sides != "same" and any(p >= k for pair, k in zip(op.pads, op.kernel, strict=True) for p in pair)
+    if max(op.dilations) > 1 or too_wide:
+        why = "MATLAB's pooling windows have no gaps, and pads are smaller than the window"
+        raise matlab.refuse(f"{op}", why=why, instead="Use a smaller pad")
+    return {"PoolSize": op.kernel, "Stride": op.strides, "Padding": sides}
+
+
+@exports("matlab", MaxPool, channels_last=True)
+def max_pool_to_matlab(op, matlab, x):
+    return matlab.layer("maxPooling2dLayer", x, **window_for_matlab(op, matlab))
 
 
 @exports("keras", MaxPool, channels_last=True)

@@ -1,4 +1,4 @@
-"""Keras' layers in front of a network that compute with fixed numbers, as the arithmetic they are.
+"""Layers in front of a network that compute with fixed numbers, as the arithmetic they are.
 
 | Keras         | meaning                                                          |
 |---------------|------------------------------------------------------------------|
@@ -6,6 +6,13 @@
 | Normalization | (x - mean) / max(sqrt(variance), epsilon), or back with `invert` |
 
 Both cast their data first. What they hold are settings and no weights: constants.
+
+| MATLAB's Normalization | meaning                                              |
+|------------------------|------------------------------------------------------|
+| zerocenter             | x - Mean                                             |
+| zscore                 | (x - Mean) / StandardDeviation                       |
+| rescale-zero-one       | (x - Min) / (Max - Min)                              |
+| rescale-symmetric      | the same times 2, minus 1                            |
 """
 
 from __future__ import annotations
@@ -36,6 +43,22 @@ def normalization_from_keras(layer, x):
     deviation = np.maximum(np.sqrt(variance), np.asarray(EPSILON, variance.dtype))
     mean, deviation = (_held(layer, v, x.dtype) for v in (mean, deviation))
     return Add()(mean, Mul()(x, deviation)) if layer.invert else Div()(Sub()(x, mean), deviation)
+
+
+@imports("matlab", "imageInputLayer", "featureInputLayer")
+def normalization_from_matlab(layer, x):
+    """With statistics of the training data; where they are not known, nothing is done (and the user is told)."""
+    roles = {"none": (), "zerocenter": ("Mean",), "zscore": ("Mean", "StandardDeviation")}.get(layer.Normalization, ("Min", "Max"))
+    known = [layer.statistic(role) for role in roles]
+    if any(numbers is None for numbers in known):
+        return x
+    if roles == ("Min", "Max"):
+        known[1] = known[1] - known[0]
+    neutral = all((numbers == number).all() for numbers, number in zip(known, (0, 1), strict=False))
+    if not (neutral and layer.Normalization != "rescale-symmetric"):
+        for kind, numbers in zip((Sub, Div), known, strict=False):
+            x = kind()(x, layer.graph.constant(numbers))
+    return Sub()(Mul()(x, 2.0), 1.0) if layer.Normalization == "rescale-symmetric" else x
 
 
 def _held(layer: Any, numbers: Any, dtype: np.dtype) -> Value:

@@ -72,6 +72,7 @@ class CappedLeakyRelu(Bent):
 @imports("chainer", "ReLU")
 @imports("torch", "aten.relu.default")
 @imports("onnx", "Relu")
+@imports("matlab", "reluLayer")
 def relu(call, x):
     return Relu()(x)
 
@@ -119,6 +120,11 @@ def threshold_from_keras(call, x):
 @imports("onnx", "ThresholdedRelu")
 def threshold_from_onnx(node, x):
     return Threshold(threshold=shortest(node.alpha), value=0.0, nan_passes=False)(x)
+
+
+@exports("matlab", Relu)
+def relu_to_matlab(op, matlab, x):
+    return matlab.layer("reluLayer", x)
 
 
 @exports("torch", Threshold)

@@ -421,6 +421,14 @@ def reshape_to_keras(op, keras, x):
     return keras.ops.reshape(x, keras.static_shape(op.shape))
 
 
+@exports("matlab", Transpose)
+@exports("matlab", Reshape)
+def reshape_to_matlab(op, matlab, x):
+    """What weights behind it absorb has become ColumnMajor before."""
+    raise matlab.refuse(f"{op}", why="MATLAB's layers keep the order of axes, and flatten column by column",
+                        instead="Cut the network there")  # fmt: skip
+
+
 case("transpose/nchw_to_nhwc", Transpose(perm=(0, 2, 3, 1)), (2, 3, 4, 5))
 case("transpose/batch_moves", Transpose(perm=(1, 2, 0)), (2, 3, 4))
 case("reshape/flatten", Reshape(shape=(2, 60)), (2, 3, 4, 5))

@@ -107,6 +107,19 @@ def tanh_from_chainer(call, x):
     return Tanh()(x)
 
 
+for _kind, _function in ((Tanh, "tanhLayer"), (Sigmoid, "sigmoidLayer"), (Silu, "swishLayer")):
+
+    def _from_matlab(layer: Any, x: Value, kind: type[Op] = _kind) -> Value:
+        return kind()(x)
+
+    def _to_matlab(op: Op, matlab: Any, x: Any, function: str = _function) -> Any:
+        return matlab.layer(function, x)
+
+    _from_matlab.__name__, _to_matlab.__name__ = f"{_kind.__name__}_from_matlab", f"{_kind.__name__}_to_matlab"
+    imports("matlab", _function)(_from_matlab)
+    exports("matlab", _kind)(_to_matlab)
+
+
 # --- gelu -------------------------------------------------------------------------------------------------------------
 
 
@@ -137,6 +150,16 @@ def gelu_from_torch(call, x, approximate):
 @imports("keras", "ops.Gelu", "activations.gelu")
 def gelu_from_keras(call, x):
     return Gelu(approximate=bool(call.approximate))(x)
+
+
+@imports("matlab", "geluLayer")
+def gelu_from_matlab(layer, x):
+    return Gelu(approximate=layer.Approximation == "tanh")(x)
+
+
+@exports("matlab", Gelu)
+def gelu_to_matlab(op, matlab, x):
+    return matlab.layer("geluLayer", x, Approximation="tanh" if op.approximate else "none")
 
 
 @imports("onnx", "Gelu")

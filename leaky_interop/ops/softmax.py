@@ -80,6 +80,18 @@ class LogSoftmax(AlongAxes):
         return self.length(*arrays) + 4, np.abs(x) + np.abs(total) + 1
 
 
+@imports("matlab", "softmaxLayer")
+def softmax_from_matlab(layer, x):
+    return Softmax(axes=(x.rank - 1,))(x)
+
+
+@exports("matlab", Softmax, channels_last=True)
+def softmax_to_matlab(op, matlab, x):
+    if matlab.axes(op) != (matlab.inputs[0].rank - 1,):
+        raise matlab.refuse(f"{op}", why="MATLAB's softmaxLayer works along the channels", instead="Use the channels")
+    return matlab.layer("softmaxLayer", x)
+
+
 KINDS = (Softmax, LogSoftmax)
 
 

@@ -89,6 +89,19 @@ def flat_pads(pads: Pads) -> list[Dim]:
     return [pair[side] for side in (0, 1) for pair in pads]
 
 
+def pads_from_matlab(sides: Any, sizes: Shape, kernel: Any, strides: Any, dilations: Any) -> Pads:
+    """MATLAB's Padding: 'same', or top, bottom, left and right."""
+    return same_pads(sizes, kernel, strides, dilations) if sides == "same" else (sides[:2], sides[2:])
+
+
+def sides_for_matlab(op: Any, matlab: Any, kernel: Any) -> Any:
+    """Pads as top, bottom, left and right; as 'same' where the source, MATLAB too, said so and it still is that."""
+    same = matlab.stated("Padding") == "same"
+    if same and is_same(op.pads, matlab.inputs[0].shape[2:], kernel, op.strides, op.dilations):
+        return "same"
+    return op.pads[0] + op.pads[1]
+
+
 def is_same(pads: Pads, sizes: Shape, kernel: Any, strides: Any, dilations: Any) -> bool:
     """Whether explicit pads are what 'same' would make."""
     return agree(pads, same_pads(sizes, kernel, strides, dilations))

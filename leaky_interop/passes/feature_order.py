@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 
 from ..graph import Graph, Node, Rewrite, Value, consumers, inherit
-from ..op import Link, Perm
+from ..op import Link, Op, Perm
 from ..ops.shape import Reshape, Transpose, axis_groups
 
 Index = tuple[int, ...]
@@ -23,11 +23,12 @@ Index = tuple[int, ...]
 class _Plan:
     """What one absorption changes: weights by (node, operand), and the values whose features move."""
 
-    transpose: Node
+    transpose: Node | None
     reshape: Node
     weights: dict[tuple[int, int], tuple[Index, int]] = dataclasses.field(default_factory=dict)  # -> take(index, axis)
     moved: dict[int, tuple[Index, int]] = dataclasses.field(default_factory=dict)  # value id -> new = old.take(index, axis)
     between: list[Node] = dataclasses.field(default_factory=list)  # pointwise nodes from the reshape to the transpose
+    op: Op | None = None  # what the reshape becomes, where it is no reshape any more
 
 
 def absorb_feature_order(graph: Graph) -> Graph:
@@ -109,6 +110,16 @@ def _reorder_weights(node: Node, link: Link, index: Index, plan: _Plan, besides:
     return True
 
 
+def reordered(graph: Graph, reshape: Node, op: Op, index: Index) -> Graph | None:
+    """The graph with `op` in place of a flattening: its features are another order of the same, old == new.take(index).
+
+    None where something behind it, up to the next weights, cannot take up the order.
+    """
+    plan = _Plan(None, reshape, op=op)
+    same = index == tuple(range(len(index)))
+    return _apply(graph, plan) if same or _sink(reshape.outputs[0], 1, index, consumers(graph), plan) else None
+
+
 # --- a reshape that splits, then a transpose ----------------------------------------------------------------------------
 
 
@@ -171,8 +182,9 @@ def _lift(value: Value, axis: int, index: Index, users: dict[int, list[Node]], p
 
 def _apply(graph: Graph, plan: _Plan) -> Graph:
     rewrite = Rewrite(graph)
-    perm: Perm = plan.transpose.op.perm  # type: ignore[attr-defined]
-    turned = bool(plan.between) or plan.reshape.outputs[0] is plan.transpose.inputs[0]  # the transpose comes second
+    perm: Perm = () if plan.transpose is None else plan.transpose.op.perm  # type: ignore[attr-defined]
+    second = plan.transpose is not None and plan.reshape.outputs[0] is plan.transpose.inputs[0]
+    turned = bool(plan.between) or second
     for node in graph.nodes:
         if node is plan.transpose:
             rewrite.put(node.outputs[0], rewrite.get(node.inputs[0]))  # type: ignore[arg-type]
@@ -184,7 +196,9 @@ def _apply(graph: Graph, plan: _Plan) -> Graph:
         ]
         op = node.op
         steps: tuple = ()
-        if turned and node is plan.reshape:
+        if plan.op is not None and node is plan.reshape:
+            op = plan.op
+        elif turned and node is plan.reshape:
             op, steps = Reshape(shape=tuple(node.op.shape[p] for p in perm)), (("transpose", perm),)  # type: ignore[attr-defined]
         elif any(node is n for n in plan.between):
             operands = [v if i == 0 else _broadcast_turned(rewrite, v, perm) for i, v in enumerate(operands)]
