@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spelling_checks import TABLE, WRITTEN
+from spelling_checks import TABLE, WRITTEN, only
 
 import leaky_interop as li
 from leaky_interop.errors import LeakyInteropError, UnsafeFile, Usage
