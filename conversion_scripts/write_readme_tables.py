@@ -10,7 +10,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def tables() -> dict[str, str]:
     """Each generated table by the name of its marker."""
-    return {"slopes": li.spellings().to_markdown(), "support": li.support().to_markdown()}
+    return {"slopes": li.slopes().to_markdown(), "support": li.support().to_markdown()}
 
 
 def written(text: str) -> str:

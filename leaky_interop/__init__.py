@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .plotting import plot_slopes
     from .report import Report
     from .running import run
-    from .spellings import spellings
+    from .spellings import slopes
     from .support_table import support
     from .transferring import transfer
 
@@ -48,7 +48,7 @@ _HOMES = {
     "plot_slopes": "plotting",
     "record": "frameworks.chainer.record",
     "run": "running",
-    "spellings": "spellings",
+    "slopes": "spellings",
     "support": "support_table",
     "transfer": "transferring",
     "verify": "comparing",
@@ -70,7 +70,7 @@ __all__ = [
     "plot_slopes",
     "record",
     "run",
-    "spellings",
+    "slopes",
     "support",
     "transfer",
     "verify",

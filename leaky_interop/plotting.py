@@ -39,7 +39,7 @@ def plot_slopes(
     Parameters
     ----------
     slope : any finite number
-    framework : a system or an api of `li.spellings()`: its function too, with its own default slope and formula
+    framework : a system or an api of `li.slopes()`: its function too, with its own default slope and formula
     path : where to write the picture, as .png, .svg or .pdf; the same call writes the same bytes
     low, high : from where to where x goes
 
@@ -76,10 +76,10 @@ def _defaults(framework: str | None) -> list[tuple[str, Callable[..., Any], floa
     """What a system computes when the slope is left out: one curve for each default and formula that it has."""
     if framework is None:
         return []
-    from .spellings import spellings
+    from .spellings import slopes
 
     rows: dict[tuple[float, str], Spelling] = {}
-    for row in spellings().of(framework):
+    for row in slopes().of(framework):
         if row.default is not None and row.writer is not None:
             rows.setdefault((row.default, row.formula), row)
     if not rows:

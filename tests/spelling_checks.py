@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import leaky_interop as li
 
-TABLE = li.spellings()
+TABLE = li.slopes()
 WRITTEN = [row for row in TABLE if row.writer is not None]
 
 

@@ -31,14 +31,14 @@ def slopes(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how each system spells LeakyReLU's slope, and which slopes a file holds."""
-    from ..spellings import Spellings, read_file, spellings
+    from ..spellings import Spellings, read_file, slopes
 
     if file is not None and (slope is not None or system is not None or markdown):
         raise Usage("a file goes with no other option than --json", hint="Ask for one thing at a time")
     if file is not None:
         _show_file(file, read_file(file), json)
         return
-    table = spellings() if system is None else Spellings(spellings().of(system))
+    table = slopes() if system is None else Spellings(slopes().of(system))
     if slope is not None:
         _show_slope(table, number(slope), json)
     elif json or markdown:

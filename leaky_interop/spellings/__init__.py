@@ -1,17 +1,14 @@
 """How every system spells LeakyReLU's slope, with its own name, default, precision and formula.
 
-    print(li.spellings())                                       # the table
-    li.spellings()["tf.nn.leaky_relu"].read(text)               # the slopes in a text, with their lines
-    li.spellings()["ReLU layer"].write(LeakyRelu(negative_slope=0.2), "act")
+    print(li.slopes())                                       # the table
+    li.slopes()["tf.nn.leaky_relu"].read(text)               # the slopes in a text, with their lines
+    li.slopes()["ReLU layer"].write(LeakyRelu(negative_slope=0.2), "act")
 
 One file per system or family of systems. A spelling reads what its system writes, and writes what its system reads; what
 the system would take for another slope is `Refused`.
 """
 
 from __future__ import annotations
-
-import sys
-from types import ModuleType
 
 from .caffe import CAFFE
 from .coreml import NETWORK, PROGRAM
@@ -32,12 +29,12 @@ from .tensorrt import TENSORRT
 from .tfjs import TFJS
 from .tflite import TFLITE
 
-__all__ = ["FORMULAS", "Found", "Spelling", "Spellings", "read_file", "spellings"]
+__all__ = ["FORMULAS", "Found", "Spelling", "Spellings", "read_file", "slopes"]
 
 FIRST = ("Keras 3", "Keras 2", "TensorFlow", "PyTorch", "ONNX")  # the others follow by name
 
 
-def spellings() -> Spellings:
+def slopes() -> Spellings:
     """Every system's spelling of the slope."""
     formats = (
         ONNX, TENSORFLOW, TFLITE, *TFJS, OPENVINO, NETWORK, PROGRAM, TENSORRT, MXNET, CAFFE, NCNN, DARKNET, NNEF, FLUX,
@@ -47,13 +44,3 @@ def spellings() -> Spellings:
         (*PYTHON, *formats, *RELATIVES), key=lambda row: (place.get(row.system, len(FIRST)), row.system.lower())
     )
     return Spellings(tuple(rows))
-
-
-class _Callable(ModuleType):
-    """`li.spellings()` is this package itself once something of it has been imported: it is its function, too."""
-
-    def __call__(self) -> Spellings:
-        return spellings()
-
-
-sys.modules[__name__].__class__ = _Callable
