@@ -86,7 +86,9 @@ def _data(record: Conformance) -> dict[str, Any]:
         answer = _answer(cell, known)
         cells += question, answers.place(repr(answer), answer)
         if cell.curve:
-            curves.append([question, *(points.place(tuple(map(_plotted, each))) for each in zip(*cell.curve, strict=True))])
+            curves.append(
+                [question, *(points.place(tuple(map(_plotted, each))) for each in zip(*cell.curve, strict=True))]
+            )
     columns = {(cell.dtype, cell.placement) for cell in record.cells}
     return {
         "verdicts": VERDICTS,

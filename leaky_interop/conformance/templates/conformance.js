@@ -145,9 +145,9 @@ function folded(summary, content) {
 function entry(cell) {
   const { question, answer } = cell;
   const said = answer.known.map(nameOf).join(", ") || answer.message || answer.where || answer.readings.join(" or ");
-  const ulp = answer.numbers.length ? `${answer.ulp} ulp · ` : "";
+  const ulp = answer.ulp === "0" ? "" : `${answer.ulp} ulp · `;
   return folded(make("summary", {}, tag(answer.name), ...["operator", "shape", "slope", "what"].map(axis =>
-    make("span", {}, axis === "slope" ? `× ${question.slope}` : question[axis])), make("span", { class: "soft line" }, ulp, said)),
+    make("span", {}, axis === "slope" ? `slope ${question.slope}` : question[axis])), make("span", { class: "soft line" }, ulp, said)),
     () => [make("div", { class: "body" }, ...facts(cell))]);
 }
 
