@@ -172,14 +172,14 @@ def test_the_columns_are_in_order():
 def test_the_head_says_why():
     page = Page(as_html.to_html(RECORD)).text
     assert "✗ Failed: 1 wrong, 1 crashed, 1 known but gone, 1 not started" in page
-    assert "LeakyReLU in 2 runtimes, 9 questions" in page
+    assert "LeakyReLU in 2 runtimes, 9 cells" in page
     assert "✓ 4 exact" not in page and "✓ 3 exact" in page and "◆ 2 known" in page
     assert "leaky_interop 0.1.0 on Linux x86_64; alpha 1.2.3, beta" in page
     assert "gamma ✗ does not start : ImportError: no gamma" in page
     passed = Page(as_html.to_html(PASSED)).text
     assert "✓ Passed" in passed and "Not run here" not in passed
     empty = Page(as_html.to_html(EMPTY)).text
-    assert "0 runtimes, 0 questions" in empty and "Known differences" not in empty and "Precision" not in empty
+    assert "0 runtimes, 0 cells" in empty and "Known differences" not in empty and "Precision" not in empty
 
 
 def test_tables_of_precision_and_of_the_gradient_at_zero():
@@ -206,9 +206,9 @@ def test_a_claim_fits_what_was_measured(claimed, measured, dtype, expected):
 
 def test_known_differences_are_listed_with_their_reproducer():
     page = Page(as_html.to_html(RECORD)).text
-    assert "slope: 2; where: zero; ✓ holds , explains 1 question" in page
+    assert "slope: 2; where: zero; ✓ holds , explains 1 cell" in page
     assert f"leaky-interop conformance --reproduce '{CELLS[2].id}'" in page
-    assert "✗ gone: no question shows it any more" in page
+    assert "✗ gone: no cell shows it any more" in page
     known = [c["known"] for c in told(as_html.to_html(RECORD)) if "known" in c]
     assert known == [[0], ["not-listed"]]
 

@@ -75,8 +75,8 @@ function drawMatrix() {
   const columns = data.columns.map((_, place) => place).filter(place =>
     shown.some(([, cells]) => cells.some(cell => cell.question.column === place)));
   const count = of => of.reduce((sum, cells) => sum + cells.length, 0);
-  filters.querySelector("output").textContent = `${count(shown.map(([, cells]) => cells))} of ${count(rows.map(row => row.cells))} questions`;
-  if (!shown.length) return matrix.replaceChildren(make("p", { class: "soft" }, rows.length ? "No question passes these filters." : "Nothing was asked."));
+  filters.querySelector("output").textContent = `${count(shown.map(([, cells]) => cells))} of ${count(rows.map(row => row.cells))} cells`;
+  if (!shown.length) return matrix.replaceChildren(make("p", { class: "soft" }, rows.length ? "No cell passes these filters." : "Nothing was asked."));
 
   const above = make("tr", {}, make("td", {})), below = make("tr", {}, make("td", {}));
   for (const place of columns) {
@@ -176,7 +176,8 @@ function explained(known) {
 
 function numbers(found) {
   const line = (kind, texts) => make("tr", {}, ...texts.map(text => make(kind, kind === "td" ? { class: "number" } : { scope: "col" }, text)));
-  return make("table", {}, make("thead", {}, line("th", ["x", "got", "want", "ulp", "where"])), make("tbody", {}, ...found.map(each => line("td", each))));
+  const table = make("table", {}, make("thead", {}, line("th", ["x", "got", "want", "ulp", "where"])), make("tbody", {}, ...found.map(each => line("td", each))));
+  return make("div", { class: "wide" }, table);
 }
 
 function command(id) {
