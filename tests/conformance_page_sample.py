@@ -55,7 +55,7 @@ RECORD = Conformance(
             id="alpha-zero", runtime="alpha", reason=HOSTILE, link="https://example.org/a?b=1&c=2", versions=">=1",
             match={"slope": ("2",), "where": ("zero",)}, status="holds", cells=1, example=CELLS[2].id,
         ),
-        Difference(id="alpha-gone", runtime="alpha", reason="It was so.", link="javascript:alert(1)", status="gone"),
+        Difference(id="alpha-gone", runtime="alpha", reason="It was so.", link="javascript:alert(1)", machine="a CPU with <AMX>", status="gone"),
     ),
     cells=CELLS,
 )  # fmt: skip

@@ -208,6 +208,7 @@ def test_known_differences_are_listed_with_their_reproducer():
     page = Page(as_html.to_html(RECORD)).text
     assert "slope: 2; where: zero; ✓ holds , explains 1 cell" in page
     assert f"leaky-interop conformance --reproduce '{CELLS[2].id}'" in page
+    assert "alpha-gone alpha, a CPU with <AMX> It was so." in page
     assert "✗ gone: no cell shows it any more" in page
     known = [c["known"] for c in told(as_html.to_html(RECORD)) if "known" in c]
     assert known == [[0], ["not-listed"]]

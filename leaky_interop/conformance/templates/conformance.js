@@ -72,8 +72,8 @@ function passing(row) {
 
 function drawMatrix() {
   const shown = rows.map(row => [row, passing(row)]).filter(([, cells]) => cells.length);
-  const columns = data.columns.map((_, place) => place).filter(place =>
-    shown.some(([, cells]) => cells.some(cell => cell.question.column === place)));
+  const used = new Set(shown.flatMap(([, cells]) => cells.map(cell => cell.question.column)));
+  const columns = [...data.columns.keys()].filter(place => used.has(place));
   const count = of => of.reduce((sum, cells) => sum + cells.length, 0);
   filters.querySelector("output").textContent = `${count(shown.map(([, cells]) => cells))} of ${count(rows.map(row => row.cells))} cells`;
   if (!shown.length) return matrix.replaceChildren(make("p", { class: "soft" }, rows.length ? "No cell passes these filters." : "Nothing was asked."));
@@ -86,10 +86,14 @@ function drawMatrix() {
     below.append(make("th", { scope: "col" }, placement));
   }
   const body = make("tbody", {});
+  let before = "";
   for (const [row, cells] of shown) {
     const line = make("tr", {}, make("th", { scope: "row" }, row.runtime, " ", make("span", { class: "soft" }, row.variant)));
-    if (shown.find(([other]) => other.runtime === row.runtime)[0] === row) line.className = "first";
-    for (const place of columns) line.append(square(row, place, cells.filter(cell => cell.question.column === place)));
+    if (row.runtime !== before) line.className = "first";
+    before = row.runtime;
+    const squares = columns.map(() => []);
+    for (const cell of cells) squares[columns.indexOf(cell.question.column)].push(cell);
+    line.append(...squares.map((below, i) => square(row, columns[i], below)));
     body.append(line);
   }
   matrix.replaceChildren(make("table", {}, make("thead", {}, above, below), body));
@@ -97,20 +101,25 @@ function drawMatrix() {
   if (opened) unfold(opened);
 }
 
-function square(row, place, cells) {
+function square(row, column, cells) {
   if (!cells.length) return make("td", {});
-  const name = [row.runtime, row.variant, ...data.columns[place]].join("/");
-  const worst = data.verdicts[Math.max(...cells.map(cell => cell.answer.verdict))];
-  const counted = cells.filter(cell => cell.answer.name === worst).length;
+  const name = [row.runtime, row.variant, ...data.columns[column]].join("/");
+  const tallied = tally(cells), place = tallied.findLastIndex(count => count), worst = data.verdicts[place];
   const label = `${name.split("/").join(", ")}: ${counts(cells)}`;
   const button = make("button", { type: "button", class: worst, title: label, "aria-label": label, "aria-expanded": "false", "data-name": name },
-    make("b", {}, data.marks[worst]), ` ${counted}`);
+    make("b", {}, data.marks[worst]), ` ${tallied[place]}`);
   button.cells = cells;
   return make("td", {}, button);
 }
 
-const counts = cells => data.verdicts.map(verdict => [verdict, cells.filter(cell => cell.answer.name === verdict).length])
-  .filter(([, count]) => count).reverse().map(([verdict, count]) => `${count} ${verdict}`).join(", ");
+/** How many cells have each verdict, and the same in words, the worst first. */
+function tally(cells) {
+  const counts = data.verdicts.map(() => 0);
+  for (const { answer } of cells) counts[answer.verdict] += 1;
+  return counts;
+}
+
+const counts = cells => tally(cells).flatMap((count, place) => count ? `${count} ${data.verdicts[place]}` : []).reverse().join(", ");
 
 // What a square opens to.
 
@@ -257,7 +266,7 @@ function drawPlots() {
 
 function draw() {
   drawMatrix();
-  if (!document.getElementById("plots").hidden) drawPlots();
+  drawPlots();
 }
 
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
@@ -284,7 +293,11 @@ document.addEventListener("click", ({ target }) => {
 matrix.addEventListener("keydown", move);
 for (const form of [filters, plotted]) {
   form.addEventListener("submit", event => event.preventDefault());
-  form.addEventListener("input", () => { draw(); writeHash(); });
+  form.addEventListener("input", ({ target }) => {
+    if (target.form === filters) drawMatrix();
+    if (target.form === plotted || target.name === "runtime") drawPlots();
+    writeHash();
+  });
 }
 filters.addEventListener("reset", () => setTimeout(() => { draw(); writeHash(); }));
 addEventListener("hashchange", () => { readHash(); draw(); });
