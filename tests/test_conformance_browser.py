@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import re
@@ -12,6 +13,7 @@ import pytest
 from leaky_interop.conformance import as_html
 from leaky_interop.conformance.record import AXES
 from tests.conformance_page_sample import CELLS, EMPTY, HOSTILE, PASSED, RECORD
+from tests.conformance_sample import cell
 from tests.test_report_browser import CHROMIUM, FLAGS, in_browser
 
 pytestmark = [pytest.mark.chromium, pytest.mark.one_backend, in_browser]
@@ -78,6 +80,15 @@ def test_it_opens_under_its_own_policy_without_an_error(tmp_path, record):
     output = re.search("<output[^>]*>(.*?)</output>", found)[1]
     assert output == f"{len(record.cells)} of {len(record.cells)} cells"
     assert "<title>Failed" in found if not record.passed else "<title>Passed" in found
+
+
+def test_the_exact_function_stays_in_its_part_of_the_drawing(browse):
+    """Where a runtime takes the other branch, its numbers do not reach as far down as the right ones."""
+    steep = cell("alpha", "wrong", slope="2", curve=((-4.0, -4.0, 9.0), (0.0, 0.0, 0.0), (1.0, 2.0, 9.0)))
+    script = "return ['.right', '.got'].map(of => document.querySelector(of).getAttribute('d').match(/[\\d.]+/g).map(Number))"
+    exact, got = browse(dataclasses.replace(EMPTY, cells=(steep,)), script)
+    assert exact[:2] == [34.0, 112.0]  # x = -4, y = -8: the lowest corner
+    assert got[:2] == [34.0, pytest.approx(112 - 104 * 4 / 10, abs=0.1)]
 
 
 def test_the_policy_stops_another_script(tmp_path):

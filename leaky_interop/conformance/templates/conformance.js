@@ -210,13 +210,14 @@ async function copy(button) {
 const [WIDTH, LEFT, RIGHT, TOP, MIDDLE, ULP_TOP, BOTTOM] = [280, 34, 272, 8, 112, 132, 186];
 const points = place => data.points[place];
 const steps = ulp => Math.log10(1 + ulp);
-const short = value => value >= 1e4 ? value.toExponential(0).replace("+", "") : `${+value.toPrecision(3)}`;
+const short = value => value >= 1e4 ? value.toExponential(1).replace("+", "") : `${+value.toPrecision(3)}`;
 
-/** The common scales of curves: [least x, largest x, least y, largest y, largest ulp]. */
+/** The common scales of curves and of the exact function: [least x, largest x, least y, largest y, largest ulp]. */
 function bounds(curves) {
   const all = index => curves.flatMap(curve => points(curve[index])).filter(value => value !== null);
   const least = values => values.reduce((a, b) => Math.min(a, b), 0), most = values => values.reduce((a, b) => Math.max(a, b), 0);
-  const [xs, ys] = [all(1), all(2)];
+  const xs = all(1), exact = curves.map(([place]) => Math.min(...xs) * Number(questions[place].slope));
+  const ys = [...all(2), ...exact];
   return [least(xs), most(xs), least(ys), most(ys) || 1, Math.max(1, most(all(3)))];
 }
 
@@ -232,7 +233,7 @@ function figure(variants, [, xPlace, gotPlace, ulpPlace], { dtype, slope }, [x0,
   const stems = xs.flatMap((x, i) => ulps[i] ? `M${atX(x)} ${BOTTOM}V${atUlp(ulps[i])}` : []).join("");
   const infinite = xs.flatMap((x, i) => ulps[i] === null ? `M${atX(x)} ${BOTTOM}V${ULP_TOP - 6}` : []).join("");
   const exact = path("right", `M${atX(x0)} ${atY(x0 * Number(slope))}L${atX(0)} ${atY(0)}L${atX(x1)} ${atY(x1)}`);
-  const worst = ulps.includes(null) ? "infinitely far" : Math.max(0, ...ulps) ? `at most ${short(Math.max(...ulps))} ulp` : "exact";
+  const worst = ulps.includes(null) ? "infinitely far" : Math.max(0, ...ulps) ? `${short(Math.max(...ulps))} ulp at worst` : "exact";
   const where = `${variants[0].runtime} (${variants.map(row => row.variant).join(", ")})`;
   const label = `${where}, ${dtype}, slope ${slope}: ${worst}`;
   const drawing = make("svg", { viewBox: `0 0 ${WIDTH} 204`, role: "img", "aria-label": label },
