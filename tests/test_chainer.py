@@ -14,7 +14,7 @@ from leaky_interop.errors import Mismatch, Refused, RuntimeFailure, UnsafeFile, 
 from leaky_interop.files import read_recording
 from leaky_interop.frameworks.chainer import environment
 
-HERE = Path(__file__).parent / "chainer"
+HERE = Path(__file__).parent / "chainer_samples"
 NETWORKS = {"generator": "Generator", "classifier": "Classifier", "functions": "Functions"}
 SHAPES = {"generator": (2, 5), "classifier": (1, 2, 9, 6), "functions": (1, 2, 5, 4)}
 FRAMEWORKS = ("onnx", "torch", "keras")

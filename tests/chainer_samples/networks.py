@@ -1,8 +1,8 @@
 """Chainer networks for the tests of recordings: run where Chainer is. The recordings beside this file are made by
 
-leaky-interop record tests/chainer/networks.py:Generator tests/chainer/generator.chainer --input-shape 2,5
-leaky-interop record tests/chainer/networks.py:Classifier tests/chainer/classifier.chainer --input-shape 1,2,9,6
-leaky-interop record tests/chainer/networks.py:Functions tests/chainer/functions.chainer --input-shape 1,2,5,4
+leaky-interop record tests/chainer_samples/networks.py:Generator tests/chainer_samples/generator.chainer --input-shape 2,5
+leaky-interop record tests/chainer_samples/networks.py:Classifier tests/chainer_samples/classifier.chainer --input-shape 1,2,9,6
+leaky-interop record tests/chainer_samples/networks.py:Functions tests/chainer_samples/functions.chainer --input-shape 1,2,5,4
 """
 
 import chainer
