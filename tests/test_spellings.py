@@ -258,6 +258,13 @@ def test_folders_and_whole_networks(tmp_path):
     assert only(read_file(tmp_path / "net.mlpackage")).slope == np.float32(0.3)
     layers = [keras.Input((4, 3)), keras.layers.LeakyReLU(0.4, name="leaky"), keras.layers.PReLU(name="weights")]
     keras.Sequential(layers).save(tmp_path / "net.keras")
+    (tmp_path / "net.m").write_text(
+        "layers = [\n    imageInputLayer([4 4 1])\n    leakyReluLayer('Name','bare')\n    leakyReluLayer(0.4,'Name','stated')\n]\n"
+    )
+    assert [(f.name, f.slope, f.given, f.system) for f in read_file(tmp_path / "net.m")] == [
+        ("bare", 0.01, "left out", "MATLAB"),
+        ("stated", 0.4, "stated", "MATLAB"),
+    ]
     leaky, weights = read_file(tmp_path / "net.keras")
     assert (leaky.name, leaky.slope, leaky.given, leaky.system) == ("leaky", 0.4, "stated", "Keras 3")
     assert (weights.op, weights.note) == (None, "PReLU, weights: 0.0 to 0.0")

@@ -18,7 +18,7 @@ from . import console
 if TYPE_CHECKING:
     from ..spellings import Found, Spellings
 
-FILE = "A model or source text of any of the systems: .tflite, .cfg, .prototxt, .param, .mlmodel, .py, .jl, .onnx ..."
+FILE = "A model or source text of any of the systems: .tflite, .cfg, .prototxt, .param, .mlmodel, .py, .jl, .m, .onnx ..."
 
 
 def slopes(

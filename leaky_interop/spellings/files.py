@@ -27,11 +27,13 @@ from .tflite import TFLITE
 
 MIB = 1 << 20
 MOST_TEXT, MOST_BINARY = 16 * MIB, 2047 * MIB  # protobuf reads no more
-ONNX_KERAS_TORCH = (".onnx", ".keras", ".h5", ".hdf5", ".pt2")
+NETWORKS = (".onnx", ".keras", ".h5", ".hdf5", ".pt2", ".chainer", ".m")  # read as a whole
 INSPECTED = {
     "keras": ("Keras 3", "keras.layers.LeakyReLU"),
     "torch": ("PyTorch", "torch.nn.LeakyReLU"),
     "onnx": ("ONNX", "LeakyRelu"),
+    "chainer": ("Chainer", "chainer.functions.leaky_relu"),
+    "matlab": ("MATLAB", "leakyReluLayer(scale)"),
 }
 PACKAGE = Path("Data", "com.apple.CoreML", "model.mlmodel")  # inside of an .mlpackage
 
@@ -46,11 +48,11 @@ def read_file(path: str | os.PathLike[str]) -> list[Found]:
     if (path / PACKAGE).is_file():
         path = path / PACKAGE
     suffix = path.suffix.lower()
-    if suffix in ONNX_KERAS_TORCH:
+    if suffix in NETWORKS:
         return _inspected(path)
     reader = READERS.get(suffix)
     if reader is None:
-        raise Usage(f"{path.name} is of no known kind", hint=f"Known are {', '.join((*READERS, *ONNX_KERAS_TORCH))}")
+        raise Usage(f"{path.name} is of no known kind", hint=f"Known are {', '.join((*READERS, *NETWORKS))}")
     content = files.content(path, MOST_BINARY if suffix in BINARY else MOST_TEXT)
     if b"version https://git-lfs" == content[:23]:
         raise Usage(f"{path.name} is a Git LFS pointer, not the model itself", hint="Fetch it with: git lfs pull")
