@@ -67,6 +67,11 @@ def plans() -> dict[str, Plan]:
     return found
 
 
+def plans_of(path: Path) -> list[Plan]:
+    """The runtimes of a file."""
+    return _plans_of(path.stem, str(path), path)
+
+
 def chosen(names: Iterable[str]) -> list[Plan]:
     """The runtimes of these names, all of them where there are none; a name may also be that of a file of several."""
     known = plans()

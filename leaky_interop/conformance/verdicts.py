@@ -142,10 +142,10 @@ def _differing(case: Case, kind: str, numbers: list[float], right: Want) -> list
 
 def _number(case: Case, kind: str, x: float, got: float, y: float) -> Number:
     steps = abs(got - y) / Y_SCALE if case.placement == "quantised" else oracle.distance(got, y, kind)
-    return Number(x=x, got=got, want=y, ulp=steps if steps == steps else math.inf, where=_where(x, y, kind))
+    return Number(x=x, got=got, want=y, ulp=steps if steps == steps else math.inf, where=special(x, y, kind))
 
 
-def _where(x: float, y: float, kind: str) -> str:
+def special(x: float, y: float, kind: str) -> str:
     """What is special about an element."""
     if x != x:
         return "nan"
