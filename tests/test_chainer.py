@@ -283,7 +283,7 @@ def test_a_deep_description_is_refused(tmp_path):
 def test_without_chainer_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv(environment.VARIABLE, raising=False)
     monkeypatch.setenv("LEAKY_INTEROP_CACHE", str(tmp_path))
-    with pytest.raises(Refused, match="leaky-interop conformance --install chainer"):
+    with pytest.raises(Refused, match="leaky-interop conformance --install --runtime chainer"):
         li.record("net:make", tmp_path / "net.chainer", input_shapes=[(2, 3)])
     monkeypatch.setenv(environment.VARIABLE, str(tmp_path / "python"))
     with pytest.raises(Refused, match="there is no such file"):
