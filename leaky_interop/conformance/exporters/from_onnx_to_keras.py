@@ -6,8 +6,6 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
 import answers
 import in_onnx
 import numpy as np
@@ -15,7 +13,7 @@ import onnx
 
 RUNTIMES = {
     "onnx2keras": {
-        "variables": {"CONVERTER": "onnx2keras"},
+        "variables": {"CONVERTER": "onnx2keras", "KERAS_BACKEND": "tensorflow"},
         "environment": {
             "python": "3.11",
             "packages": [
@@ -28,7 +26,7 @@ RUNTIMES = {
         },
     },
     "onnx2tf": {
-        "variables": {"CONVERTER": "onnx2tf"},
+        "variables": {"CONVERTER": "onnx2tf", "KERAS_BACKEND": "tensorflow"},
         "environment": {
             "python": "3.11",
             "packages": ["onnx2tf==1.29.24", "tensorflow==2.21.0", "onnx==1.23.2", "onnxruntime==1.32.0"],
