@@ -29,7 +29,7 @@ RUNTIMES = {
         "variables": {"CONVERTER": "onnx2tf", "KERAS_BACKEND": "tensorflow"},
         "environment": {
             "python": "3.11",
-            "packages": ["onnx2tf==1.29.24", "tensorflow==2.21.0", "onnx==1.23.2", "onnxruntime==1.32.0"],
+            "packages": ["onnx2tf==1.29.24", "tensorflow==2.19.0", "onnx==1.19.1", "onnxruntime==1.23.0"],
         },
     },
 }
