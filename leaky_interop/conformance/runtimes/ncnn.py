@@ -6,24 +6,25 @@ from pathlib import Path
 import ncnn
 import numpy as np
 
-ENVIRONMENT = {"python": "3.11", "packages": ["ncnn==1.0.20261020", "numpy==2.4.6"]}
+ENVIRONMENT = {"python": "3.11", "packages": ["ncnn==1.0.20261020", "ml_dtypes==0.6.0"]}
 
 
 def describe():
     return {
         "name": "ncnn",
         "version": ncnn.__version__,
-        "variants": ["default", "plain", "bf16_storage"],
-        "dtypes": ["float32"],
+        "variants": ["default"],
+        "dtypes": ["bfloat16", "float32"],  # its bfloat16 is a way to store float32
         "operators": ["leaky_relu", "prelu"],
         "placements": ["alone", "conv", "max_pool"],
         "default": 0.0,
-        "held": {"float32": "float32"},
+        "held": {"bfloat16": "type", "float32": "float32"},
         "gradients": False,
     }
 
 
 def run(job, arrays):
+    given, arrays = arrays["x"].dtype, {name: array.astype(np.float32) for name, array in arrays.items()}
     x = arrays["x"]
     layers, weights = [], []
     if job["placement"] == "conv":
@@ -43,10 +44,7 @@ def run(job, arrays):
     net = ncnn.Net()
     net.opt.num_threads = 1
     net.opt.use_vulkan_compute = False
-    if job["variant"] != "default":
-        net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
-        net.opt.use_packing_layout = net.opt.use_winograd_convolution = net.opt.use_sgemm_convolution = False
-    net.opt.use_bf16_storage = job["variant"] == "bf16_storage"
+    net.opt.use_bf16_storage = job["dtype"] == "bfloat16"
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "net.param").write_text(text)
         (Path(folder) / "net.bin").write_bytes(b"".join(weights))
@@ -58,5 +56,5 @@ def run(job, arrays):
     code, y = extractor.extract(f"b{len(lines)}")
     if code:
         raise RuntimeError(f"ncnn ended with code {code}")
-    y = np.array(y)
+    y = np.array(y).astype(given)
     return {"y": y[None] if job["placement"] != "alone" else y}

@@ -32,7 +32,7 @@ def run(job, arrays):
     y = F.convolution(x, variable(arrays["w"], False)) if job["placement"] == "conv" else x
     slope = variable(arrays["slope"], job["gradient"]) if job["operator"] == "prelu" else None
     if slope is not None:
-        y = F.prelu(y, F.reshape(slope, ()))
+        y = F.prelu(y, F.reshape(slope, ()), base_axis=0)
     else:
         y = F.leaky_relu(y, *([] if job["slope"] is None else [job["slope"]]))
     if job["placement"] == "max_pool":

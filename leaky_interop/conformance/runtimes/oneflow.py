@@ -1,4 +1,4 @@
-"""OneFlow: `flow.nn.functional.leaky_relu` and the module PReLU."""
+"""OneFlow: the module LeakyReLU; its function has no default."""
 
 import oneflow as flow
 import oneflow.nn.functional as F
@@ -23,7 +23,7 @@ def describe():
 def run(job, arrays):
     x = flow.tensor(arrays["x"], requires_grad=job["gradient"])
     y = F.conv2d(x, flow.tensor(arrays["w"])) if job["placement"] == "conv" else x
-    y = F.leaky_relu(y, *([] if job["slope"] is None else [job["slope"]]))
+    y = flow.nn.LeakyReLU(*([] if job["slope"] is None else [job["slope"]]))(y)
     if job["placement"] == "max_pool":
         y = F.max_pool2d(y, 2, 2)
     result = {"y": y.numpy()}
