@@ -4,8 +4,8 @@ import os
 
 os.environ["MXNET_ENGINE_TYPE"] = "NaiveEngine"  # else an error is raised by a later job
 
-import mxnet  # noqa: E402
-from mxnet import autograd, gluon, nd  # noqa: E402
+import mxnet
+from mxnet import autograd, gluon, nd
 
 ENVIRONMENT = {"python": "3.8", "packages": ["mxnet==1.9.1", "numpy==1.23.5"]}
 
