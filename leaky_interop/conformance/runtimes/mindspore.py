@@ -4,7 +4,7 @@ import mindspore
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-ENVIRONMENT = {"python": "3.11", "packages": ["mindspore==2.10.0"]}
+ENVIRONMENT = {"python": "3.11", "packages": ["mindspore==2.10.0", "numpy==1.26.4"]}
 
 
 def describe():

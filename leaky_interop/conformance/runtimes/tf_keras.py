@@ -17,7 +17,7 @@ def describe():
         "operators": ["leaky_relu", "prelu"],
         "placements": ["alone", "conv", "max_pool"],
         "default": 0.3,
-        "held": {"float16": "type", "bfloat16": "type", "float32": "float32", "float64": "float32"},
+        "held": {"float16": "type", "bfloat16": "type", "float32": "float32", "float64": "float64"},
         "gradients": True,
     }
 
