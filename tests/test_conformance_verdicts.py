@@ -257,6 +257,7 @@ def test_gradients_name_the_convention_at_zero():
         dx = np.where(x > 0, 1, np.where(x == 0, value, 0.1)).astype(np.float32)
         cell = verdicts.judge(case, "mine", "only", {"y": x, "dx": dx}, ABOUT)
         assert (cell.at_zero, cell.verdict) == (name, verdict)
+        assert {n.where for n in cell.numbers} == ({"zero"} if verdict == "wrong" else set())
     mixed = np.where(x > 0, 1, np.where((x == 0) & ~np.signbit(x), 1, 0.1)).astype(np.float32)
     assert verdicts.judge(case, "mine", "only", {"dx": mixed}, ABOUT).at_zero == "one and slope"
     assert verdicts.judge(case, "mine", "only", {"dx": np.ones_like(x)}, ABOUT).verdict == "wrong"

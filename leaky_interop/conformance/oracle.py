@@ -24,6 +24,7 @@ import numpy as np
 
 from ..numeric import dtype as numpy_dtype
 
+CONVENTIONS: Final = ("slope", "one", "mean")  # of a gradient at 0: what `at_zero` calls them
 READINGS: Final = ("float32", "type", "float64")
 
 

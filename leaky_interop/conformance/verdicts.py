@@ -89,13 +89,13 @@ def judge(case: Case, runtime: str, variant: str, arrays: Mapping[str, np.ndarra
         where["precision"] = len(ordinary[claimed])
         shown = ordinary[claimed] + shown
     right = wants[nearest]
-    zeros = {
-        oracle.at_zero(slope, y, kind)
-        for x, y in zip(right.xs, numbers, strict=True)
-        if x == 0 and case.what == "gradient"
-    }
-    if unknown := zeros - {"slope", "one", "mean"}:
-        where["zero"] += len(unknown)
+    zeros = set()
+    for x, y in zip(right.xs, numbers, strict=True):
+        if case.what == "gradient" and x == 0:
+            zeros.add(followed := oracle.at_zero(slope, y, kind))
+            if followed not in oracle.CONVENTIONS:
+                shown.append(_number(case, kind, x, y, oracle.rounded(slope, kind)))
+                where["zero"] += 1
     return Cell(
         **axes,
         verdict="exact" if not where else "within" if _rounding(where, shown) else "wrong",
