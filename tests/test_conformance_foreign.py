@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from leaky_interop.conformance import cases, environments, known
-from leaky_interop.conformance.record import WHERE, Cell, Runtime
+from leaky_interop.conformance import cases, environments, known, reproducing
+from leaky_interop.conformance.record import WHERE, Cell, Number, Runtime
 
 VERSIONS = {
     "chainer": "7.8.1", "iree": "3.13.0", "jax": "0.10.2", "litert": "2.3.0", "mindspore": "2.10.0", "mlx": "0.32.4",
@@ -148,3 +148,16 @@ def test_the_web_runtime_says_how_it_is_installed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(environments.FOLDER / "shared"))
     with pytest.raises(ImportError, match=f"npm install --prefix {re.escape(str(tmp_path))} onnxruntime-web@1.30.0"):
         exec(compile(PLANS["onnxruntime_web"].source.read_text(), "onnxruntime_web.py", "exec"), {"__name__": "web"})
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_a_script_that_shows_a_difference_names_numpy_itself(name):
+    """A runtime's file need not import numpy, but the arrays of the script do."""
+    number = Number(x=-1.0, got=-1.0, want=-0.1, ulp=1.0, where="negative")
+    case, made = (
+        cases.Case("leaky_relu", "float32", "alone", "rank 1", "0.1"),
+        cell(name, ["negative"], numbers=(number,)),
+    )
+    text = reproducing._written(PLANS[name], "any", case, made, {"version": "1"}, 0)
+    shown = ast.parse(text.partition("# --- the difference ---")[2])
+    assert "np" in {a.asname for node in shown.body if isinstance(node, ast.Import) for a in node.names}

@@ -122,7 +122,8 @@ def _written(plan: Plan, variant: str, case: Case, cell: Cell, about: Mapping[st
         ]
     lines += [source.rstrip(), "", ""]
     job = ", ".join(f"{key!r}: {_number(value)}" for key, value in {**case.job, "variant": variant}.items())
-    lines += ["# --- the difference ---", "", "from numpy import inf, nan", "", f"job = {{{job}}}", "arrays = {"]
+    lines += ["# --- the difference ---", "", "import numpy as np", "from numpy import inf, nan", ""]
+    lines += [f"job = {{{job}}}", "arrays = {"]
     lines += [*(f"    {name!r}: {text}," for name, text in arrays.items()), "}"]
     lines += [ENDING.format(name=NAMES[case.what], place=_place(case, cell, about, index), want=_expected(cell))]
     return "\n".join(lines)
