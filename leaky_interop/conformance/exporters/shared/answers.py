@@ -1,6 +1,10 @@
 """What every exporter answers: the numbers on both sides, and the form of what it made."""
 
+import re
+
 import numpy as np
+
+STYLE = re.compile("\x1b\\[[0-9;]*m")  # some write errors in colour
 
 
 class Refused(Exception):
@@ -25,7 +29,7 @@ def step(who, action):
     try:
         return action()
     except Exception as error:  # any framework's
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in STYLE.sub("", str(error)).splitlines() if line.strip()]
         said = lines[0] if lines else ""
         raise Refused(f"{who}: {type(error).__name__}: {said}") from None
 
