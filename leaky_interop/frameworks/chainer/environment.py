@@ -12,8 +12,6 @@ from ...conformance import environments
 from ...errors import Refused
 
 VARIABLE = "LEAKY_INTEROP_CHAINER"  # an interpreter of the user's own that has Chainer, Python 3.10 or 3.11
-ENVIRONMENT = {"python": "3.11", "packages": ["chainer==7.8.1", "numpy==1.23.5", "--no-build-isolation"]}
-PLAN = environments.Plan("chainer", "", None, {}, ENVIRONMENT)
 
 
 def interpreter() -> Path:
@@ -26,7 +24,7 @@ def interpreter() -> Path:
                 hint="Name a Python interpreter that has Chainer",
             )
         return Path(named)
-    made = environments.interpreter(PLAN)
+    made = environments.interpreter(environments.plans()["chainer"])
     if made is None:
         raise Refused(
             "running a Chainer network", why="Chainer needs a numpy older than 1.24, so it has an environment of its own",
