@@ -49,7 +49,7 @@ def cells(own):
     about = own.describe() | {"python": ""}
     made = [asking.one(Here(own), job) for job in asking.jobs_of(about)]
     runtime = Runtime(name=about["name"], status="ran", version=li.__version__)
-    found, differences = known.apply(made, known.differences(about["name"]), [runtime])
+    found, differences = known.apply(made, known.differences(about["name"], asking.FOLDER / "own.py"), [runtime])
     return found, differences
 
 
@@ -191,7 +191,9 @@ def test_the_slope_of_a_threshold_counts_from_it():
 def test_nothing_is_known_that_is_not_listed():
     cell = judged(FAULTS["a slope of 0"][0])
     (explained,), _ = known.apply(
-        [cell], known.differences("own_torch"), [Runtime(name="own_torch", status="ran", version="1")]
+        [cell],
+        known.differences("own_torch", asking.FOLDER / "own.py"),
+        [Runtime(name="own_torch", status="ran", version="1")],
     )
     assert explained.verdict == "wrong"
 
@@ -205,7 +207,7 @@ def test_every_exporter_says_what_it_needs_and_only_ours_runs_here():
             "onnx2pytorch", "onnx2keras", "onnx2tf", "coremltools"} <= set(found)  # fmt: skip
     assert {name for name, plan in found.items() if plan.environment is None} == {"own_torch", "own_tensorflow"}
     for name, plan in found.items():
-        known.differences(name)  # parses
+        assert known.differences(name, plan.source)
         assert plan.environment is None or all("==" in p or p.startswith("-") for p in plan.environment["packages"])
 
 

@@ -63,9 +63,10 @@ def run(chosen: Iterable[Plan], *, install: bool = False, progress: Progress | N
     """Ask exporters everything. install: make the environments that are missing. What is known is laid over it."""
     import leaky_interop
 
+    chosen = list(chosen)
     asked = [ask(plan, install=install, progress=progress) for plan in chosen]
     runtimes = [runtime for runtime, _ in asked]
-    listed = [d for r in runtimes for d in known.differences(r.name)]
+    listed = [d for plan in chosen for d in known.differences(plan.name, plan.source)]
     cells, found = known.apply((cell for _, cells in asked for cell in cells), listed, runtimes)
     return Conformance(
         leaky_interop=leaky_interop.__version__, platform=f"{platform.system()} {platform.machine()}",
