@@ -11,7 +11,8 @@ own; the worker is the same.
         #          "runtime: ..." for whoever refuses
 
 `python -m leaky_interop.conformance.exporters [--install] [NAME ...]` asks them and writes the record and its table.
-Known differences stand beside a file, in NAME.known.txt, as those of other runtimes do. What arrived is measured, not read: the slope is what -1 becomes, whatever operators it was made of.
+Known differences stand beside a file, in NAME.known.txt. What arrived is measured, not read: the slope is what -1
+becomes, whatever operators it was made of.
 """
 
 from .asking import Arrival, plans, run
