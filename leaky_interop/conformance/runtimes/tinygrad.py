@@ -1,10 +1,13 @@
 """tinygrad: `Tensor.leaky_relu`, which becomes part of whatever kernel surrounds it."""
 
 import importlib.metadata
+import shutil
 
 from tinygrad import Tensor
 
 ENVIRONMENT = {"python": "3.11", "packages": ["tinygrad==0.14.0", "numpy==2.4.6"]}
+if shutil.which("clang") is None:
+    raise ImportError("it compiles its kernels with clang, which is not on the path")
 
 
 def describe():
