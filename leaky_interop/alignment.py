@@ -39,9 +39,21 @@ def align(first: Graph, second: Graph, weighted: Pairs | None = None, sizes: Seq
     return _in_order(first, pairs)
 
 
+def output_order(first: Graph, second: Graph) -> list[int]:
+    """Where each output of one graph stands in the other: by its name where both use the same, otherwise in order.
+
+    Frameworks disagree about the order of a dict: Keras goes by its sorted keys, PyTorch takes them as they come.
+    """
+    names, others = first.output_names, second.output_names
+    if len(names) == len(first.outputs) and sorted(names) == sorted(others):
+        return [others.index(name) for name in names]
+    return list(range(len(second.outputs)))
+
+
 def align_weights(first: Graph, second: Graph, *, numbers: bool) -> Pairs:
     """Nodes that hold weights and do the same work. numbers: equal weights tell apart what the structure does not."""
-    ours, theirs = _Structure(first), _Structure(second)
+    ends = [second.outputs[i] for i in output_order(first, second)]
+    ours, theirs = _Structure(first, first.outputs), _Structure(second, ends)
     while ours.refine() | theirs.refine():  # both as often, so that the colors mean the same
         pass
     pairs: Pairs = []
@@ -84,7 +96,7 @@ class _Structure:
     Between two of them only it counts through which operands of Concat, Sub and the like the one reaches the other.
     """
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, outputs: Iterable[Value]):
         self.nodes = [n for n in graph.nodes if weights_of(n)]
         self.rounds = [{id(n): hash(signature(n)) for n in self.nodes}]
         self.around: dict[int, tuple[list[Any], list[Any]]] = {id(n): ([], []) for n in self.nodes}  # before, behind
@@ -99,7 +111,7 @@ class _Structure:
                 self.behind(places, node)
                 places = [(node, 0)]
             reached.update({id(v): places for v in node.outputs})
-        for index, value in enumerate(graph.outputs):
+        for index, value in enumerate(outputs):
             self.behind(reached.get(id(value), []), ("output", index))
 
     def behind(self, places: Iterable[tuple[Any, int]], reader: Any) -> None:

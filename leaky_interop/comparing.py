@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import frameworks
-from .alignment import Pairs, align
+from .alignment import Pairs, align, output_order
 from .draws import example_arrays
 from .errors import Usage
 from .graph import Graph, Value, consumers
@@ -94,7 +94,9 @@ def compare_graphs(first: Graph, second: Graph, aligned: Pairs | None = None) ->
         if len(ours) != len(theirs):
             raise Usage(f"one model has {len(ours)} {what}s, the other {len(theirs)}", why="they cannot be compared")
     turns = [_turn(v, w, *_layouts(first, v, second, w, inputs=True)) for v, w in zip(first.inputs, second.inputs, strict=True)]
-    back = [_turn(v, w, *_layouts(first, v, second, w, inputs=False)) for v, w in zip(first.outputs, second.outputs, strict=True)]
+    order = output_order(first, second)
+    ends = [second.outputs[i] for i in order]
+    back = [_turn(v, w, *_layouts(first, v, second, w, inputs=False)) for v, w in zip(first.outputs, ends, strict=True)]
     fixed = _fixed(first, second, turns)
     aligned = align(first, second, sizes=fixed) if aligned is None else aligned
     for mine, other in aligned:
@@ -108,7 +110,7 @@ def compare_graphs(first: Graph, second: Graph, aligned: Pairs | None = None) ->
     none: list[Any] = [None] * len(first.inputs)
     return Comparison(
         first, first.program, second.program, second.framework, first.description, second.description, pairs,
-        to_target=turns, to_graph=none, from_source=back, fixed=fixed[0],
+        to_target=turns, to_graph=none, from_source=back, fixed=fixed[0], order=order,
     )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ class Comparison:
     to_graph: list[tuple[int, ...] | None]  # ... and on the way to `graph`
     from_source: list[tuple[int, ...] | None]  # how each source output's layout changes on the way to the target's
     fixed: Mapping[str, int] = dataclasses.field(default_factory=dict)  # open sizes of `graph` that the target fixes
+    order: Sequence[int] | None = None  # where each source output stands among the target's, if not at the same place
 
 
 @dataclasses.dataclass
@@ -106,9 +107,11 @@ def verify_conversion(
                 pairs.append(Pair(node, value, Anchor(key)))
     none: list[Any] = [None] * max(len(graph.inputs), len(graph.outputs))
     perms = graph.input_perms or none
+    leaves = engine.leaves(graph.structure) if hasattr(engine, "leaves") and graph.structure is not None else []
     comparison = Comparison(
         graph, graph.program, target, conversion.framework, graph.description, engine.describe(conversion.model), pairs,
         to_target=perms, to_graph=perms, from_source=graph.output_perms or none,
+        order=[leaves.index(i) for i in range(len(leaves))] or None,
     )  # fmt: skip
     return Verification(comparison, inputs, nodes=nodes, run=run, atol=atol, rtol=rtol, evidence=evidence).report()
 
@@ -256,6 +259,7 @@ class Verification:
                 name="outputs", runtime=runtime, batch=batch, shape=(), dtype="", error=None, passed=False, problem=problem
             )
             return
+        outputs = outputs if self.c.order is None else [outputs[i] for i in self.c.order]
         for i, (wanted, got) in enumerate(zip(expected, outputs, strict=True)):
             name, value = self.graph.output_names[i], self.graph.outputs[i]
             wanted = _turned(wanted, self.c.from_source[i])

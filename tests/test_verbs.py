@@ -61,6 +61,41 @@ def test_inputs_have_names_and_outputs_their_structure():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("origin", ("torch", "keras"))
+@pytest.mark.parametrize("to", ("torch", "keras", "onnx"))
+def test_dict_outputs_are_compared_by_key(origin, to):
+    """Keras goes by sorted keys, PyTorch by the order in the dict; one shape for all, so that a mix-up shows in numbers."""
+
+    class Several(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.b, self.a, self.c = (torch.nn.Linear(3, 4) for _ in range(3))
+
+        def forward(self, x):
+            return {"b": self.b(x), "a": {"z": self.a(x), "c": self.c(x)}}
+
+    model = Several().eval()
+    if origin == "keras":
+        x = keras.Input((3,), name="x")
+        b, a, c = (keras.layers.Dense(4, name=name, bias_initializer="normal")(x) for name in "bac")
+        model = keras.Model(x, {"b": b, "a": {"z": a, "c": c}})
+    example = (torch.zeros(2, 3),) if origin == "torch" else None
+    made = li.convert(model, to=to, example=example, verify=True)
+    assert li.verify(model, made, example=example).passed
+    assert li.verify(made, model, example=example).passed
+    given = np.random.default_rng(0).standard_normal((2, 3)).astype("f")
+    names = li.load(model, example=example).output_names
+    assert sorted(names) == ["a.c", "a.z", "b"] and (names[0] == "b") == (origin == "torch")
+    expected = dict(zip(names, li.run(model, given), strict=True))
+    if to == "onnx":
+        assert [o.name for o in made.graph.output] == names
+        return
+    found = made(torch.from_numpy(given)) if to == "torch" else made(given, training=False)
+    for name, array in (("b", found["b"]), ("a.z", found["a"]["z"]), ("a.c", found["a"]["c"])):
+        array = array.detach().numpy() if to == "torch" else keras.ops.convert_to_numpy(array)
+        np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6)
+
+
 def test_keras_dict_inputs_go_by_key():
     b, a = keras.Input((3,), name="b"), keras.Input((2,), name="a")
     y = keras.layers.Dense(4, name="d")(keras.layers.Concatenate(name="join")([b, a]))

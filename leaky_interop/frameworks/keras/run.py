@@ -78,6 +78,11 @@ class Program:
             return [to_numpy(o) for o in walk(self.function, inputs, apply)]
 
 
+def leaves(structure: Any) -> list[Any]:
+    """Nested outputs in Keras' flat order: dicts by their sorted keys."""
+    return keras.tree.flatten(structure)
+
+
 def to_numpy(tensor: Any) -> np.ndarray:
     """The numbers of a backend tensor."""
     return np.asarray(keras.ops.convert_to_numpy(tensor))

@@ -1,7 +1,7 @@
 """PyTorch: exported programs in, readable `torch.fx.GraphModule`s of native named modules out."""
 
 from .read import load
-from .run import Program, describe, knows_inputs, owns, run
+from .run import Program, describe, knows_inputs, leaves, owns, run
 from .write import assign, build, prepare, save
 
-__all__ = ["Program", "assign", "build", "describe", "knows_inputs", "load", "owns", "prepare", "run", "save"]
+__all__ = ["Program", "assign", "build", "describe", "knows_inputs", "leaves", "load", "owns", "prepare", "run", "save"]

@@ -108,6 +108,11 @@ def _evaluated(model: torch.nn.Module, args: Any, kwargs: Any) -> list[np.ndarra
             module.training = training
 
 
+def leaves(structure: Any) -> list[Any]:
+    """Nested outputs in PyTorch's flat order: dicts as they come."""
+    return pytree.tree_leaves(structure)
+
+
 def _flat(results: Any) -> list[np.ndarray]:
 
     return [to_numpy(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor)]
