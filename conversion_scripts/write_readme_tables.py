@@ -6,11 +6,14 @@ from pathlib import Path
 import leaky_interop as li
 
 README = Path(__file__).parents[1] / "README.md"
+CONFORMANCE = README.parent / "docs" / "conformance.md"  # written by leaky-interop conformance --markdown
 
 
 def tables() -> dict[str, str]:
     """Each generated table by the name of its marker."""
-    return {"slopes": li.slopes().to_markdown(), "support": li.support().to_markdown()}
+    lines = CONFORMANCE.read_text(encoding="utf-8").partition("\n## ")[0].splitlines(keepends=True)
+    measured = "".join(line for line in lines if line.startswith("|"))
+    return {"slopes": li.slopes().to_markdown(), "conformance": measured, "support": li.support().to_markdown()}
 
 
 def written(text: str) -> str:

@@ -49,7 +49,7 @@ def browse(tmp_path):
     """The page of a record, without its policy and with a script that answers; what the console said is an error."""
 
     def look(record, script: str, anchor: str = "", width: int = WIDTH):
-        page = re.sub("<meta http-equiv[^>]*>", "", as_html.to_html(record))
+        page = re.sub("<meta http-equiv[^>]*>", "", as_html.render(record))
         (tmp_path / "page.html").write_text(
             page.replace("</body>", f"<script>{SEEN % script}</script></body>"), "utf-8"
         )
@@ -74,7 +74,7 @@ def run(folder, address: str, *flags: str) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("record", [RECORD, PASSED, EMPTY], ids=["failed", "passed", "empty"])
 def test_it_opens_under_its_own_policy_without_an_error(tmp_path, record):
     page = tmp_path / "page.html"
-    page.write_text(as_html.to_html(record), "utf-8")
+    page.write_text(as_html.render(record), "utf-8")
     found, errors = run(tmp_path, page.as_uri())
     assert errors == []
     output = re.search("<output[^>]*>(.*?)</output>", found)[1]
@@ -94,7 +94,7 @@ def test_the_exact_function_stays_in_its_part_of_the_drawing(browse):
 def test_the_policy_stops_another_script(tmp_path):
     page = tmp_path / "page.html"
     page.write_text(
-        as_html.to_html(PASSED).replace("</body>", "<script>document.title = 'taken'</script></body>"), "utf-8"
+        as_html.render(PASSED).replace("</body>", "<script>document.title = 'taken'</script></body>"), "utf-8"
     )
     found, errors = run(tmp_path, page.as_uri())
     assert "<title>Passed" in found
@@ -220,5 +220,5 @@ def test_nothing_overflows(browse, width):
 
 def test_the_axes_are_those_of_an_id():
     """The script reads the fields of a question in this order."""
-    script = re.search(r"const \[(.*?)\] = axes;", as_html.to_html(EMPTY))[1]
+    script = re.search(r"const \[(.*?)\] = axes;", as_html.render(EMPTY))[1]
     assert tuple(script.split(", ")) == AXES[2:]

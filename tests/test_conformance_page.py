@@ -68,7 +68,7 @@ def told(source: str) -> list[dict]:
 
 @named
 def test_one_file_that_runs_its_own_script_only(record):
-    source = as_html.to_html(record)
+    source = as_html.render(record)
     page = Page(source)
     assert not page.having("img") and not page.having("iframe")
     assert [link["href"] for link in page.having("link")] == ["data:,"]
@@ -83,7 +83,7 @@ def test_one_file_that_runs_its_own_script_only(record):
 
 
 def test_the_script_writes_no_html():
-    (script,) = Page(as_html.to_html(EMPTY)).scripts[1:]
+    (script,) = Page(as_html.render(EMPTY)).scripts[1:]
     assert "replaceChildren" in script
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval|Function|fetch|XMLHttp", script
@@ -91,7 +91,7 @@ def test_the_script_writes_no_html():
 
 
 def test_a_hostile_message_is_text():
-    source = as_html.to_html(RECORD)
+    source = as_html.render(RECORD)
     assert "<img" not in source and "</script><" not in source.replace("</script>\n<", "")
     assert not set("\u202e\u2028") & set(source)
     shown = HOSTILE.replace("\u202e", "\\u202e").replace("\u2028", "\\u2028")
@@ -100,7 +100,7 @@ def test_a_hostile_message_is_text():
 
 
 def test_a_link_that_a_browser_should_not_follow_is_text():
-    page = Page(as_html.to_html(RECORD))
+    page = Page(as_html.render(RECORD))
     assert "javascript:alert(1)" in page.text
     links = [a["href"] for a in page.having("a")]
     assert "https://example.org/a?b=1&c=2" in links
@@ -109,7 +109,7 @@ def test_a_link_that_a_browser_should_not_follow_is_text():
 
 @named
 def test_every_cell_is_there(record):
-    found = told(as_html.to_html(record))
+    found = told(as_html.render(record))
     assert len(found) == len(record.cells)
     by_id = {c.id: c for c in record.cells}
     for each in found:
@@ -124,7 +124,7 @@ def test_every_cell_is_there(record):
 
 
 def test_numbers_are_told_apart():
-    found = next(c for c in told(as_html.to_html(RECORD)) if c["variant"] == "graph" and c["verdict"] == 4)
+    found = next(c for c in told(as_html.render(RECORD)) if c["variant"] == "graph" and c["verdict"] == 4)
     assert found["ulp"] == "infinity"
     assert found["where"] == "1 zero"
     assert found["numbers"] == [
@@ -146,12 +146,12 @@ def test_numbers_are_told_apart():
 def test_a_number_is_written_in_the_digits_of_its_type(dtype, value, text):
     numbers = (Number(x=value, got=value, want=value, ulp=2.0, where="largest"),)
     one = cell("a", "wrong", dtype=dtype, numbers=numbers)
-    (found,) = told(as_html.to_html(dataclasses.replace(EMPTY, cells=(one,))))
+    (found,) = told(as_html.render(dataclasses.replace(EMPTY, cells=(one,))))
     assert found["numbers"] == [[text, text, text, "2", "largest"]]
 
 
 def test_a_curve_keeps_its_holes():
-    kept = data(as_html.to_html(RECORD))
+    kept = data(as_html.render(RECORD))
     (curve,) = (c for row in kept["rows"] for c in row[3])
     assert kept["questions"][curve[0]][4] == "0.1"
     assert [kept["points"][place] for place in curve[1:]] == [
@@ -160,30 +160,30 @@ def test_a_curve_keeps_its_holes():
 
 
 def test_the_columns_are_in_order():
-    assert data(as_html.to_html(RECORD))["columns"] == [
+    assert data(as_html.render(RECORD))["columns"] == [
         ["float16", "alone"], ["float16", "conv"], ["float32", "alone"], ["int32", "alone"],
     ]  # fmt: skip
     odd = dataclasses.replace(
         EMPTY, cells=(cell("a", "exact", dtype="float8"), cell("a", "exact", dtype="float64", placement="x"))
     )
-    assert data(as_html.to_html(odd))["columns"] == [["float64", "x"], ["float8", "alone"]]
+    assert data(as_html.render(odd))["columns"] == [["float64", "x"], ["float8", "alone"]]
 
 
 def test_the_head_says_why():
-    page = Page(as_html.to_html(RECORD)).text
+    page = Page(as_html.render(RECORD)).text
     assert "✗ Failed: 1 wrong, 1 crashed, 1 known but gone, 1 not started" in page
     assert "LeakyReLU in 2 runtimes, 9 cells" in page
     assert "✓ 4 exact" not in page and "✓ 3 exact" in page and "◆ 2 known" in page
     assert "leaky_interop 0.1.0 on Linux x86_64; alpha 1.2.3, beta" in page
     assert "gamma ✗ does not start : ImportError: no gamma" in page
-    passed = Page(as_html.to_html(PASSED)).text
+    passed = Page(as_html.render(PASSED)).text
     assert "✓ Passed" in passed and "Not run here" not in passed
-    empty = Page(as_html.to_html(EMPTY)).text
+    empty = Page(as_html.render(EMPTY)).text
     assert "0 runtimes, 0 cells" in empty and "Known differences" not in empty and "Precision" not in empty
 
 
 def test_tables_of_precision_and_of_the_gradient_at_zero():
-    page = Page(as_html.to_html(RECORD)).text
+    page = Page(as_html.render(RECORD)).text
     assert "✗ claims float32, measured type" in page
     assert "✓ type (float32 or float64)" in page
     assert "claims float64, none fits" in page
@@ -205,12 +205,12 @@ def test_a_claim_fits_what_was_measured(claimed, measured, dtype, expected):
 
 
 def test_known_differences_are_listed_with_their_reproducer():
-    page = Page(as_html.to_html(RECORD)).text
+    page = Page(as_html.render(RECORD)).text
     assert "slope: 2; where: zero; ✓ holds , explains 1 cell" in page
     assert f"leaky-interop conformance --reproduce '{CELLS[2].id}'" in page
     assert "alpha-gone alpha, a CPU with <AMX> It was so." in page
     assert "✗ gone: no cell shows it any more" in page
-    known = [c["known"] for c in told(as_html.to_html(RECORD)) if "known" in c]
+    known = [c["known"] for c in told(as_html.render(RECORD)) if "known" in c]
     assert known == [[0], ["not-listed"]]
 
 
@@ -226,6 +226,6 @@ def test_a_full_record_stays_small():
         )
         for i in range(40_000)
     )
-    source = as_html.to_html(dataclasses.replace(EMPTY, cells=cells))
+    source = as_html.render(dataclasses.replace(EMPTY, cells=cells))
     assert len({c.id for c in cells}) == len(told(source)) == 40_000
     assert len(source.encode()) < 500_000

@@ -203,7 +203,7 @@ def test_every_operator_works_under_every_permutation_that_it_claims(case):
     """op(T(x)) == T'(moved(x)), for each permutation of the first operand."""
     from itertools import permutations
 
-    from test_conformance import graph_of
+    from test_cases import graph_of
 
     graph, _ = graph_of(case)
     if not graph.nodes or graph.nodes[0].inputs[0] is None:

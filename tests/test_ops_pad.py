@@ -157,7 +157,7 @@ def test_any_pads_on_any_axes(mode, pads, framework):
     x = draw(*range(4, 4 + len(pads)))
     if all(pair == (0, 0) for pair in pads):
         return
-    from test_conformance import build
+    from test_cases import build
 
     from leaky_interop import frameworks
     from leaky_interop.graph import Graph, label

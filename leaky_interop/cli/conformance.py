@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ def conformance(
     json: Written = None,
     junit: Written = None,
     html: Written = None,
+    markdown: Written = None,
     install: Annotated[bool, typer.Option("--install", help="Make the environments that are missing.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the runtimes, and what each needs.")] = False,
     reproduce: Annotated[
@@ -40,7 +42,8 @@ def conformance(
     elif reproduce is not None:
         _reproduce(reproduce, output)
     else:
-        written = {path: _renderer(kind) for kind, path in (("json", json), ("junit", junit), ("html", html)) if path}
+        wanted = {"json": json, "junit": junit, "html": html, "markdown": markdown}
+        written = {path: _renderer(kind) for kind, path in wanted.items() if path}
         for path in written:
             if not path.parent.is_dir():
                 raise Usage(f"the folder of {path.name} does not exist", hint="Make it first")
@@ -72,13 +75,7 @@ def _show(record: Conformance, written: dict[Path, Callable[[Any], str]]) -> Non
 
 def _renderer(kind: str) -> Callable[[Any], str]:
     """The function that writes a record; found before anything is asked, so that a mistake costs no time."""
-    if kind == "html":
-        from ..conformance.as_html import to_html as render
-    elif kind == "junit":
-        from ..conformance.as_junit import render
-    else:
-        from ..conformance.as_json import render
-    return render
+    return importlib.import_module(f"..conformance.as_{kind}", __package__).render
 
 
 def _list(names: list[str]) -> None:

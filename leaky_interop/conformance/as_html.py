@@ -42,7 +42,7 @@ QUESTION = AXES[2:]  # what is left of an id below a row of the matrix
 PLOT_DIGITS = 4
 
 
-def to_html(record: Conformance) -> str:
+def render(record: Conformance) -> str:
     """The page. It holds every cell, and the text of the record escaped."""
     script = resources.files(__package__).joinpath("templates/conformance.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()

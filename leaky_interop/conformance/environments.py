@@ -137,7 +137,8 @@ def _venv(version: str) -> list[str]:
     """The command that makes an environment of this version of Python: its own venv, or uv, which fetches interpreters."""
     if not version or sys.version.startswith(f"{version}."):
         return [sys.executable, "-m", "venv"]
-    if found := shutil.which(f"python{version}"):
+    found = shutil.which(f"python{version}")
+    if found and subprocess.run([found, "-c", "import venv"], capture_output=True).returncode == 0:  # no mere shim
         return [found, "-m", "venv"]
     if found := shutil.which("uv"):
         return [found, "venv", "--quiet", "--seed", "--python", version]
