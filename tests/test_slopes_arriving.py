@@ -18,6 +18,8 @@ SPELLING = {"variant": "a to b", "operator": "LeakyReLU", "dtype": "float32", "s
 AXES = {"runtime": "some", "placement": "alone", "shape": "rank 2", "what": "output", **SPELLING}
 
 
+ONCE = pytest.mark.xdist_group("own conversions")  # one process asks for all of them
+
 # --- our own conversions ----------------------------------------------------------------------------------------------
 
 
@@ -53,6 +55,7 @@ def cells(own):
     return found, differences
 
 
+@ONCE
 @pytest.mark.parametrize("pair", PAIRS)
 def test_every_slope_arrives_to_the_last_bit(pair, cells):
     rows = [c for c in cells[0] if c.variant == pair]
@@ -68,6 +71,7 @@ def test_every_slope_arrives_to_the_last_bit(pair, cells):
             assert cell.sent == cell.arrived, cell
 
 
+@ONCE
 @pytest.mark.parametrize("pair", PAIRS)
 def test_every_number_is_the_sources_own_or_differs_for_a_known_reason(pair, cells):
     wrong = [c for c in cells[0] if c.variant == pair and c.verdict not in ("exact", "within", "known", "refused")]
@@ -75,10 +79,12 @@ def test_every_number_is_the_sources_own_or_differs_for_a_known_reason(pair, cel
     assert any(c.verdict == "exact" for c in cells[0] if c.variant == pair and c.dtype == "float64") or "keras" in pair
 
 
+@ONCE
 def test_every_known_reason_holds(cells):
     assert {d.id: d.status for d in cells[1]} == {d.id: "holds" for d in cells[1]}
 
 
+@ONCE
 def test_what_differs_on_pytorch_is_the_sign_of_a_zero_or_a_zero_that_is_nan(cells, own):
     if own.describe()["name"] != "own_torch":
         pytest.skip("TensorFlow flushes subnormal numbers")
