@@ -251,7 +251,7 @@ def installed(tmp_path):
     info = tmp_path / "mine-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    points = "[leaky_interop.runtimes]\nmine = mine_runtime\n[pytest11]\nhere = leaky_interop.conformance.plugin\n"
+    points = "[leaky_interop.runtimes]\nmine = mine_runtime\n[pytest11]\nleaky_interop = leaky_interop.conformance.plugin\n"
     (info / "entry_points.txt").write_text(points)
     return tmp_path, {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
 
