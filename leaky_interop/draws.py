@@ -1,15 +1,87 @@
-"""Seeded inputs for a graph: what a verification runs on when the user brings none."""
+"""What a verification runs on: the arrays of the user, of a recording, or seeded ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from .graph import Graph, Value
+from .errors import Usage
+from .graph import Graph, Value, bind, check_fits
+from .parameter import invert
+from .running import to_array
 from .sizes import Shape, Size, evaluate, rename, symbols
 
 OPEN = (64, 256, 1024, 4096, 16384)  # open sizes that are no batch; multiples of what most networks stride over in all
+
+
+@dataclasses.dataclass
+class Draw:
+    label: str
+    arrays: list[np.ndarray]
+    by_node: bool = True
+
+
+def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None, sizes: Mapping[str, int] | None = None) -> list[Draw]:
+    """The user's arrays, or seeded ones at batch 1 and others, large and negative values among them."""
+    if inputs is not None:
+        return [Draw("the given arrays", given_arrays(graph, perms, inputs))]
+    found = []
+    fixed = batch_symbols(graph) <= set(sizes or ())
+    for seed, batch, scale, by_node in ((0, 1, 1.0, True), (1, 2, 10.0, True), (2, 3, 1.0, False)):
+        arrays = example_arrays(graph, batch=batch, seed=seed, scale=scale, sizes=sizes)
+        label = f"normal{'' if scale == 1 else f' times {scale:g}'}, seed {seed}, batch {'as fixed' if fixed else batch}"
+        back = [turned(a, None if p is None else invert(p)) for a, p in zip(arrays, perms, strict=False)]
+        found.append(Draw(label, back, by_node))
+    return found
+
+
+def recorded_draws(graph: Graph, perms: Sequence[Any], runs: Sequence[list[np.ndarray]], sizes: Mapping[str, int]) -> list[Draw]:
+    """What the source was recorded on, where the network takes it: a batch that is fixed may leave one run out."""
+    found = []
+    for number, arrays in enumerate(runs):
+        there = [turned(a, p) for a, p in zip(arrays, perms, strict=False)]
+        try:
+            for value, array in zip(graph.inputs, there, strict=True):
+                check_fits(value, array)
+        except ValueError:
+            continue
+        bound = bind((v.shape for v in graph.inputs), there)
+        if all(bound.get(name, size) == size for name, size in sizes.items()):
+            found.append(Draw(f"as recorded, run {number + 1}, batch {arrays[0].shape[0] if arrays[0].ndim else 'none'}", arrays))
+    if not found:
+        raise Usage("no recorded run fits the network", hint="Record it on an example of the sizes that the other model takes")
+    return found
+
+
+def given_arrays(graph: Graph, perms: Sequence[Any], inputs: Any) -> list[np.ndarray]:
+    """The user's arrays in the order of the inputs. Raises Usage where they do not fit."""
+    names = [v.name for v in graph.inputs]
+    given: list[Any]
+    if isinstance(inputs, Mapping):
+        fits, given = set(inputs) == set(names), [inputs.get(n) for n in names]
+    else:
+        given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        fits = len(given) == len(names)
+    if not fits:
+        what = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else f"{len(given)} arrays"
+        raise Usage(f"{what} are given", why=f"the network takes {', '.join(names)}")
+    arrays = [to_array(a) for a in given]
+    for value, array, perm in zip(graph.inputs, arrays, perms, strict=False):
+        if array.dtype != value.dtype:
+            raise Usage(f"input {value.name!r} takes {value.dtype}, received {array.dtype}")
+        try:
+            check_fits(value, turned(array, perm) if array.ndim == value.rank else array)
+        except ValueError as error:
+            raise Usage(str(error)) from None
+    return arrays
+
+
+def turned(array: np.ndarray, perm: tuple[int, ...] | None) -> np.ndarray:
+    """An array in another layout, as its own copy."""
+    return array if perm is None else np.ascontiguousarray(array.transpose(perm))
 
 
 def example_arrays(

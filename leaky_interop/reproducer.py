@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import files, frameworks
+from .draws import turned
 from .errors import LeakyInteropError, Usage
 from .graph import Graph, Parameter, Value, label
 from .layout import ChannelsLast, native_ports, to_first, to_last
@@ -65,9 +66,9 @@ class Reproducer:
         inputs, outputs = graph.input_perms, graph.output_perms
         place = next(i for i, v in enumerate(evidence.nodes[-1].outputs) if v is evidence.value)
         name = graph.output_names[place]
-        turned = {v.name: _turned(a, p) for v, a, p in zip(graph.inputs, arrays, inputs, strict=True)}
-        expected, received = (_turned(a, outputs[place]) for a in (evidence.expected, evidence.received))
-        return cls(graph, turned, {name: expected}, {name: received}, evidence.result)
+        given = {v.name: turned(a, p) for v, a, p in zip(graph.inputs, arrays, inputs, strict=True)}
+        expected, received = (turned(a, outputs[place]) for a in (evidence.expected, evidence.received))
+        return cls(graph, given, {name: expected}, {name: received}, evidence.result)
 
     def write(self, folder: Path) -> None:
         """Write the model, its arrays and the text of the failure."""
@@ -148,7 +149,3 @@ def _network(evidence: Evidence) -> tuple[Graph, list[np.ndarray]]:
     graph.output_names = ["output"] if len(graph.outputs) == 1 else [f"output_{i}" for i in range(len(graph.outputs))]
     label(graph)
     return native_ports(graph), arrays
-
-
-def _turned(array: np.ndarray, perm: tuple[int, ...] | None) -> np.ndarray:
-    return array if perm is None else np.ascontiguousarray(array.transpose(perm))

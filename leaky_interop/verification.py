@@ -17,15 +17,13 @@ import numpy as np
 
 from . import frameworks
 from .converting import Conversion
-from .draws import batch_symbols, concrete, example_arrays
-from .errors import Usage
-from .graph import Anchor, Graph, Node, Value, apply_steps, bind, check_fits, invert_steps
+from .draws import Draw, concrete, draws, recorded_draws, turned
+from .graph import Anchor, Graph, Node, Value, apply_steps, bind, invert_steps
 from .judging import Blocks, Bound, network_limits, rule_of
 from .layout import ChannelsLast, transposes
 from .numeric import compare, exact_limit
-from .op import EXPORTERS, invert
+from .op import EXPORTERS
 from .report.record import Error, NodeResult, OutputResult, Report, Slope
-from .running import to_array
 
 if TYPE_CHECKING:
     from .op import Op
@@ -60,13 +58,6 @@ class Comparison:
     from_source: list[tuple[int, ...] | None]  # how each source output's layout changes on the way to the target's
     fixed: Mapping[str, int] = dataclasses.field(default_factory=dict)  # open sizes of `graph` that the target fixes
     order: Sequence[int] | None = None  # where each source output stands among the target's, if not at the same place
-
-
-@dataclasses.dataclass
-class Draw:
-    label: str
-    arrays: list[np.ndarray]
-    by_node: bool = True
 
 
 @dataclasses.dataclass
@@ -165,8 +156,8 @@ class Verification:
 
     def one(self, draw: Draw) -> None:
         c, graph = self.c, self.graph
-        to_target = [_turned(a, p) for a, p in zip(draw.arrays, c.to_target, strict=False)]
-        to_graph = [_turned(a, p) for a, p in zip(draw.arrays, c.to_graph, strict=False)]
+        to_target = [turned(a, p) for a, p in zip(draw.arrays, c.to_target, strict=False)]
+        to_graph = [turned(a, p) for a, p in zip(draw.arrays, c.to_graph, strict=False)]
         sizes = bind((v.shape for v in graph.inputs), to_graph)
         network = network_limits(graph, to_graph, sizes)
         if self.by_node and draw.by_node:
@@ -262,7 +253,7 @@ class Verification:
         outputs = outputs if self.c.order is None else [outputs[i] for i in self.c.order]
         for i, (wanted, got) in enumerate(zip(expected, outputs, strict=True)):
             name, value = self.graph.output_names[i], self.graph.outputs[i]
-            wanted = _turned(wanted, self.c.from_source[i])
+            wanted = turned(wanted, self.c.from_source[i])
             found = compare(wanted, got, self.allowed(name, value, wanted, network))
             problem = found if isinstance(found, str) else ""
             yield OutputResult(
@@ -296,65 +287,6 @@ def compare_readings(op: Op, blocks: Blocks, node: Node, expected: np.ndarray, r
         not isinstance(e := compare(r, expected, exact_limit(r)), str) and e.ratio <= 1 for r in readings.values()
     )
     return fits[0] if fits and expected_fits else None
-
-
-def draws(graph: Graph, perms: Sequence[Any], inputs: Any = None, sizes: Mapping[str, int] | None = None) -> list[Draw]:
-    """The user's arrays, or seeded ones at batch 1 and others, large and negative values among them."""
-    if inputs is not None:
-        return [Draw("the given arrays", given_arrays(graph, perms, inputs))]
-    found = []
-    fixed = batch_symbols(graph) <= set(sizes or ())
-    for seed, batch, scale, by_node in ((0, 1, 1.0, True), (1, 2, 10.0, True), (2, 3, 1.0, False)):
-        arrays = example_arrays(graph, batch=batch, seed=seed, scale=scale, sizes=sizes)
-        label = f"normal{'' if scale == 1 else f' times {scale:g}'}, seed {seed}, batch {'as fixed' if fixed else batch}"
-        back = [_turned(a, None if p is None else invert(p)) for a, p in zip(arrays, perms, strict=False)]
-        found.append(Draw(label, back, by_node))
-    return found
-
-
-def recorded_draws(graph: Graph, perms: Sequence[Any], runs: Sequence[list[np.ndarray]], sizes: Mapping[str, int]) -> list[Draw]:
-    """What the source was recorded on, where the network takes it: a batch that is fixed may leave one run out."""
-    found = []
-    for number, arrays in enumerate(runs):
-        turned = [_turned(a, p) for a, p in zip(arrays, perms, strict=False)]
-        try:
-            for value, array in zip(graph.inputs, turned, strict=True):
-                check_fits(value, array)
-        except ValueError:
-            continue
-        bound = bind((v.shape for v in graph.inputs), turned)
-        if all(bound.get(name, size) == size for name, size in sizes.items()):
-            found.append(Draw(f"as recorded, run {number + 1}, batch {arrays[0].shape[0] if arrays[0].ndim else 'none'}", arrays))
-    if not found:
-        raise Usage("no recorded run fits the network", hint="Record it on an example of the sizes that the other model takes")
-    return found
-
-
-def given_arrays(graph: Graph, perms: Sequence[Any], inputs: Any) -> list[np.ndarray]:
-    """The user's arrays in the order of the inputs. Raises Usage where they do not fit."""
-    names = [v.name for v in graph.inputs]
-    given: list[Any]
-    if isinstance(inputs, Mapping):
-        fits, given = set(inputs) == set(names), [inputs.get(n) for n in names]
-    else:
-        given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-        fits = len(given) == len(names)
-    if not fits:
-        what = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else f"{len(given)} arrays"
-        raise Usage(f"{what} are given", why=f"the network takes {', '.join(names)}")
-    arrays = [to_array(a) for a in given]
-    for value, array, perm in zip(graph.inputs, arrays, perms, strict=False):
-        if array.dtype != value.dtype:
-            raise Usage(f"input {value.name!r} takes {value.dtype}, received {array.dtype}")
-        try:
-            check_fits(value, _turned(array, perm) if array.ndim == value.rank else array)
-        except ValueError as error:
-            raise Usage(str(error)) from None
-    return arrays
-
-
-def _turned(array: np.ndarray, perm: tuple[int, ...] | None) -> np.ndarray:
-    return array if perm is None else np.ascontiguousarray(array.transpose(perm))
 
 
 def _chunks(pairs: Sequence[Pair], sizes: Mapping[str, int]) -> Iterator[list[Pair]]:
