@@ -11,7 +11,7 @@ DEFAULTS = {"LeakyReLU": 0.3, "function": 0.2, "string": 0.2, "ReLU": 0.0, "ReLU
 
 def made(job, n):
     """A functional model of n features. Raises Refused of the source where Keras does not take the slope."""
-    keras.utils.clear_session()  # layers are counted from the start again, so that messages are alike
+    keras.utils.clear_session(free_memory=False)  # layers are counted from the start again, so that messages are alike
     spelling, slope = job["spelling"], job["slope"]
     given = {} if slope is None else {"negative_slope": slope}
     x = keras.Input((n,), dtype=job["dtype"], name="x")
