@@ -20,7 +20,7 @@ from leaky_interop.frameworks.matlab.listing import rows
 from leaky_interop.frameworks.matlab.run import NOT_RUN
 from leaky_interop.op import CASES, EXPORTERS
 from tests.matlab_samples import NETWORKS, with_random_numbers
-from tests.test_conformance import check, graph_of
+from tests.test_cases import check, graph_of
 from tests.test_matlab import EXAMPLE, TABLE
 
 CHANNELS_LAST = [n for n in NETWORKS if n != "pools"]  # of that one a norm over whole images is read and not written
