@@ -6,7 +6,7 @@ import re
 import pytest
 from conformance_sample import AXES, sample
 
-from leaky_interop.conformance import as_json, as_junit, as_text, environments, known
+from leaky_interop.conformance import as_json, as_junit, as_text, environments, exporters, known
 from leaky_interop.conformance.record import Cell, Runtime
 from leaky_interop.errors import Usage
 
@@ -62,6 +62,8 @@ def test_a_file_is_read():
         ("an-id\n  where: everywhere\n  why: x", "everywhere"),
         ("an-id\n  verdict: exact\n  why: x", "exact"),
         ("an-id\n  why:\n", "line 2"),
+        ("an-id\n  ulp: 1, 2\n  why: x", "line 2"),
+        ("an-id\n  ulp: nan\n  why: x", "line 2"),
     ],
 )
 def test_what_is_no_such_file_is_named_with_its_line(text, message):
@@ -87,6 +89,13 @@ def test_a_cell_is_known_where_every_element_is_explained():
 def test_another_cell_is_not_excused(other):
     (found,), _ = applied(cell(**{"where": ["zero"], **other}))
     assert found.verdict == "wrong"
+
+
+@pytest.mark.parametrize(("ulp", "verdict"), [(0.5, "known"), (1.0, "known"), (1.5, "wrong"), (float("inf"), "wrong")])
+def test_a_distance_is_excused_up_to_what_the_line_says(ulp, verdict):
+    text = "rounds\n  where: negative\n  ulp: 1\n  why: It rounds twice.\n"
+    (found,), status = applied(cell(where=["negative"], ulp=ulp), text=text)
+    assert (found.verdict, status) == (verdict, {"rounds": "holds" if verdict == "known" else "gone"})
 
 
 def test_a_refusal_has_a_reason_only_where_it_says_so():
@@ -124,6 +133,15 @@ def test_a_difference_of_another_version_or_machine_is_not_gone():
 def test_a_runtime_that_did_not_run_makes_nothing_gone():
     _, status = applied(runtime=dataclasses.replace(RAN, status="absent"))
     assert set(status.values()) == {"not covered"}
+
+
+@pytest.mark.parametrize("name", sorted(exporters.plans()))
+def test_the_files_of_the_exporters_give_reasons_too(name):
+    found = known.differences(name, exporters.plans()[name].source)
+    assert found
+    for difference in found:
+        assert difference.reason.endswith("."), difference.id
+        assert difference.link.startswith("https://"), difference.id
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ comment line; "include torch" stands for the paragraphs of known/shared/torch.tx
 
 Keys: an axis of a cell (`record.AXES`) with its values, separated by commas; `where`, the elements that may differ
 (`record.WHERE`); `verdict`, refused or crashed (left out: a result that differs); `says`, a text that is part of the
-message; `versions`, of the runtime; `machine`, a text that says where it is met if not everywhere (such a difference is
+message; `ulp`, the largest distance that it excuses; `versions`, of the runtime; `machine`, a text that says where it is met if not everywhere (such a difference is
 never "gone"); `why`; `link`. What is left out means any. A cell is known only where the
 differences that match it explain every element that differs, so that no line hides a new fault.
 """
@@ -30,7 +30,7 @@ from ..errors import Usage
 from .record import AXES, WHERE, Cell, Difference, Runtime
 
 FOLDER = resources.files(__package__) / "known"
-MATCHED = (*AXES[1:], "where", "verdict", "says")
+MATCHED = (*AXES[1:], "where", "verdict", "says", "ulp")
 FAILED = ("refused", "crashed")
 
 
@@ -82,6 +82,8 @@ def _with(made: Difference, key: str, value: str, runtime: str, place: int) -> D
         raise _bad(runtime, place, ", ".join(sorted(wrong)), f"where is one of {', '.join(WHERE)}")
     if key == "verdict" and (wrong := set(parts) - set(FAILED)):
         raise _bad(runtime, place, ", ".join(sorted(wrong)), f"verdict is one of {', '.join(FAILED)}")
+    if key == "ulp" and not re.fullmatch(r"\d+(\.\d+)?", value):
+        raise _bad(runtime, place, value, "ulp is one number")
     return dataclasses.replace(made, match={**made.match, key: parts})
 
 
@@ -130,7 +132,7 @@ def explain(cell: Cell, about: Sequence[Difference]) -> tuple[Cell, list[str]]:
     parts = {
         d.id: set(cell.where) & set(d.match.get("where", WHERE))
         for d in about
-        if "verdict" not in d.match and _says(d, cell)
+        if "verdict" not in d.match and _says(d, cell) and cell.ulp <= float(d.match.get("ulp", ("inf",))[0])
     }
     used_ids = [name for name, part in parts.items() if part]
     if set().union(*parts.values()) != set(cell.where):
