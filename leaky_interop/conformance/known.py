@@ -12,9 +12,9 @@ comment line; "include torch" stands for the paragraphs of known/shared/torch.tx
 
 Keys: an axis of a cell (`record.AXES`) with its values, separated by commas; `where`, the elements that may differ
 (`record.WHERE`); `verdict`, refused or crashed (left out: a result that differs); `says`, a text that is part of the
-message; `ulp`, the largest distance that it excuses; `versions`, of the runtime; `machine`, a text that says where it is met if not everywhere (such a difference is
-never "gone"); `why`; `link`. What is left out means any. A cell is known only where the
-differences that match it explain every element that differs, so that no line hides a new fault.
+message; `ulp`, the largest distance that it excuses; `versions`, of the runtime; `machine`, a text that says where it
+is met if not everywhere (such a difference is never "gone"); `why`; `link`. What is left out means any. A cell is
+known only where the differences that match it explain every element that differs, so that no line hides a new fault.
 """
 
 from __future__ import annotations
