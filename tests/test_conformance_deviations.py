@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from leaky_interop.conformance import environments, exporters, known, running
-from leaky_interop.conformance.cases import Case
+from leaky_interop.conformance.cases import QUANTA, Case
 from leaky_interop.conformance.exporters import asking
 from leaky_interop.conformance.record import AXES, Cell, Runtime
 
@@ -74,7 +74,7 @@ DEVIATIONS = {
         *lines("mxnet", "mxnet-slope-0-is-relu-in-onednn", ["nd", "gluon"], ["0"], "nan", "-inf"),
     ],
     6: [line("openvino", "openvino-float64-in-float32", "cpu", "0.1", "+inf", dtype="float64")],
-    7: lines("opencv", "opencv-float64-prelu-slope-is-misread", ["classic", "new"], ["0.2"], "negative",
+    7: lines("opencv", "opencv-float64-prelu-slope-is-misread", ["classic", "new"], ["0.2"], "negative", "-inf",
              operator="prelu", dtype="float64"),
     10: ["test_conformance_deviations.py::test_keras_relu_is_0_at_its_threshold_and_for_nan",
          "test_ops_relu.py::test_R9_keras_relu_with_all_its_settings"],
@@ -121,10 +121,10 @@ DEVIATIONS = {
               operator="LeakyRelu")],
     25: [line("iree", "iree-float64-does-not-run", "llvm-cpu", "0.1", says="OUT_OF_RANGE", dtype="float64")],
     26: [
-        *lines("litert", "litert-xnnpack-int8-slope-in-8-bits", ["xnnpack"], ["0.1", "0.2", "1/3"], "negative",
-               placement="quantised"),
-        *lines("litert", "litert-int8-rounds-twice", ["reference", "builtin"], ["0.1", "0.2"], "negative",
-               placement="quantised"),
+        *(each for placement in ("quantised", "quantised uint8") for each in lines(
+            "litert", "litert-xnnpack-slope-in-8-bits", ["xnnpack"], ["0.1", "0.2", "1/3"], "negative", placement=placement)),
+        *(each for placement in QUANTA for each in lines(
+            "litert", "litert-integers-round-twice", ["reference", "builtin"], ["0.1", "0.2"], "negative", placement=placement)),
     ],
 }  # fmt: skip
 NOT_ASKED = {8: "keras2onnx", 9: "tfjs", 19: "lasagne"}  # they have no runtime or exporter

@@ -67,7 +67,7 @@ def test_every_known_difference_can_be_met(name):
         assert difference.reason.endswith((".", ")")), difference.id
         axes = {
             "slope": cases.SLOPES, "shape": cases.SHAPES, "dtype": cases.FLOATS, "operator": ("leaky_relu", "prelu"),
-            "placement": ("conv", "max_pool", "quantised"), "what": ("output", "gradient"), "where": WHERE,
+            "placement": ("conv", "max_pool", *cases.QUANTA), "what": ("output", "gradient"), "where": WHERE,
         }  # fmt: skip
         for axis, allowed in axes.items():
             assert set(difference.match.get(axis, ())) <= set(allowed), (difference.id, axis)
@@ -76,7 +76,7 @@ def test_every_known_difference_can_be_met(name):
 @pytest.mark.parametrize("name", VERSIONS)
 @pytest.mark.parametrize("slope", ["0.1", "1/3", "1"])
 @pytest.mark.parametrize("where", ["negative", "positive", "result", "precision"])
-@pytest.mark.parametrize("placement", ["alone", "conv", "quantised"])
+@pytest.mark.parametrize("placement", ["alone", "conv", *cases.QUANTA])
 def test_no_wrong_ordinary_number_is_excused(name, slope, where, placement):
     """The heart of the definition, in float32: whatever a runtime is known for, this would be a new fault."""
     assert judged(cell(name, [where], slope=slope, placement=placement))[0] == "wrong"
@@ -108,6 +108,7 @@ FOUND = {
     "jax-subnormals-are-flushed": cell("jax", ["subnormal"]),
     "tract-prelu-slope-0-is-folded": cell("tract", ["-inf"], operator="prelu", slope="0"),
     "tf-keras-slope-0-is-relu": cell("tf_keras", ["-inf", "underflow"], slope="0"),
+    "litert-xnnpack-slope-in-8-bits": cell("litert", ["negative"], variant="xnnpack", placement="quantised", ulp=1.0),
     "litert-xnnpack-flushes-subnormals": cell("litert", ["subnormal"], variant="xnnpack"),
 }
 

@@ -13,7 +13,7 @@ from leaky_interop.numeric import dtype
 
 ABOUT = {
     "version": "1", "variants": ["only"], "dtypes": [*FLOATS, "int32"], "operators": ["leaky_relu", "prelu"],
-    "placements": ["alone", "conv", "max_pool", "quantised"], "default": 0.01, "gradients": True,
+    "placements": ["alone", "conv", "max_pool", *asked.QUANTA], "default": 0.01, "gradients": True,
     "held": {"float16": "float32", "bfloat16": "type", "float32": "float32", "float64": "float64"},
 }  # fmt: skip
 
@@ -47,7 +47,7 @@ def test_every_value_of_every_axis_meets_every_type():
             assert {c.slope for c in mine if c.what == "gradient"} == set(SLOPES) - absent
             assert {c.shape for c in mine} == set(SHAPES) - ({"rank 0"} if operator == "prelu" else set())
             assert {c.placement for c in mine} == set(ABOUT["placements"]) - (
-                {"quantised"} if kind != "float32" else set()
+                set(asked.QUANTA) if kind != "float32" else set()
             )
     assert {c.slope for c in every if c.dtype == "int32"} == {"0.2", "2"}
 
@@ -91,7 +91,7 @@ def test_arrays_have_the_shapes_of_the_contract():
         made = case.arrays()
         if case.dtype in FLOATS:
             assert made["x"].dtype == dtype(case.dtype)
-        expected = {"conv": (1, 1, 1), "max_pool": (1, 1, 2), "quantised": (1, 1, 1)}
+        expected = {"conv": (1, 1, 1), "max_pool": (1, 1, 2), **dict.fromkeys(asked.QUANTA, (1, 1, 1))}
         if case.placement == "alone":
             assert case.dtype == "int32" or case.what == "slope gradient" or made["x"].shape == SHAPES[case.shape]
         else:
@@ -221,8 +221,24 @@ def test_integers_are_right_as_the_product_only():
         assert verdicts.judge(case, "mine", "only", {"y": y}, ABOUT).verdict == verdict
 
 
-def test_quantised_is_judged_in_steps():
-    case = Case("leaky_relu", "float32", "quantised", "rank 4", "0.1")
+@pytest.mark.parametrize("placement", asked.QUANTA)
+def test_the_codes_of_a_quantised_graph_go_from_end_to_end(placement):
+    """Both ends of the integers are among the inputs, and a result beyond them is cut off at the end."""
+    made = Case("leaky_relu", "float32", placement, "rank 4", "2").arrays()
+    integer = made["x_zero_point"].dtype
+    ends = np.iinfo(integer)
+    codes = made["x"].reshape(-1) / made["x_scale"] + made["x_zero_point"]
+    assert (codes.size, codes[0], codes[-1]) == (256, ends.min, ends.max) and set(np.diff(codes)) == {
+        codes[1] - codes[0]
+    }
+    right = verdicts.want(Case("leaky_relu", "float32", placement, "rank 4", "2"), 2.0, "float32", "float32").ys
+    codes = np.array(right) / asked.Y_SCALE + int(made["y_zero_point"])
+    assert (codes.min(), codes.max()) == (ends.min, ends.max) and (codes == np.rint(codes)).all()
+
+
+@pytest.mark.parametrize("placement", asked.QUANTA)
+def test_quantised_is_judged_in_steps(placement):
+    case = Case("leaky_relu", "float32", placement, "rank 4", "0.1")
     step = np.float32(asked.Y_SCALE)
 
     def off(steps):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..report.as_html import environment
 from ..report.phrases import number, printable
 from .as_text import DTYPES
+from .cases import QUANTA
 from .record import AXES, VERDICTS, Cell, Conformance, Difference, Held
 from .verdicts import DIGITS
 
@@ -37,7 +38,7 @@ MEANING = {
     "crashed": "the process died, or did not answer",
 }
 AT_ZERO = {"slope": "the slope, as for x < 0", "one": "1, as for x > 0", "mean": "the mean of 1 and the slope"}
-PLACEMENTS = ("alone", "conv", "max_pool", "quantised")
+PLACEMENTS = ("alone", "conv", "max_pool", *QUANTA)
 QUESTION = AXES[2:]  # what is left of an id below a row of the matrix
 PLOT_DIGITS = 4
 

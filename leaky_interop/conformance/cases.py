@@ -18,10 +18,10 @@ tail both see every special number. What each placement leaves out, so that what
 * conv: no -0.0, because the sum 0.0 + -0.0 of a convolution is 0.0. A 1 x 1 kernel of ones passes all else unchanged.
 * max_pool: a maximum over NaN is defined differently everywhere, so a window with a NaN in it is not judged. Windows
   repeat one number (the pool then changes nothing) or hold four random ones (it must choose).
-* quantised: float32 only, the type of its scales. Scales are powers of two and the numbers lie on the grid, so that
-  quantising changes nothing before the operator; after it the product is rounded to float32 and then, ties to even, to
-  the int8 grid of y. A fused kernel works in fixed point and may be one step of that grid off: the distance is counted in
-  steps. Only slopes with finite products are asked.
+* quantised, of int8, and quantised uint8 and int16: float32 only, the type of their scales. 256 codes. Scales are
+  powers of two and the numbers lie on the grid, so that quantising changes nothing before the operator; after it the
+  product is rounded to float32 and then, ties to even, to the grid of y. A fused kernel works in fixed point and may
+  be one step of that grid off: the distance is counted in steps. Only slopes with finite products are asked.
 * slope gradient (of prelu): small integers, whose sum is exact in every type.
 """
 
@@ -54,7 +54,12 @@ FLOATS: Final = ("float16", "bfloat16", "float32", "float64")
 PLOTTED: Final = ("0.1", "2", "-0.1")  # slopes whose alone/rank 1/output cells keep a curve
 CHANNELS: Final = 16  # of the convolution: enough for the blocked layouts of AVX-512
 ORDINARY: Final = 97
-X_SCALE, X_ZERO, Y_SCALE, Y_ZERO = 0.25, 3, 0.125, -5  # of the quantised graph
+X_SCALE, Y_SCALE = 0.25, 0.125  # of the quantised graphs
+QUANTA: Final = {  # by placement: its integers, and the zero points of x and y
+    "quantised": ("int8", 3, -5),
+    "quantised uint8": ("uint8", 131, 123),
+    "quantised int16": ("int16", 0, 0),
+}
 
 Arrays = dict[str, np.ndarray]
 
@@ -106,9 +111,10 @@ class Case:
             made = {"x": oracle.array(xs, (1, 1, 1, len(xs)), self.dtype)}
         if self.placement == "conv":
             made["w"] = oracle.array([1.0] * CHANNELS, (CHANNELS, 1, 1, 1), self.dtype)
-        if self.placement == "quantised":
-            made |= {"x_scale": np.array(X_SCALE, np.float32), "x_zero_point": np.array(X_ZERO, np.int8),
-                     "y_scale": np.array(Y_SCALE, np.float32), "y_zero_point": np.array(Y_ZERO, np.int8)}  # fmt: skip
+        if self.placement in QUANTA:
+            integer, x_zero, y_zero = QUANTA[self.placement]
+            made |= {"x_scale": np.array(X_SCALE, np.float32), "x_zero_point": np.array(x_zero, integer),
+                     "y_scale": np.array(Y_SCALE, np.float32), "y_zero_point": np.array(y_zero, integer)}  # fmt: skip
         if self.operator == "prelu":
             made["slope"] = oracle.array([oracle.rounded(self.job["slope"], self.dtype)], (1,), self.dtype)
         return made
@@ -134,7 +140,8 @@ def cases(about: Mapping[str, Any]) -> Iterator[Case]:
             if dtype == "float32" or not costly:
                 yield from (alone(s, "0.1") for s in SHAPES if s != "rank 1" and (s, operator) != ("rank 0", "prelu"))
             for placement in about["placements"]:
-                asked = {"alone": (), "quantised": QUANTISED if dtype == "float32" else ()}.get(placement, PLACED)
+                quantised = QUANTISED if dtype == "float32" else ()
+                asked = {"alone": (), **dict.fromkeys(QUANTA, quantised)}.get(placement, PLACED)
                 yield from (Case(operator, dtype, placement, "rank 4", s) for s in asked if s in few)
 
 
@@ -145,8 +152,10 @@ def _inputs(case: Case) -> tuple[float, ...]:
         return (-7.0, -5.0, -1.0, 0.0, 3.0)
     if case.what == "slope gradient":
         return (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, -4.0, -1.0)
-    if case.placement == "quantised":
-        return tuple((q - X_ZERO) * X_SCALE for q in range(-128, 128))
+    if case.placement in QUANTA:
+        integer, zero, _ = QUANTA[case.placement]
+        least, most = int(np.iinfo(integer).min), int(np.iinfo(integer).max)
+        return tuple((q - zero) * X_SCALE for q in range(least, most + 1, (most - least) // 255))
     special, ordinary = specials(case.dtype), _ordinary(case.dtype)
     if case.placement == "max_pool":
         repeated = [x for x in special if x == x]

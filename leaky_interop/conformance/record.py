@@ -52,7 +52,7 @@ class Cell:
     variant: str  # the runtime's own word: "eager", "disable"
     operator: str  # "leaky_relu" | "prelu"
     dtype: str  # "float16" | "bfloat16" | "float32" | "float64" | "int32"
-    placement: str  # "alone" | "conv" | "max_pool" | "quantised"
+    placement: str  # "alone" | "conv" | "max_pool" | "quantised" | "quantised uint8" | "quantised int16"
     shape: str  # "rank 0" ... "rank 5" | "empty"
     slope: str  # "0.1", "1/3", "nan", "inf"; "left out"
     what: str  # "output" | "gradient" | "slope gradient"

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import LeakyInteropError, Usage
 from . import environments, known, verdicts, worker
-from .cases import Case, cases
+from .cases import QUANTA, Case, cases
 from .environments import Plan
 from .record import AXES, Cell, Conformance, Difference, Held, Runtime
 
@@ -261,7 +261,7 @@ def _checked(about: Mapping[str, Any], name: str) -> dict[str, Any]:
         "variants": None,
         "dtypes": ("float16", "bfloat16", "float32", "float64", "int32"),
         "operators": ("leaky_relu", "prelu"),
-        "placements": ("alone", "conv", "max_pool", "quantised"),
+        "placements": ("alone", "conv", "max_pool", *QUANTA),
     }
     for key, values in allowed.items():
         given = about.get(key)

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 
 from . import oracle
-from .cases import CHANNELS, FLOATS, PLOTTED, SHAPES, SLOPES, Y_SCALE, Y_ZERO, Case
+from .cases import CHANNELS, FLOATS, PLOTTED, QUANTA, SHAPES, SLOPES, Y_SCALE, Case
 from .record import Cell, Number
 
-WITHIN_ULP: Final = 1  # of a difference that still counts as rounding; an int8 step, in a quantised graph
+WITHIN_ULP: Final = 1  # of a difference that still counts as rounding; a step of the grid, in a quantised graph
 ORDINARY: Final = ("positive", "negative")  # places that tell the precisions of a slope apart
 SHOWN: Final = 4  # numbers of a cell that are kept
 CURVE: Final = 4.0  # a curve goes from -CURVE to CURVE
@@ -50,15 +50,18 @@ def want(case: Case, slope: float, reading: str, kind: str) -> Want:
         tops = [(math.nan, math.nan) if any(y != y for y in w) else max(zip(w, x, strict=True)) for x, w in windows]
         known = tuple(y == y for y, _ in tops)
         return Want((1, 1, 1, len(tops)), tuple(x for _, x in tops), tuple(y for y, _ in tops), known)
-    if case.placement == "quantised":
-        return Want((1, 1, 1, len(xs)), tuple(xs), tuple(map(_quantised, ys)), (True,) * len(ys))
+    if case.placement in QUANTA:
+        ys = [_quantised(y, case.placement) for y in ys]
+        return Want((1, 1, 1, len(xs)), tuple(xs), tuple(ys), (True,) * len(ys))
     return Want(shape, tuple(xs), tuple(ys), (True,) * len(ys))
 
 
-def _quantised(y: float) -> float:
+def _quantised(y: float, placement: str) -> float:
     """A number after QuantizeLinear and DequantizeLinear."""
-    steps = -128 if y == -math.inf else 127 if y == math.inf else min(max(round(y / Y_SCALE) + Y_ZERO, -128), 127)
-    return (steps - Y_ZERO) * Y_SCALE
+    integer, _, zero = QUANTA[placement]
+    least, most = int(np.iinfo(integer).min), int(np.iinfo(integer).max)
+    code = y if math.isinf(y) else round(y / Y_SCALE) + zero
+    return (min(max(code, least), most) - zero) * Y_SCALE
 
 
 def judge(case: Case, runtime: str, variant: str, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Cell:
@@ -141,7 +144,7 @@ def _differing(case: Case, kind: str, numbers: list[float], right: Want) -> list
 
 
 def _number(case: Case, kind: str, x: float, got: float, y: float) -> Number:
-    steps = abs(got - y) / Y_SCALE if case.placement == "quantised" else oracle.distance(got, y, kind)
+    steps = abs(got - y) / Y_SCALE if case.placement in QUANTA else oracle.distance(got, y, kind)
     return Number(x=x, got=got, want=y, ulp=steps if steps == steps else math.inf, where=special(x, y, kind))
 
 

@@ -24,6 +24,7 @@ Layout is channels first everywhere. The arrays of each placement:
   No bias, or one of zeros where the runtime only fuses with one.
 * max_pool: x (1, 1, h, w), h and w even. y = max_pool(leaky(x)), window 2 x 2, stride 2, no padding.
 * quantised (float32 only): x (1, 1, h, w) and 0-d arrays x_scale, y_scale (float32), x_zero_point, y_zero_point (int8).
+  "quantised uint8" and "quantised int16" are the same with zero points of those types; of int16 both are 0.
   y = dequantise(quantise(leaky(dequantise(quantise(x))))), float32; the runtime may fuse that into an int8 kernel.
 * prelu, in every placement, has slope: an array (1,) of x's dtype; job["slope"] is then the number it was made of.
 

@@ -13,7 +13,12 @@ KERNELS = {
     "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     "xnnpack": OpResolverType.BUILTIN,
 }
-TYPES = {"float32": schema.TensorType.FLOAT32, "int8": schema.TensorType.INT8}
+TYPES = {
+    "float32": schema.TensorType.FLOAT32,
+    "int8": schema.TensorType.INT8,
+    "uint8": schema.TensorType.UINT8,
+    "int16": schema.TensorType.INT16,
+}
 VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 2, "LEAKY_RELU": 2, "PRELU": 1}  # of the operators, the lowest with int8
 
 
@@ -24,7 +29,7 @@ def describe():
         "variants": list(KERNELS),
         "dtypes": ["float32"],
         "operators": ["leaky_relu", "prelu"],
-        "placements": ["alone", "conv", "max_pool", "quantised"],
+        "placements": ["alone", "conv", "max_pool", "quantised", "quantised uint8", "quantised int16"],
         "default": 0.0,  # of the flatbuffer's field
         "held": {"float32": "float32"},
         "gradients": False,
@@ -51,7 +56,7 @@ def run(job, arrays):
 def _steps(job, arrays, x):
     """One tuple an operator: name, options, constants, shape and grid of the result.
 
-    A constant is an array and its grid; a grid is the scale and zero point of int8, or None for float32.
+    A constant is an array and its grid; a grid is a scale and a zero point of its integer type, or None for float32.
     """
     placement, slope = job["placement"], job["slope"]
     grids = {
@@ -59,9 +64,10 @@ def _steps(job, arrays, x):
     }
     if job["operator"] == "prelu":
         value, grid = arrays["slope"].reshape((1,) * max(x.ndim - 1, 1)), None
-        if placement == "quantised":  # the largest code stands for the slope
-            grid = (abs(value.item()) / 127 or 1.0, 0)
-            value = np.rint(value / grid[0]).astype(np.int8)
+        if grids:  # a code 127 from zero stands for the slope
+            integer = arrays["x_zero_point"].dtype
+            grid = (abs(value.item()) / 127 or 1.0, np.array(128 if integer == np.uint8 else 0, integer))
+            value = (np.rint(value / grid[0]) + grid[1]).astype(integer)
         leaky = ("PRELU", None, [(value, grid)])
     else:
         leaky = ("LEAKY_RELU", schema.LeakyReluOptionsT(0.0 if slope is None else slope), [])
@@ -77,7 +83,7 @@ def _steps(job, arrays, x):
         options = schema.Pool2DOptionsT(schema.Padding.VALID, 2, 2, 2, 2)
         pooled = (x.shape[0], x.shape[1] // 2, x.shape[2] // 2, x.shape[3])
         return [(*leaky, x.shape, None), ("MAX_POOL_2D", options, [], pooled, None)]
-    if placement == "quantised":
+    if grids:
         quantise, dequantise = ("QUANTIZE", None, [], x.shape), ("DEQUANTIZE", None, [], x.shape, None)
         return [(*quantise, grids["x"]), (*leaky, x.shape, grids["y"]), dequantise]
     return [(*leaky, x.shape, None)]
@@ -95,7 +101,7 @@ def _flatbuffer(shape, steps):
         if constant is not None:
             model.buffers.append(schema.BufferT(data=np.frombuffer(constant.tobytes(), np.uint8)))
             buffer = len(model.buffers) - 1
-        kind = TYPES["int8" if grid else "float32"]
+        kind = TYPES[grid[1].dtype.name if grid else "float32"]
         name = b"t%d" % len(graph.tensors)
         made = schema.TensorT(shape=list(shape), type=kind, buffer=buffer, name=name, quantization=quantisation)
         graph.tensors.append(made)
