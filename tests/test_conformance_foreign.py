@@ -17,9 +17,9 @@ VERSIONS = {
     "chainer": "7.8.1", "iree": "3.13.0", "jax": "0.10.2", "litert": "2.3.0", "mindspore": "2.10.0", "mlx": "0.32.4",
     "mnn": "3.6.1", "mxnet": "1.9.1", "ncnn": "1.0.20261020", "nnabla": "1.39.0", "oneflow": "0.8.0", "onnxruntime_web": "1.30.0",
     "opencv": "5.0.0", "openvino": "2026.4.1", "paddle": "3.3.1", "tf_keras": "2.21.0", "tinygrad": "0.14.0", "tract": "0.23.9",
-    "tvm": "0.27.0",
+    "tfjs": "4.22.0", "tvm": "0.27.0",
 }  # fmt: skip
-IMPORTED_AS = {"litert": "ai_edge_litert", "opencv": "cv2", "mnn": "MNN", "onnxruntime_web": "onnx_model"}
+IMPORTED_AS = {"litert": "ai_edge_litert", "opencv": "cv2", "mnn": "MNN", "onnxruntime_web": "onnx_model", "tfjs": "numpy"}
 PLANS = environments.plans()
 
 
@@ -109,6 +109,10 @@ FOUND = {
     "tract-prelu-slope-0-is-folded": cell("tract", ["-inf"], operator="prelu", slope="0"),
     "tf-keras-slope-0-is-relu": cell("tf_keras", ["-inf", "underflow"], slope="0"),
     "litert-xnnpack-slope-in-8-bits": cell("litert", ["negative"], variant="xnnpack", placement="quantised", ulp=1.0),
+    "tfjs-relu-layer-ignores-negative-slope": cell("tfjs", HALF_PLANE, variant="ReLU layer"),
+    "tfjs-fused-convolution-has-no-default": cell(
+        "tfjs", HALF_PLANE, variant="operator", placement="conv", slope="left out"
+    ),
     "litert-xnnpack-flushes-subnormals": cell("litert", ["subnormal"], variant="xnnpack"),
 }
 
