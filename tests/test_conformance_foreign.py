@@ -14,12 +14,14 @@ from leaky_interop.conformance import cases, environments, known, reproducing
 from leaky_interop.conformance.record import WHERE, Cell, Number, Runtime
 
 VERSIONS = {
-    "chainer": "7.8.1", "iree": "3.13.0", "jax": "0.10.2", "lasagne": "0.1", "litert": "2.3.0", "mindspore": "2.10.0", "mlx": "0.32.4",
-    "mnn": "3.6.1", "mxnet": "1.9.1", "ncnn": "1.0.20261020", "nnabla": "1.39.0", "oneflow": "0.8.0", "onnxruntime_web": "1.30.0",
-    "opencv": "5.0.0", "openvino": "2026.4.1", "paddle": "3.3.1", "tf_keras": "2.21.0", "tinygrad": "0.14.0", "tract": "0.23.9",
-    "tfjs": "4.22.0", "tvm": "0.27.0",
+    "chainer": "7.8.1", "iree": "3.13.0", "jax": "0.10.2", "keras_2_0": "2.0.8", "keras_2_3": "2.3.1", "lasagne": "0.1",
+    "litert": "2.3.0", "mindspore": "2.10.0", "mlx": "0.32.4", "mnn": "3.6.1", "mxnet": "1.9.1", "ncnn": "1.0.20261020",
+    "nnabla": "1.39.0", "oneflow": "0.8.0", "onnxruntime_web": "1.30.0", "opencv": "5.0.0", "openvino": "2026.4.1",
+    "paddle": "3.3.1", "tf_keras": "2.21.0", "tfjs": "4.22.0", "tinygrad": "0.14.0", "tract": "0.23.9", "tvm": "0.27.0",
 }  # fmt: skip
 IMPORTED_AS = {
+    "keras_2_0": "keras",
+    "keras_2_3": "keras",
     "litert": "ai_edge_litert",
     "opencv": "cv2",
     "mnn": "MNN",
@@ -126,6 +128,8 @@ FOUND = {
     "lasagne-float64-constants-in-float32": cell(
         "lasagne", ["positive"], variant="Lasagne", dtype="float64", slope="0.2"
     ),
+    "keras-2-0-leaky-relu-is-two-relus": cell("keras_2_0", ["underflow", "zero"]),
+    "keras-2-0-slope-inf-and-nan-reach-positive-numbers": cell("keras_2_0", ["positive", "+inf"], slope="inf"),
     "litert-xnnpack-flushes-subnormals": cell("litert", ["subnormal"], variant="xnnpack"),
 }
 
@@ -161,11 +165,14 @@ def test_mnn_is_not_imported_by_its_tools():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its path is written otherwise")
-def test_the_web_runtime_says_how_it_is_installed(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "name, package", [("onnxruntime_web", "onnxruntime-web@1.30.0"), ("tfjs", "@tensorflow/tfjs@4.22.0")]
+)
+def test_a_runtime_of_npm_says_how_it_is_installed(name, package, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.syspath_prepend(str(environments.FOLDER / "shared"))
-    with pytest.raises(ImportError, match=f"npm install --prefix {re.escape(str(tmp_path))} onnxruntime-web@1.30.0"):
-        exec(compile(PLANS["onnxruntime_web"].source.read_text(), "onnxruntime_web.py", "exec"), {"__name__": "web"})
+    with pytest.raises(ImportError, match=f"npm install --prefix {re.escape(str(tmp_path))} {package}"):
+        exec(compile(PLANS[name].source.read_text(), f"{name}.py", "exec"), {"__name__": "web"})
 
 
 @pytest.mark.parametrize("name", VERSIONS)
