@@ -182,6 +182,7 @@ def test_environments_are_named_by_what_they_need_and_made_only_on_demand(tmp_pa
 
 def test_an_installation_that_fails_leaves_the_runtime_absent(tmp_path, monkeypatch):
     monkeypatch.setenv("LEAKY_INTEROP_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))  # no other Python, and no uv that could fetch one
     old = environments.Plan("old", "x.py", None, {}, {"python": "2.6", "packages": ["chainer"]})
     with pytest.raises(RuntimeFailure, match=r"python2\.6"):
         environments.make(old)
