@@ -2,7 +2,8 @@
 
 A `Graph` is a list of `Node`s in execution order. A node applies one `Op` to `Value`s; a value is a graph input, the
 output of a node, or a constant, whose numbers live in a `Parameter`. `Graph.run` computes with the operators' numpy
-references: the oracle of the test suite. No framework is known here.
+references: the oracle of the test suite. No framework is known here. Values, nodes, the graph and its rewriting hold one
+set of invariants between them, and so stand in one file.
 """
 
 from __future__ import annotations

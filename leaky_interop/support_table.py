@@ -15,6 +15,7 @@ from typing import Any
 
 from . import frameworks
 from .op import EXPORTERS, IMPORTERS, Op
+from .report.phrases import markdown_table
 
 HEADS = {"keras": "Keras", "torch": "PyTorch", "onnx": "ONNX"}
 METHODS = {"transpose": "Transpose", "reshape": "Reshape", "cast": "Cast"}  # of a Value, which apply these operators
@@ -56,8 +57,7 @@ class Support:
 
     def to_markdown(self) -> str:
         """The table for the README."""
-        lines = [self.head, ("---",) * len(self.head), *([_code(c) for c in line] for line in self.cells())]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        return markdown_table(self.head, (map(_code, line) for line in self.cells()))
 
     def __str__(self) -> str:
         lines = [self.head, *self.cells()]

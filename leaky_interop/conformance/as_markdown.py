@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from ..report.phrases import markdown_table
+from .as_text import FLOATS
 from .record import Conformance, Difference, Runtime
 
 HEAD = ("runtime", "version", "ran as", "exact", "within 1 ULP or so", "known difference", "refused", "wrong", "holds the slope in", "gradient at 0")
-DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def render(record: Conformance) -> str:
@@ -29,7 +30,7 @@ def _row(record: Conformance, runtime: Runtime) -> Iterator[str]:
         yield str(counts[verdict])
     yield str(counts["wrong"] + counts["crashed"])
     held: dict[str, list[str]] = {}
-    for dtype in DTYPES:
+    for dtype in FLOATS:
         if dtype in runtime.held:
             held.setdefault(" or ".join(runtime.held[dtype].measured) or "?", []).append(dtype)
     yield "; ".join(f"{precision}: {', '.join(dtypes)}" for precision, dtypes in held.items())
@@ -41,7 +42,6 @@ def _known(runtime: Runtime, known: Iterable[Difference]) -> str:
     return f"\n## {runtime.name}\n\n{_table(('known difference', 'why', 'more', 'cells'), rows)}" if rows else ""
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [tuple(head), *map(tuple, rows)]
-    lines.insert(1, ("---",) * len(lines[0]))
-    return "".join(f"| {' | '.join(' '.join(cell.replace('|', chr(92) + '|').split()) or '-' for cell in line)} |\n" for line in lines)
+def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """Texts of foreign runtimes as cells: on one line, and no end of a cell inside them."""
+    return markdown_table(head, ((" ".join(c.replace("|", r"\|").split()) or "-" for c in row) for row in rows))

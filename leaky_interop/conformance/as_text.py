@@ -22,7 +22,8 @@ STYLES = {
     "wrong": "bold red",
     "crashed": "bold red",
 }
-DTYPES = ("float16", "bfloat16", "float32", "float64", "int32")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+DTYPES = (*FLOATS, "int32")
 MOST = 20  # wrong cells that are printed; the other renderings have them all
 
 

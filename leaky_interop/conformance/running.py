@@ -180,15 +180,21 @@ def run(
     )
 
 
-def ask_one(plan: Plan, *, install: bool = False, progress: Progress | None = None) -> tuple[Runtime, list[Cell]]:
-    """Everything that is asked of one runtime, with what it says of itself."""
-    began = time.monotonic()
+def interpreter_of(plan: Plan, install: bool) -> Path | Runtime:
+    """The interpreter that runs a plan, or the plan's row in a record as absent."""
     try:
         python = environments.make(plan) if install else environments.interpreter(plan)
     except LeakyInteropError as error:
-        return Runtime(name=plan.name, status="absent", message=str(error)), []
-    if python is None:
-        return Runtime(name=plan.name, status="absent", message=environments.needs(plan)), []
+        return Runtime(name=plan.name, status="absent", message=str(error))
+    return python or Runtime(name=plan.name, status="absent", message=environments.needs(plan))
+
+
+def ask_one(plan: Plan, *, install: bool = False, progress: Progress | None = None) -> tuple[Runtime, list[Cell]]:
+    """Everything that is asked of one runtime, with what it says of itself."""
+    began = time.monotonic()
+    python = interpreter_of(plan, install)
+    if isinstance(python, Runtime):
+        return python, []
     with Asking(plan, python) as asking:
         try:
             about = asking.describe()

@@ -5,7 +5,8 @@
 | Transpose | Permute, ops.transpose, moveaxis ... | permute, transpose, movedim, .T   | Transpose                     |
 | Reshape   | Reshape, Flatten, ops.squeeze ...    | reshape, view, flatten, unsqueeze | Reshape, Flatten, (Un)Squeeze |
 
-A -1 and a 0 in a requested shape are resolved while importing: a canonical shape is complete.
+A -1 and a 0 in a requested shape are resolved while importing: a canonical shape is complete. Both operators stand in
+one file because most native names become either, or one after the other.
 """
 
 from typing import Any

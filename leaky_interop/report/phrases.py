@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 
 from .record import Error, NodeResult, OutputResult, Report
 
@@ -24,6 +25,12 @@ def printable(text: str) -> str:
     Names come out of model files, which anybody may have made.
     """
     return _UNPRINTABLE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown; cells are Markdown already."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def number(x: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import Usage
+from ..report.phrases import markdown_table
 from .spelling import Spelling
 
 HELD = {"float32": "32 bits", "float64": "64 bits", "tensor": "the data's type"}
@@ -60,8 +61,7 @@ class Spellings:
             (system, *map(_code, cells[:2]), *cells[2:4], _code(cells[4]), *cells[5:])
             for system, *cells in self.cells()
         )
-        lines = [HEAD, ("---",) * len(HEAD), *body]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        return markdown_table(HEAD, body)
 
     def to_json(self) -> str:
         """The table as JSON, with the source of each fact."""

@@ -13,12 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...errors import LeakyInteropError
 from .. import environments, known, oracle, verdicts, worker
 from ..cases import specials
 from ..environments import Plan
 from ..record import Cell, Conformance, Number, Runtime
-from ..running import DEATHS, JOB_LIMIT, START_LIMIT, Asking, Died, Progress
+from ..running import DEATHS, JOB_LIMIT, START_LIMIT, Asking, Died, Progress, interpreter_of
 
 FOLDER: Final = Path(__file__).parent
 OWN: Final = ("__init__.py", "__main__.py", "asking.py", "tables.py")  # files that are no exporters
@@ -76,12 +75,9 @@ def run(chosen: Iterable[Plan], *, install: bool = False, progress: Progress | N
 
 def ask(plan: Plan, *, install: bool = False, progress: Progress | None = None) -> tuple[Runtime, list[Arrival]]:
     """Every cell of one exporter, with what it says of itself; none where it is not here."""
-    try:
-        python = environments.make(plan) if install else environments.interpreter(plan)
-    except LeakyInteropError as error:
-        return Runtime(name=plan.name, status="absent", message=str(error)), []
-    if python is None:
-        return Runtime(name=plan.name, status="absent", message=environments.needs(plan)), []
+    python = interpreter_of(plan, install)
+    if isinstance(python, Runtime):
+        return python, []
     began, made = time.monotonic(), []
     with Asking(plan, python) as asking:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...report.phrases import markdown_table
 from ..record import Conformance
 from .asking import SLOPES, Arrival
 
@@ -34,14 +35,9 @@ def to_markdown(record: Conformance) -> str:
         for cell in rows:
             spelled.setdefault(cell.operator, {})[cell.slope] = cell
         lines = [[spelling, *(_text(by_slope.get(s)) for s in SLOPES)] for spelling, by_slope in spelled.items()]
-        parts.append(f"## {name} {versions.get(name, '')}, {variant}, {dtype}\n\n{_table(['', *SLOPES], lines)}")
+        parts.append(f"## {name} {versions.get(name, '')}, {variant}, {dtype}\n\n{markdown_table(['', *SLOPES], lines).rstrip()}")
         parts.append(_reasons(rows, known))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _text(cell: Arrival | None) -> str:
