@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # One thread a process: two frameworks with a thread pool each fight over the cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: demo test lint bench docs mutants clean
+.PHONY: demo test lint bench docs mutants backend-scores clean
 
 demo: $(VENV)/.demo
 	KERAS_BACKEND=torch $(BIN)/python -m models.demo
@@ -30,6 +30,10 @@ docs: $(VENV)/.dev
 # Plants faults in the adapters, one by one: each must turn a test red. 3 to 6 minutes.
 mutants: $(VENV)/.dev
 	KERAS_BACKEND=torch $(BIN)/python -m tests.mutants
+
+# The ONNX backend test suite through every conversion; writes docs/backend-scores.md. About 5 minutes.
+backend-scores: $(VENV)/.dev
+	$(BIN)/python -m tests.backend_scores
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

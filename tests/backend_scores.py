@@ -1,0 +1,339 @@
+"""`python -m tests.backend_scores`: the test suite that the onnx package brings, through every conversion from ONNX.
+
+A case passes where the converted network gives the expected outputs within the case's own tolerance, with the same
+element types, and agrees with the source on perturbed inputs as well, so that nothing can have been learnt by heart.
+Whatever is refused counts as failed. Writes docs/backend-scores.json and docs/backend-scores.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
+SUITES = ("node", "node, parameters constant", *KINDS[1:])
+ROUTES = {  # name -> the backend that Keras runs on there
+    "onnxruntime": "torch",
+    "onnx": "torch",
+    "torch": "torch",
+    "keras (tensorflow)": "tensorflow",
+    "keras (torch)": "torch",
+}
+TITLES = {"onnxruntime": "onnxruntime alone", "onnx": "ONNX -> Graph -> ONNX", "torch": "ONNX -> PyTorch"} | {
+    route: f"ONNX -> {route.title().replace('Tensorflow', 'TensorFlow').replace('Torch', 'PyTorch')}"
+    for route in ROUTES
+    if "keras" in route
+}
+SECONDS = 120  # for one case
+
+Run = Callable[[Sequence[Any]], list[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model with inputs and the outputs that they should give."""
+
+    suite: str
+    name: str
+    operator: str
+    model: onnx.ModelProto
+    data: Sequence[tuple[Sequence[Any], Sequence[Any]]]
+    rtol: float
+    atol: float
+
+
+@functools.cache
+def cases() -> list[Case]:
+    """All cases, in one order."""
+    from onnx.backend.test.case.node import collect_testcases
+    from onnx.backend.test.loader import load_model_tests
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nodes = collect_testcases(None)
+    operators = {case.name: case.model.graph.node[0].op_type for case in nodes}
+    found = []
+    for case in nodes:
+        name = re.sub(r"_expanded.*", "", case.name)
+        data = [tuple([plain(a) for a in arrays] for arrays in pair) for pair in case.data_sets]
+        made = Case("node", case.name, operators.get(name, operators[case.name]), case.model, data, case.rtol, case.atol)
+        found += [made, with_constants(made)]
+    for kind in KINDS[1:]:
+        for case in load_model_tests(kind=kind):
+            folder = Path(case.model_dir)
+            model = onnx.load(folder / "model.onnx")
+            ports = {"input": inputs(model), "output": list(model.graph.output)}
+            data = [
+                tuple([from_file(f / f"{port}_{i}.pb", info) for i, info in enumerate(ports[port])] for port in ports)
+                for f in sorted(folder.glob("test_data_set_*"))
+            ]
+            found.append(Case(kind, case.name, kind, model, data, case.rtol, case.atol))
+    return sorted(found, key=lambda c: SUITES.index(c.suite))
+
+
+def plain(data: Any) -> Any:
+    """What a case holds as numpy has it: an array, a list of them, or None."""
+    if isinstance(data, onnx.TensorProto):
+        return numpy_helper.to_array(data)
+    if isinstance(data, list | tuple):
+        return [plain(d) for d in data]
+    return data if data is None or isinstance(data, dict) else np.asarray(data)
+
+
+def inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that a user has to give."""
+    weights = {t.name for t in model.graph.initializer}
+    return [i for i in model.graph.input if i.name not in weights]
+
+
+def from_file(path: Path, info: onnx.ValueInfoProto) -> Any:
+    """The stored value of one input or output."""
+    if info.type.HasField("sequence_type"):
+        return numpy_helper.to_list(onnx.SequenceProto.FromString(path.read_bytes()))
+    return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+
+
+def with_constants(case: Case) -> Case:
+    """The case as networks hold it: all inputs but the first that holds floats are constants of the model."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    arrays = case.data[0][0]
+    tensors = [isinstance(a, np.ndarray) for a in arrays]
+    first = next((i for i, a in enumerate(arrays) if tensors[i] and is_float(a)), 0)
+    for i, info in enumerate(list(model.graph.input)):
+        if i != first and tensors[i]:
+            model.graph.initializer.append(numpy_helper.from_array(arrays[i], info.name))
+            model.graph.input.remove(info)
+    kept = [i for i in range(len(arrays)) if i == first or not tensors[i]]
+    data = [([given[i] for i in kept], wanted) for given, wanted in case.data[:1]]
+    return dataclasses.replace(case, suite=SUITES[1], model=model, data=data)
+
+
+def is_float(array: np.ndarray) -> bool:
+    """Whether an array holds floats, bfloat16 and narrower ones included."""
+    return array.dtype.kind == "f" or "float" in array.dtype.name
+
+
+def prepare(route: str, model: onnx.ModelProto) -> Run:
+    """What runs the model on a route."""
+    if route == "onnxruntime":
+        return native(model)
+    import leaky_interop as li
+
+    target = route.partition(" ")[0]
+    made = li.convert(model, to=target)
+    return native(made) if target == "onnx" else lambda arrays: li.run(made, list(arrays))
+
+
+def native(model: onnx.ModelProto) -> Run:
+    """The model in onnxruntime, nothing of ours in between but the types that numpy lacks."""
+    from leaky_interop.frameworks.onnx.run import feed, session
+
+    opened = session(model)
+    return lambda arrays: feed(opened, list(arrays))
+
+
+def difference(expected: Sequence[Any], received: Sequence[Any], case: Case) -> str:
+    """What differs first, in the order number, kind, shape, values; empty where nothing does."""
+    if len(expected) != len(received):
+        return f"{len(received)} outputs, expected {len(expected)}"
+    for e, r in zip(expected, received, strict=True):
+        if isinstance(e, list):
+            if not isinstance(r, list | tuple):
+                return "a tensor, expected a sequence"
+            if text := difference(e, r, case):
+                return text
+            continue
+        if e is None or r is None:
+            if e is not r:
+                return "an empty optional is mistaken"
+            continue
+        e, r = np.asarray(e), np.asarray(r)
+        if (e.shape, e.dtype) != (r.shape, r.dtype) and not e.dtype.kind == r.dtype.kind == "U":
+            return f"{r.dtype}{list(r.shape)}, expected {e.dtype}{list(e.shape)}"
+        if e.dtype.kind in "OSU":
+            if not np.array_equal(e, r):
+                return "other strings"
+        elif not np.allclose(*(wide(a) for a in (r, e)), rtol=case.rtol, atol=case.atol, equal_nan=True):
+            gap = np.abs(wide(r) - wide(e))
+            return f"values differ by {np.nanmax(gap):.3g}"
+    return ""
+
+
+def wide(array: np.ndarray) -> np.ndarray:
+    """Numbers of any type in one that numpy compares."""
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.int64 if array.dtype.kind in "iub" else np.float64)
+
+
+def perturbed(arrays: Sequence[Any]) -> list[Any]:
+    """The inputs with each float moved by up to a tenth; integers and strings have meanings and stay."""
+    random = np.random.default_rng(0)
+
+    def moved(array: Any) -> Any:
+        if isinstance(array, list):
+            return [moved(a) for a in array]
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fV" or array.ndim == 0:
+            return array
+        return (array * random.uniform(0.9, 1.1, array.shape).astype(np.float32)).astype(array.dtype)
+
+    return [moved(a) for a in arrays]
+
+
+def judge(route: str, case: Case) -> str:
+    """Empty where the case passes, otherwise the reason."""
+    run = prepare(route, case.model)
+    for given, wanted in case.data:
+        if text := difference(wanted, run(given), case):
+            return text
+    given = perturbed(case.data[0][0])
+    expected = None
+    with contextlib.suppress(Exception):  # the source itself may not run: then the case's own data have to do
+        expected = native(case.model)(given)
+    if expected is not None and route != "onnxruntime":
+        text = difference(expected, run(given), case)
+        return text and f"on perturbed inputs, against onnxruntime: {text}"
+    return ""
+
+
+def reason(error: BaseException) -> str:
+    """An error as one line without the names of one case."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:200]
+
+
+def work(route: str, start: int) -> None:
+    """Judge all cases from `start` on; one JSON line each."""
+    for index, case in enumerate(cases()[start:], start):
+        print(json.dumps({"begin": index}), flush=True)
+        try:
+            text = judge(route, case)
+        except Exception as error:
+            text = reason(error) or type(error).__name__
+        print(json.dumps({"index": index, "reason": text}), flush=True)
+
+
+def judged(route: str) -> list[str]:
+    """The reasons of all cases on a route. What kills the process counts against its case, and the rest goes on."""
+    found: dict[int, str] = {}
+    total = len(cases())
+    while len(found) < total:
+        command = [sys.executable, "-m", "tests.backend_scores", "--work", route, "--start", str(len(found))]
+        variables = {**os.environ, "KERAS_BACKEND": ROUTES[route], "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+        with subprocess.Popen(command, cwd=REPOSITORY, env=variables, stdout=subprocess.PIPE, text=True) as process:
+            before = len(found)
+            for line in process.stdout or ():
+                if line.startswith('{"index"'):
+                    row = json.loads(line)
+                    found[row["index"]] = row["reason"]
+        if len(found) < total:
+            if process.returncode == 0 or (len(found) == before and before == 0 and process.returncode == 1):
+                raise SystemExit(f"{route}: stopped after {len(found)} cases")
+            found[len(found)] = f"the process ended with {process.returncode}"
+    return [found[i] for i in range(total)]
+
+
+def score(reasons: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
+    """By suite and route: how many cases pass, and how many of those that onnxruntime passes; first how many there are."""
+    for suite in SUITES:
+        places = [i for i, case in enumerate(cases()) if case.suite == suite]
+        passed = {route: {i for i in places if not texts[i]} for route, texts in reasons.items()}
+        alone = passed.get("onnxruntime", set(places))
+        yield f"{suite} ({len(places)})", {route: (len(p), len(p & alone)) for route, p in passed.items()}
+
+
+def page(reasons: Mapping[str, Sequence[str]]) -> str:
+    """The results as Markdown: the scores, then every operator with the reasons of what fails."""
+    from leaky_interop.report.phrases import markdown_table
+
+    head = ["cases", *(TITLES[route] for route in reasons)]
+    rows = [
+        [suite, *(f"{n}" if route == "onnxruntime" else f"{n}, {both} of onnxruntime's" for route, (n, both) in counts.items())]
+        for suite, counts in score(reasons)
+    ]
+    text = f"""# The ONNX backend test suite
+
+Written by `make backend-scores`: onnx {onnx.__version__}, onnxruntime {version("onnxruntime")}, torch {version("torch")},
+keras {version("keras")}, Python {platform.python_version()}.
+
+{" ".join((__doc__ or "").split(chr(10) * 2)[1].split())} *Parameters constant*: every input but the first that holds
+floats is a constant of the model, as in networks. *Of onnxruntime's*: of the cases that onnxruntime itself passes.
+
+{markdown_table(head, rows)}
+"""
+    for suite in SUITES:
+        text += f"\n## {suite}\n\n{markdown_table(['operator', 'cases', *head[1:], 'what fails, and why'], lines(suite, reasons))}\n"
+    return text
+
+
+def lines(suite: str, reasons: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
+    """One row for each operator of a suite."""
+    places = collections.defaultdict(list)
+    for i, case in enumerate(cases()):
+        if case.suite == suite:
+            places[case.operator].append(i)
+    for operator, indices in sorted(places.items()):
+        counts = [str(sum(not texts[i] for i in indices)) for texts in reasons.values()]
+        failed: dict[str, set[str]] = collections.defaultdict(set)
+        for route, texts in reasons.items():
+            for i in indices:
+                if texts[i] and route != "onnxruntime":
+                    failed[generic(texts[i])].add(route)
+        why = "<br>".join(f"{', '.join(r for r in reasons if r in routes)}: {text}" for text, routes in failed.items())
+        yield [operator, str(len(indices)), *counts, why.replace("|", "\\|")]
+
+
+def generic(text: str) -> str:
+    """A reason without what differs from case to case."""
+    text = re.sub(r"values differ by \S+", "values differ", text)
+    return re.sub(r" at onnx \S+( '[^']*')?", "", re.sub(r"'[^']*'", "'...'", text))
+
+
+def version(package: str) -> str:
+    from importlib.metadata import version as of
+
+    return of(package)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.backend_scores", description=__doc__)
+    parser.add_argument("--route", action="append", choices=ROUTES, help="only this one; repeatable. The page is printed.")
+    parser.add_argument("--work", choices=ROUTES, help=argparse.SUPPRESS)
+    parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        warnings.simplefilter("ignore")
+        work(options.work, options.start)
+        return
+    reasons = {route: judged(route) for route in options.route or ROUTES}
+    if options.route:
+        print(page(reasons))
+        return
+    results = [
+        {"suite": c.suite, "case": c.name, "operator": c.operator} | {r: texts[i] for r, texts in reasons.items()}
+        for i, c in enumerate(cases())
+    ]
+    body = ",\n".join(json.dumps(row) for row in results)
+    (REPOSITORY / "docs/backend-scores.json").write_text(f"[\n{body}\n]\n")
+    (REPOSITORY / "docs/backend-scores.md").write_text(page(reasons))
+
+
+if __name__ == "__main__":
+    main()
