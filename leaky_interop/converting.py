@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from . import frameworks
+from . import frameworks, ports
 from .collector import paused
 from .errors import Mismatch, Unsupported, Usage
 from .graph import Graph
 from .layout import native_ports
 from .loading import load
 from .stages import stage
+
+if TYPE_CHECKING:
+    from .report import Report
 
 SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".pt2": "torch", ".safetensors": "torch", ".m": "matlab"}
 
@@ -30,7 +34,13 @@ class Conversion:
 
 @paused
 def transfer_graph(
-    graph: Graph, to: str, *, io: str = "as_source", opset: int | None = None, path: Path | None = None
+    graph: Graph,
+    to: str,
+    *,
+    io: str = "as_source",
+    opset: int | None = None,
+    path: Path | None = None,
+    external_data: bool | None = None,
 ) -> Conversion:
     """Build a graph in a framework; with a path, write it there too, without the whole model in memory where the engine can."""
     if io not in ("as_source", "native"):
@@ -40,7 +50,7 @@ def transfer_graph(
     if io == "native" or getattr(engine, "FIXED_LAYOUT", False):
         prepared = native_ports(prepared)
     if path is not None and hasattr(engine, "build_file"):
-        model, handles = engine.build_file(prepared, path, opset=opset)
+        model, handles = engine.build_file(prepared, path, opset=opset, external_data=external_data)
     else:
         model, handles = engine.build(prepared, opset=opset)
         if path is not None:
@@ -60,6 +70,9 @@ def convert(
     dynamic_batch: bool = False,
     fast_math: bool = False,
     opset: int | None = None,
+    external_data: bool | None = None,
+    float16: Literal["inside", "everywhere"] | None = None,
+    rename: Mapping[str, str] | None = None,
     inputs: Any = None,
     verify: bool | None = None,
     cut_inputs: Any = None,
@@ -77,7 +90,10 @@ def convert(
         .pt2, .safetensors or .m (MATLAB source, whose numbers go into a .mat file beside it)
     io : "as_source" (the same arrays go into both) or "native" (inputs and outputs in the target's own layout)
     example, input_shapes, weights, static_batch, dynamic_batch, fast_math : as for `load`
-    opset : ONNX operator set to write
+    opset : ONNX operator set to write, from 13; by default the newest that the installed onnxruntime takes
+    external_data : whether an ONNX file's weights go into a file beside it, `net.onnx.data`; by default above 1.5 GiB
+    float16 : convert the numbers to float16: "inside" leaves inputs and outputs as they are, "everywhere" does not
+    rename : other names for inputs and outputs, old name -> new name
     inputs : arrays to verify with, instead of seeded random ones
     verify : check the numbers and raise Mismatch where they differ; by default for files, and not for living models
     cut_inputs, cut_outputs : names of values to cut the network at
@@ -89,10 +105,11 @@ def convert(
     """
     from . import files
     from .cutting import cut
-    from .reproducer import reproducing
     from .verification import verify_conversion
 
     framework, path = _target(to)
+    if external_data is not None and (framework != "onnx" or path is None):
+        raise Usage("external_data", why="only ONNX files hold their weights in a file beside them")
     stage("load")
     try:
         graph = load(
@@ -110,25 +127,53 @@ def convert(
         graph = error.partial  # what is missing may lie outside the cut
     if cut_inputs or cut_outputs:
         graph = cut(graph, cut_inputs, cut_outputs)
+    if rename:
+        graph = ports.rename(graph, rename)
     stage("convert")
     wanted = path is not None if verify is None else verify
+    options = {"io": io, "opset": opset}
+    checks = {"inputs": inputs, "atol": atol, "rtol": rtol}
+    source_graph = graph
+    if float16 is not None:
+        from .half import against, fitting, halved
+
+        if wanted:
+            stage("verify")
+            _verified(transfer_graph(graph, framework, **options), reproducer, checks)
+        graph = halved(graph, float16)
+        checks["inputs"] = None if inputs is None else fitting(graph, source_graph, inputs)
     if path is not None and not wanted:
         with files.atomic(path) as temporary:
-            conversion = transfer_graph(graph, framework, io=io, opset=opset, path=temporary)
+            conversion = transfer_graph(graph, framework, **options, path=temporary, external_data=external_data)
         return verify_conversion(conversion, nodes=False, run=False)
-    conversion = transfer_graph(graph, framework, io=io, opset=opset)
+    conversion = transfer_graph(graph, framework, **options)
     if not wanted:
         return conversion.model
     stage("verify")
-    with reproducing(reproducer) as evidence:
-        report = verify_conversion(conversion, inputs, atol=atol, rtol=rtol, evidence=evidence)
-    if not report.passed:
-        raise Mismatch(report)
+    report = _verified(conversion, reproducer, checks)
+    if float16 is not None:
+        outputs = against(source_graph, conversion, graph, inputs)
+        report = dataclasses.replace(report, source=source_graph.description, outputs=(*report.outputs, *outputs))
+        if not report.passed:
+            raise Mismatch(report)
     if path is None:
         return conversion.model
     stage("write")
     with files.atomic(path) as temporary:
-        frameworks.get(framework).save(conversion.model, temporary, conversion.graph)
+        details = {"external_data": external_data} if framework == "onnx" else {}
+        frameworks.get(framework).save(conversion.model, temporary, conversion.graph, **details)
+    return report
+
+
+def _verified(conversion: Conversion, reproducer: Any, checks: dict[str, Any]) -> Report:
+    """The report of a verification. Raises Mismatch where the numbers differ."""
+    from .reproducer import reproducing
+    from .verification import verify_conversion
+
+    with reproducing(reproducer) as evidence:
+        report = verify_conversion(conversion, evidence=evidence, **checks)
+    if not report.passed:
+        raise Mismatch(report)
     return report
 
 

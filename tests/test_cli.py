@@ -381,8 +381,8 @@ def test_what_is_unsupported_is_listed_with_exit_code_3(run, monkeypatch):
     monkeypatch.delitem(op.IMPORTERS, ("onnx", "Gemm"))
     done = run("convert", "FILES/net.onnx", "a.onnx")
     assert done.code == 3
-    assert re.match(r"Error: 2 operators have no adapter:\n  LeakyRelu \(opset 21\) at onnx LeakyRelu 'act'", done.err)
-    assert "Gemm (opset 21) at onnx Gemm 'logits'" in done.err
+    assert re.match(r"Error: 2 operators have no adapter:\n  LeakyRelu \(opset \d+\) at onnx LeakyRelu 'act'", done.err)
+    assert re.search(r"Gemm \(opset \d+\) at onnx Gemm 'logits'", done.err)
     assert list(Path().iterdir()) == []
 
 

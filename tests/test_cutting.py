@@ -291,7 +291,7 @@ def test_what_is_unsupported_inside_a_part_is_still_reported(monkeypatch):
     monkeypatch.delitem(op.IMPORTERS, ("onnx", "LeakyRelu"))
     with pytest.raises(li.Unsupported, match="1 operator has no adapter") as raised:
         li.convert(sources()["onnx"][0], to="onnx", cut_outputs=["conv2"])
-    assert [row.native for row in raised.value.missing] == ["LeakyRelu (opset 21)"]
+    assert [row.native.partition(" ")[0] for row in raised.value.missing] == ["LeakyRelu"]
 
 
 # --- sizes that are open ----------------------------------------------------------------------------------------------

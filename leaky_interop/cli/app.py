@@ -24,6 +24,13 @@ app = typer.Typer(
 MODEL = "A .keras, .h5, .onnx, .pt2, .chainer or .m (MATLAB) file, or package.module:factory for a network in code."
 
 
+class Float16(str, Enum):  # noqa: UP042  (as below)
+    """What of a network becomes float16."""
+
+    inside = "inside"
+    everywhere = "everywhere"
+
+
 class Layout(str, Enum):  # noqa: UP042  (older typers take no StrEnum)
     """Whose layout the converted network's inputs and outputs have."""
 
@@ -77,7 +84,19 @@ def convert(
     io: Annotated[Layout, typer.Option(help="Inputs and outputs as the source has them, or as the target does.")] = (
         Layout.as_source
     ),
-    opset: Annotated[int | None, typer.Option(help="ONNX operator set to write.")] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="ONNX operator set to write, from 13; by default onnxruntime's newest.")
+    ] = None,
+    external_data: Annotated[
+        bool | None,
+        typer.Option("--external-data/--no-external-data", help="ONNX weights in a file beside it; by default above 1.5 GiB."),
+    ] = None,
+    float16: Annotated[
+        Float16 | None, typer.Option(help="Numbers in float16: inside, or everywhere, inputs and outputs included.")
+    ] = None,
+    rename: Annotated[
+        list[str], typer.Option(metavar="OLD=NEW", help="Another name for an input or output. Repeatable.")
+    ] = [],  # noqa: B006
     static_batch: Annotated[
         bool | None,
         typer.Option("--static-batch/--dynamic-batch", help="Fix the batch, or open it; as in the source by default."),
@@ -111,6 +130,9 @@ def convert(
                 dynamic_batch=static_batch is False,
                 fast_math=fast_math,
                 opset=opset,
+                external_data=external_data,
+                float16=float16.value if float16 else None,
+                rename=parsing.renames(rename),
                 verify=not no_verify,
                 cut_inputs=inputs,
                 cut_outputs=outputs,

@@ -66,6 +66,17 @@ def tolerance(option: str, texts: Sequence[str]) -> float | dict[str, float] | N
     return found[""] if list(found) == [""] else found or None
 
 
+def renames(texts: Sequence[str]) -> dict[str, str]:
+    """["x=image"] as {"x": "image"}."""
+    found: dict[str, str] = {}
+    for text in texts:
+        old, _, new = text.rpartition("=")
+        if not (old and new) or old in found:
+            raise Usage(f"--rename {text!r} is not understood", hint="Write old=new, once for each name")
+        found[old] = new
+    return found
+
+
 def report_paths(paths: Iterable[Path]) -> list[Path]:
     """Paths of reports, checked before anything is computed."""
     for path in (found := list(paths)):

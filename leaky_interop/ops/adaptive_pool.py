@@ -18,7 +18,7 @@ from ..op import Dim, Link, Op, Shape, Value, agree, case, exports, imports, op
 from .average_pool import AveragePool
 from .contract import along_each, along_each_in_keras, contract
 from .pool import MaxIndices, MaxPool
-from .reduce import ReduceMax, ReduceMean
+from .reduce import ReduceMax, ReduceMean, reduce_in_onnx
 from .window import batched, no_pads, spread
 
 
@@ -188,7 +188,7 @@ def adaptive_max_pool_to_keras(op, keras, x):
 @exports("onnx", AdaptiveMaxPool)
 def adaptive_max_pool_to_onnx(op, onnx, x):
     for axis, sizes in known(op, onnx).items():
-        x = onnx.ReduceMax(onnx.Gather(x, members(*sizes), axis=axis), np.array([axis + 1], np.int64), keepdims=0)
+        x = reduce_in_onnx(onnx, "ReduceMax", onnx.Gather(x, members(*sizes), axis=axis), [axis + 1], False)
     return x
 
 

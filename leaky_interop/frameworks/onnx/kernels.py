@@ -16,7 +16,7 @@ import onnx
 from onnx import helper
 
 BFLOAT16 = {  # the few operators that have a bfloat16 kernel
-    "Cast", "CastLike", "Concat", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "IsInf", "IsNaN",
+    "Cast", "CastLike", "Concat", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "IsInf",
     "LayerNormalization", "Reshape", "ScatterND", "Shape", "Sign", "Slice", "Split", "Squeeze", "Transpose",
     "Unsqueeze",
 }  # fmt: skip
@@ -45,12 +45,28 @@ def runs(kind: str, dtype: np.dtype) -> bool:
     return kind in BFLOAT16 if dtype.name == "bfloat16" else kind not in LACKING.get(dtype.name, ())
 
 
+def since(kind: str, attribute: str | None = None) -> int:
+    """The first operator set that has an operator, or an attribute of it."""
+    schemas = [s for s in onnx.defs.get_all_schemas_with_history() if (s.name, s.domain) == (kind, "")]
+    return min(s.since_version for s in schemas if attribute is None or attribute in s.attributes)
+
+
 class Types:
-    """The type variables of an operator's operands and results, "T" or a fixed "tensor(int64)"."""
+    """The type variables of an operator's operands and results, "T" or a fixed "tensor(int64)", and its attributes."""
 
     def __init__(self, kind: str, opset: int, domain: str):
+        self.schema = None if domain else onnx.defs.get_schema(kind, opset)  # not ONNX's own: nothing is known
         self.inputs, self.outputs = _variables(kind, opset, domain)
         self.main = "T" if "T" in self.inputs else self.inputs[0]  # the one that decides which kernel runs
+
+    def knows(self, attribute: str) -> bool:
+        """Whether this operator set has an attribute."""
+        return self.schema is None or attribute in self.schema.attributes
+
+    def allows(self, variable: str, dtype: np.dtype) -> bool:
+        """Whether this operator set takes a dtype for a type variable; newer ones often take more."""
+        found = {c.type_param_str: c.allowed_type_strs for c in self.schema.type_constraints} if self.schema else {}
+        return variable not in found or _type_string(dtype) in found[variable]
 
     def input(self, index: int) -> str:
         """The type variable of an operand; a variadic operator's last one stands for all that follow."""
@@ -80,6 +96,11 @@ class Types:
         if (kind := attributes.get("to", attributes.get("dtype"))) is None and name.startswith("tensor("):
             kind = getattr(onnx.TensorProto, name[7:-1].upper())
         return None if kind is None else np.dtype(helper.tensor_dtype_to_np_dtype(kind))
+
+
+def _type_string(dtype: np.dtype) -> str:
+    """A dtype as schemas spell it."""
+    return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(dtype.name, dtype.name)})"
 
 
 @functools.cache

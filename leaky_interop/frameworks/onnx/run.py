@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,6 +47,18 @@ def session(model: onnx.ModelProto, *, optimise: bool = True) -> Any:
         return runtime.InferenceSession(_tidied(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise RuntimeFailure("onnxruntime does not take the model", why=str(error).strip().partition("\n")[0]) from error
+
+
+@functools.cache
+def newest_opset() -> int:
+    """The newest released operator set of the installed onnx that the installed onnxruntime takes without a doubt."""
+    ports = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ports[:1], ports[1:])
+    for opset in range(max(row[2] for row in helper.VERSION_TABLE), 0, -1):
+        with contextlib.suppress(RuntimeFailure):
+            session(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8))
+            return opset
+    raise RuntimeFailure("onnxruntime takes no operator set of ONNX")
 
 
 def _tidied(model: onnx.ModelProto) -> onnx.ModelProto:

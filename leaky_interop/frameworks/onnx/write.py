@@ -20,13 +20,14 @@ from ...op import Op
 from ...sizes import Dim, Size, fold, symbol
 from ..base import Builder
 from . import kernels
+from .file import SMALL, stream
 from .naming import OWN
 from .read import CONSTANTS, FROZEN
+from .run import newest_opset
 
 FRAMEWORK = "onnx"
-OPSET = 21  # taken by every supported onnxruntime and by most other runtimes
-IR_VERSION = 10  # what opset 21 came with; onnx would write its own newest, which runtimes lag behind
-SMALL = 1024  # bytes; what the checker needs to see of a weight is its shape, so larger ones are checked as inputs
+OLDEST = 13  # the first operator set that every exporter knows how to write, or refuses in words
+IR_VERSION = 10  # the first with metadata on nodes; onnx would write its own newest, which runtimes lag behind
 
 
 def assign(model: Any, numbers: Iterable[tuple[onnx.TensorProto, np.ndarray]]) -> None:
@@ -43,53 +44,9 @@ def prepare(graph: Graph) -> Graph:
     return graph
 
 
-def save(model: onnx.ModelProto, path: Path, graph: Graph) -> None:
-    """Write an `.onnx` file, weight by weight: the whole message is never in memory a second time."""
-    _stream(model, path, lambda index: model.graph.initializer[index].raw_data)
-
-
-def _stream(model: onnx.ModelProto, path: Path, numbers: Callable[[int], Any]) -> None:
-    """Write a model whose tensors' raw data comes one at a time, as bytes or an array.
-
-    A tensor without raw data, of which only name, shape and type are here, gets it all the same: that is how a weight
-    goes from its owner into the file.
-    """
-    body = _without(model.graph, "initializer")
-    heads, counts = [], []
-    for tensor in model.graph.initializer:
-        count = math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-        head = _without(tensor, "raw_data") + _prefix(onnx.TensorProto, "raw_data", count)
-        heads.append(_prefix(onnx.GraphProto, "initializer", len(head) + count) + head)
-        counts.append(count)
-    with path.open("wb") as file:
-        whole = len(body) + sum(map(len, heads)) + sum(counts)
-        file.write(_without(model, "graph") + _prefix(onnx.ModelProto, "graph", whole) + body)
-        for index, (head, count) in enumerate(zip(heads, counts, strict=True)):
-            file.write(head)
-            written = file.write(numbers(index))
-            assert written == count, f"{model.graph.initializer[index].name}: {written} bytes instead of {count}"
-
-
-def _without(message: Any, name: str) -> bytes:
-    """A message without one of its fields, serialized."""
-    return type(message)(**{field.name: value for field, value in message.ListFields() if field.name != name}).SerializeToString()
-
-
-def _prefix(kind: Any, name: str, size: int) -> bytes:
-    """What stands before a message of `size` bytes in a field: the field's number, and the size in seven bits a byte.
-
-    Source: protobuf.dev/programming-guides/encoding, "length-delimited records".
-    """
-    found = bytearray([kind.DESCRIPTOR.fields_by_name[name].number << 3 | 2])
-    while size > 127:
-        found.append(size & 127 | 128)
-        size >>= 7
-    return bytes([*found, size])
-
-
 def build(graph: Graph, *, opset: int | None = None) -> tuple[onnx.ModelProto, dict[int, Any]]:
     """A model, and the name of what computes each canonical value (by id)."""
-    builder = OnnxBuilder(graph, opset or OPSET)
+    builder = OnnxBuilder(graph, checked(opset))
     builder.export()
     model, handles = builder.finish()
     for tensor, (_, parameter) in zip(model.graph.initializer, builder.weights.values(), strict=True):
@@ -97,14 +54,25 @@ def build(graph: Graph, *, opset: int | None = None) -> tuple[onnx.ModelProto, d
     return model, handles
 
 
-def build_file(graph: Graph, path: Path, *, opset: int | None = None) -> tuple[onnx.ModelProto, dict[int, Any]]:
+def build_file(
+    graph: Graph, path: Path, *, opset: int | None = None, external_data: bool | None = None
+) -> tuple[onnx.ModelProto, dict[int, Any]]:
     """Write a graph as an `.onnx` file, one weight at a time in memory: what `build` makes, without the weights' numbers."""
-    builder = OnnxBuilder(graph, opset or OPSET)
+    builder = OnnxBuilder(graph, checked(opset))
     builder.export()
     model, handles = builder.finish()
     weights = [parameter for _, parameter in builder.weights.values()]
-    _stream(model, path, lambda index: np.ascontiguousarray(weights[index].array()).view(np.uint8))
+    stream(model, path, lambda index: np.ascontiguousarray(weights[index].array()).view(np.uint8), external_data)
     return model, handles
+
+
+def checked(opset: int | None) -> int:
+    """The operator set to write: by default the newest that is released and that the installed onnxruntime takes."""
+    newest = newest_opset()
+    if opset is not None and not OLDEST <= opset <= newest:
+        why = f"the installed onnx and onnxruntime go up to {newest}" if opset > newest else ""
+        raise Usage(f"opset {opset} cannot be written", why=why, hint=f"Choose one from {OLDEST} to {newest}")
+    return opset or newest
 
 
 @dataclasses.dataclass(eq=False)
@@ -175,12 +143,16 @@ class OnnxBuilder(Builder):
         computes in a wider one between casts; this refuses where there is none.
         """
         if not domain and not onnx.defs.has(kind, max_inclusive_version=self.opset):
-            since = min(s.since_version for s in onnx.defs.get_all_schemas_with_history() if (s.name, s.domain) == (kind, ""))
-            raise self.refuse(f"{kind} in opset {self.opset}", why=f"ONNX has it since opset {since}", instead="Write a newer opset")
+            why = f"ONNX has it since opset {kernels.since(kind)}"
+            raise self.refuse(f"{kind} in opset {self.opset}", why=why, instead="Write a newer opset")
         types = kernels.Types(kind, self.opset, domain)
         dtypes = types.read(map(_dtype, inputs))
         dtype = dtypes.get(types.main)
-        if dtype is not None and not kernels.runs(kind, dtype):
+        unknown = [] if domain else sorted(k for k, v in attributes.items() if v is not None and not types.knows(k))
+        if unknown:
+            why = f"ONNX has it since opset {kernels.since(kind, unknown[0])}"
+            raise self.refuse(f"{unknown[0]} of {kind} in opset {self.opset}", why=why, instead="Write a newer opset")
+        if dtype is not None and not (kernels.runs(kind, dtype) and types.allows(types.main, dtype)):
             return self.detour(kind, inputs, types, dtype, outputs, attributes)
         operands = [None if i is None else self.typed(i, dtypes.get(types.input(n))) for n, i in enumerate(inputs)]
         while operands and operands[-1] is None:
@@ -276,7 +248,10 @@ class OnnxBuilder(Builder):
                 if dim == symbol(name):
                     key: Any = ("size", name)
                     if key not in self.made:
-                        self.made[key] = self.Shape(self.made[id(value)], start=axis, end=axis + 1)
+                        if self.opset >= 15:
+                            self.made[key] = self.Shape(self.made[id(value)], start=axis, end=axis + 1)
+                        else:
+                            self.made[key] = self.Gather(self.Shape(self.made[id(value)]), self.integers(axis), axis=0)
                     return self.made[key]
         raise AssertionError(f"no input has the size {name!r}")
 
@@ -367,7 +342,10 @@ class OnnxBuilder(Builder):
         return found
 
     def declare_weights(self, model: onnx.ModelProto) -> None:
-        """Check the model with its large weights as inputs, then give it all of them, without their numbers yet."""
+        """Check the model with its large weights as inputs, then give it all of them, without their numbers yet.
+
+        What the checker needs to see of a weight is its shape; small ones are often shapes themselves.
+        """
         skeleton = onnx.ModelProto()
         skeleton.CopyFrom(model)
         for made, parameter in self.weights.values():
