@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import frameworks
-from .alignment import Pairs, align, output_order
+from .alignment import Pairs, align, align_weights, output_order
 from .draws import example_arrays
 from .errors import Usage
 from .graph import Graph, Value, consumers
@@ -33,6 +34,8 @@ def verify(
     input_shapes: Any = None,
     weights: Any = None,
     fast_math: bool = False,
+    gradients: bool = False,
+    steps: int = 10,
     atol: Any = None,
     rtol: Any = None,
     reproducer: str | os.PathLike[str] | None = None,
@@ -46,6 +49,8 @@ def verify(
     example, input_shapes : as for `load`, where a model needs them; in a's layout
     weights : weights file for a factory
     fast_math : as for `load`, for both models
+    gradients : also whether both learn alike: gradients of a seeded loss with respect to every input and trainable
+        weight, at inference and in training mode (dropout off), and the weights after `steps` steps of descent
     atol, rtol : tolerances of the outputs, numbers or dicts by output name, instead of the derived ones
     reproducer : a folder to write the first node that differs to, as a model of its own with its inputs
 
@@ -57,8 +62,17 @@ def verify(
     second = load_second(first, open_model(b, weights), like, input_shapes, fast_math)
     first.notes += [note for note in second.notes if note not in first.notes]
     stage("verify")
+    comparison = compare_graphs(first, second)
     with reproducing(reproducer) as evidence:
-        return Verification(compare_graphs(first, second), inputs, atol=atol, rtol=rtol, evidence=evidence).report()
+        report = Verification(comparison, inputs, atol=atol, rtol=rtol, evidence=evidence).report()
+    if not gradients:
+        return report
+    from .training import compare_training
+
+    stage("gradients")
+    aligned = align_weights(first, second, numbers=True)
+    found, notes = compare_training(comparison, second, aligned, steps)
+    return dataclasses.replace(report, gradients=tuple(found), notes=(*report.notes, *notes))
 
 
 def load_second(first: Graph, model: Any, example: Any, input_shapes: Any, fast_math: bool = False) -> Graph:

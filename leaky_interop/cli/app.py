@@ -155,6 +155,9 @@ def verify(
     input_shape: InputShape = [],  # noqa: B006
     weights: Weights = None,
     fast_math: FastMath = False,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="Also compare gradients, and the weights after ten steps of training.")
+    ] = False,
     verify_inputs: VerifyInputs = None,
     atol: Tolerance = [],  # noqa: B006
     rtol: Tolerance = [],  # noqa: B006
@@ -168,7 +171,7 @@ def verify(
     reports = parsing.report_paths(report)
     options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer)
     with console.Stages() as stages, listening(stages):
-        found = li.verify(parsing.source(a), parsing.source(b), fast_math=fast_math, **options)
+        found = li.verify(parsing.source(a), parsing.source(b), fast_math=fast_math, gradients=gradients, **options)
     console.show_report(found, reproducer)
     console.write_reports(found, reports)
     if not found.passed:

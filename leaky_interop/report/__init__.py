@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .record import Error, NodeResult, OutputResult, Report, Slope
+    from .record import Error, GradientResult, NodeResult, OutputResult, Report, Slope
 
-__all__ = ["Error", "NodeResult", "OutputResult", "Report", "Slope"]
+__all__ = ["Error", "GradientResult", "NodeResult", "OutputResult", "Report", "Slope"]
 
 
 def __getattr__(name: str) -> Any:

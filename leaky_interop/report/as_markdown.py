@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from .phrases import advice, counts, measured, number, printable, slope, source, times, worst
-from .record import NodeResult, OutputResult, Report
+from .record import NodeResult, Report, Result
 
 BAR = r"\|"  # in a cell, in code as well
 
@@ -55,6 +55,21 @@ def _lines(report: Report) -> Iterator[str]:
         ),
     )
     yield from _table(
+        "Gradients and trained weights",
+        ("", "input or weight", "what", "shape", "error", "of the limit"),
+        (
+            (
+                _mark(g.passed),
+                _code(g.name),
+                _plain(g.what),
+                _code(f"{g.shape} {g.dtype}"),
+                _plain(g.problem or measured(g.error)),
+                number(g.error.ratio) if g.error else "-",
+            )
+            for g in report.gradients
+        ),
+    )
+    yield from _table(
         "Slopes",
         ("node", "slope", "given by", "read from"),
         (
@@ -74,7 +89,7 @@ def _lines(report: Report) -> Iterator[str]:
             yield from ("", f"## {title}", "", *(f"- {_plain(entry)}" for entry in entries))
 
 
-def _first(first: NodeResult | OutputResult, what_next: str) -> Iterator[str]:
+def _first(first: Result, what_next: str) -> Iterator[str]:
     yield from ("", f"## First difference: {_code(first.name)}", "")
     if isinstance(first, NodeResult):
         yield f"- operator: {_code(first.op)}"

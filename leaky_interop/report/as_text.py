@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .phrases import advice, counts, measured, printable, source, times, worst
-from .record import NodeResult, OutputResult, Report
+from .record import GradientResult, NodeResult, OutputResult, Report, Result
 
 MOST_NODES = 10  # of those that differ; the other renderings have them all
 
@@ -21,10 +21,13 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  on {'; '.join(report.draws)}"
     if report.nodes:
         yield "Nodes, each fed the source's inputs:"
-        yield from _nodes(report)
+        yield from _listed(report.nodes)
     for output in report.outputs:
         yield f"Output {output.name!r}, {source(output)}:"
         yield from _output(output)
+    if report.gradients:
+        yield "Gradients of a seeded loss, and weights after training on it:"
+        yield from _listed(report.gradients)
     if report.first_difference:
         yield from _first(report.first_difference, advice(report))
     for title, entries in (
@@ -42,13 +45,14 @@ def _line(passed: bool, text: str) -> str:
     return f"  -[{'✓' if passed else 'x'}] {text}"
 
 
-def _nodes(report: Report) -> Iterator[str]:
-    wrong = [node for node in report.nodes if not node.passed]
-    right = len(report.nodes) - len(wrong)
+def _listed(results: Sequence[NodeResult] | Sequence[GradientResult]) -> Iterator[str]:
+    wrong = [result for result in results if not result.passed]
+    right = len(results) - len(wrong)
     if right:
-        yield _line(True, f"{right} of {len(report.nodes)} within their limits")
-    for node in wrong[:MOST_NODES]:
-        yield _line(False, f"{node.name}: {_why(node)}")
+        yield _line(True, f"{right} of {len(results)} within their limits")
+    for result in wrong[:MOST_NODES]:
+        title = f"{result.name}, {result.what}" if isinstance(result, GradientResult) else result.name
+        yield _line(False, f"{title}: {_why(result)}")
     if wrong[MOST_NODES:]:
         yield _line(False, f"{len(wrong) - MOST_NODES} more")
 
@@ -64,13 +68,13 @@ def _output(output: OutputResult) -> Iterator[str]:
         yield _line(False, _why(output))
 
 
-def _why(result: NodeResult | OutputResult) -> str:
+def _why(result: Result) -> str:
     if result.problem or result.error is None:
         return result.problem or "values differ"
     return f"values differ by {measured(result.error)}: {times(result.error)}"
 
 
-def _first(first: NodeResult | OutputResult, what_next: str) -> Iterator[str]:
+def _first(first: Result, what_next: str) -> Iterator[str]:
     yield f"First difference: {first.name}"
     if isinstance(first, NodeResult):
         yield f"  operator     {first.op}"
@@ -79,7 +83,7 @@ def _first(first: NodeResult | OutputResult, what_next: str) -> Iterator[str]:
         yield f"  own          {measured(first.own)}"
         yield f"  accumulated  {measured(first.accumulated)}"
     else:
-        yield f"  runtime      {source(first)}"
+        yield f"  {'what' if isinstance(first, GradientResult) else 'runtime':<13}{source(first)}"
     if first.problem:
         yield f"  problem      {first.problem}"
     elif first.error:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from .record import Error, NodeResult, OutputResult, Report
+from .record import Error, GradientResult, NodeResult, OutputResult, Report, Result
 
 RULES = {
     "exact": "no difference allowed",
@@ -54,10 +54,12 @@ def times(error: Error) -> str:
     return f"{number(error.ratio)} times the limit" if error.limit else "no difference is allowed"
 
 
-def source(result: NodeResult | OutputResult) -> str:
-    """What computed the value: the layer in the user's model, or the runtime behind an output."""
+def source(result: Result) -> str:
+    """What computed the value: the layer in the user's model, the runtime behind an output, what a gradient is."""
     if isinstance(result, NodeResult):
         return result.source
+    if isinstance(result, GradientResult):
+        return result.what
     return result.runtime if result.batch is None else f"{result.runtime}, batch {result.batch}"
 
 
@@ -81,7 +83,10 @@ def counts(report: Report) -> str:
     if not report.nodes and not report.outputs:
         return "nothing was compared"
     nodes, outputs = (f"{sum(r.passed for r in rs)} of {len(rs)}" for rs in (report.nodes, report.outputs))
-    return f"{nodes} nodes and {outputs} outputs agree"
+    text = f"{nodes} nodes and {outputs} outputs agree"
+    if report.gradients:
+        text += f", {sum(g.passed for g in report.gradients)} of {len(report.gradients)} gradients and trained weights"
+    return text
 
 
 def advice(report: Report) -> str:
@@ -89,6 +94,8 @@ def advice(report: Report) -> str:
     first = report.first_difference
     if first is None:
         return "" if report.passed else "Verify two models that have at least one output."
+    if isinstance(first, GradientResult):
+        return "What both compute agrees, so look at how each learns: modes of layers, frozen weights, losses inside the network."
     if isinstance(first, OutputResult):
         others = [o.runtime for o in report.outputs if o.name == first.name and o.passed and o.runtime != first.runtime]
         if others:

@@ -65,6 +65,22 @@ class OutputResult:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientResult:
+    """A gradient, or a weight after some steps of training, of the source and of the target."""
+
+    name: str  # of the input or weight, as the source calls it
+    what: str  # "gradient, inference", "gradient, training", "weight after 10 steps"
+    shape: tuple[int, ...]
+    dtype: str
+    error: Error | None
+    passed: bool
+    problem: str = ""
+
+
+Result = NodeResult | OutputResult | GradientResult
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Slope:
     """Where a leaky slope came from."""
 
@@ -83,6 +99,7 @@ class Report:
     nodes: tuple[NodeResult, ...]
     outputs: tuple[OutputResult, ...]
     draws: tuple[str, ...]  # "normal, seed 0, batch 1"; or the user's file, by its bare name
+    gradients: tuple[GradientResult, ...] = ()  # training parity, where it was asked for
     slopes: tuple[Slope, ...] = ()
     transposes: tuple[str, ...] = ()  # every transpose in the target, in words
     static: tuple[str, ...] = ()  # every dimension that became static, and why
@@ -96,13 +113,13 @@ class Report:
         return (
             bool(self.nodes or self.outputs)
             and all(n.passed for n in self.nodes)
-            and all(o.passed for o in self.outputs)
+            and all(o.passed for o in (*self.outputs, *self.gradients))
         )
 
     @property
-    def first_difference(self) -> NodeResult | OutputResult | None:
-        """The first node out of its class in execution order; an output where no node is."""
-        results: tuple[NodeResult | OutputResult, ...] = (*self.nodes, *self.outputs)
+    def first_difference(self) -> Result | None:
+        """The first node out of its class in execution order; an output where no node is, then a gradient."""
+        results: tuple[Result, ...] = (*self.nodes, *self.outputs, *self.gradients)
         return next((r for r in results if not r.passed), None)
 
     def to_json(self) -> str:

@@ -22,12 +22,15 @@ def run(model: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> 
     if isinstance(arrays, Mapping):
         arrays = [arrays[t._keras_history.operation.name] for t in model.inputs]
     with no_gradients():
-        struct = getattr(model, "_inputs_struct", None)
-        inputs = [keras.ops.convert_to_tensor(a) for a in arrays]
-        packed = inputs[0] if struct is None and len(inputs) == 1 else inputs
-        if struct is not None:
-            packed = keras.tree.pack_sequence_as(struct, inputs)
-        return [to_numpy(o) for o in keras.tree.flatten(model(packed, training=False))]
+        return [to_numpy(o) for o in keras.tree.flatten(call(model, [keras.ops.convert_to_tensor(a) for a in arrays]))]
+
+
+def call(model: Any, inputs: Sequence[Any], *, training: bool = False) -> Any:
+    """The nested outputs of a model on its flat inputs, tensors of the backend."""
+    struct = getattr(model, "_inputs_struct", None)
+    if struct is not None:
+        return model(keras.tree.pack_sequence_as(struct, list(inputs)), training=training)
+    return model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
 
 
 class Program:
@@ -40,11 +43,14 @@ class Program:
 
     def whole(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Flat outputs of the user's own model on flat inputs."""
-        if self.pack is None:
-            return run(self.model, arrays)
         with no_gradients():
-            packed = self.pack([keras.ops.convert_to_tensor(a) for a in arrays])
-            return [to_numpy(o) for o in keras.tree.flatten(self.model(packed, training=False))]
+            return [to_numpy(o) for o in keras.tree.flatten(self.call([keras.ops.convert_to_tensor(a) for a in arrays]))]
+
+    def call(self, inputs: Sequence[Any], *, training: bool = False) -> Any:
+        """The nested outputs of the user's own model on flat inputs, tensors of the backend."""
+        if self.pack is None:
+            return call(self.model, inputs, training=training)
+        return self.model(self.pack(inputs), training=training)
 
     def settings(self, arrays: Sequence[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
         """Outputs in every setting that users run the model in."""

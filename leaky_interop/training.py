@@ -1,0 +1,281 @@
+"""Training parity: whether two networks have the same gradients, and the same weights after some steps of descent.
+
+Both get the same seeded batch and the loss sum((y - t)^2 / 2n) with seeded targets t, through the cotangent (y - t) / n
+of each output. What may differ is measured, not guessed: the source is run again with every weight and input moved by
+up to one unit roundoff, which is what a backward stable computation amounts to (Higham 2002, 1.5), and the largest
+change that this makes anywhere in a gradient is allowed `NETWORK_FACTOR` times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import frameworks
+from .alignment import Pairs, weights_of
+from .converting import transfer_graph
+from .draws import example_arrays, turned
+from .errors import Usage
+from .graph import Anchor, Graph, Parameter, apply_steps, label
+from .judging import unit_roundoff
+from .numeric import compare, network_limit
+from .parameter import invert
+from .report.record import GradientResult
+from .verification import Comparison, slopes
+
+BATCH = 4  # more than one, for batch norm
+TRIES = 3  # random perturbations
+PACE = 0.01  # how far the first step goes, relative to the weights
+
+Arrays = list[np.ndarray]
+
+
+@dataclasses.dataclass
+class Side:
+    """One of the two networks, asked in the source's layout."""
+
+    graph: Graph
+    program: Any
+    parameters: list[Parameter]
+    input_perms: Sequence[Any]  # from the source's layout to this network's
+    output_perms: Sequence[Any]
+    order: Sequence[int]  # where each of the source's outputs stands here
+
+    def __post_init__(self) -> None:
+        self.engine = frameworks.get(self.graph.framework)
+        self.train = importlib.import_module(f"{self.engine.__name__}.train")
+
+    def gradients(self, arrays: Arrays, targets: Arrays, *, training: bool) -> tuple[list[Any], list[Any], list[Any]]:
+        """With respect to inputs, and to parameters as the canonical graph sees them and as the network holds them."""
+
+        def cotangents(outputs: Arrays) -> Arrays:
+            found: Arrays = [np.zeros(())] * len(outputs)
+            for place, perm, target in zip(self.order, self.output_perms, targets, strict=True):
+                y = turned(outputs[place], None if perm is None else invert(perm))
+                away = (y - target) / y.size if y.dtype.kind in "fV" else np.zeros(y.shape)
+                found[place] = turned(away.astype(y.dtype), perm)
+            return found
+
+        there = [turned(a, p) for a, p in zip(arrays, self.input_perms, strict=False)]
+        inputs, held = self.train.gradients(self.program, self.parameters, there, cotangents, training=training)
+        back = [
+            g if g is None or p is None else turned(g, invert(p))
+            for g, p in zip(inputs, self.input_perms, strict=False)
+        ]
+        seen = [None if g is None else apply_steps(g, p.steps) for g, p in zip(held, self.parameters, strict=True)]
+        return back, seen, held
+
+    def numbers(self) -> Arrays:
+        """The parameters as the network holds them."""
+        return [np.array(p.read()) for p in self.parameters]
+
+    def assign(self, numbers: Sequence[np.ndarray]) -> None:
+        """Give the parameters other numbers."""
+        roots = (p.root for p in self.parameters)
+        self.engine.assign(self.program.model, zip(roots, numbers, strict=True))
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Put the parameters' numbers back at the end."""
+        numbers = self.numbers()
+        try:
+            yield
+        finally:
+            self.assign(numbers)
+
+
+def compare_training(
+    comparison: Comparison, second: Graph, aligned: Pairs, steps: int
+) -> tuple[list[GradientResult], list[str]]:
+    """Gradients at inference and in training mode, the weights after `steps` steps of descent, and notes on them.
+
+    Raises Usage where one of the two has no gradients.
+    """
+    first = comparison.graph
+    for graph in (first, second):
+        if graph.framework not in ("keras", "torch"):
+            raise Usage(
+                f"gradients of {graph.framework} models", why="they have none", hint="Convert to keras or torch first"
+            )
+    pairs, results = _parameters(aligned)
+    none: list[Any] = [None] * max(len(first.inputs), len(first.outputs))
+    order = comparison.order or range(len(first.outputs))
+    ours = Side(
+        first, first.program, [a for a, _ in pairs], none, none[: len(first.outputs)], range(len(first.outputs))
+    )
+    theirs = Side(second, second.program, [b for _, b in pairs], comparison.to_target, comparison.from_source, order)
+    arrays = example_arrays(first, batch=BATCH, seed=3, sizes=comparison.fixed)
+    with ours.kept(), theirs.kept():
+        parity = _Parity(ours, theirs, arrays)
+        results += parity.gradients(training=False)
+        both = all(side.train.trains(side.program) for side in (ours, theirs))
+        if both:
+            results += parity.gradients(training=True)
+        results += parity.descent(steps, training=both)
+    notes = (
+        []
+        if both
+        else ["training: an exported program has no training mode, so only gradients at inference are compared"]
+    )
+    return results, notes + _notes(first, second)
+
+
+def _parameters(aligned: Pairs) -> tuple[list[tuple[Parameter, Parameter]], list[GradientResult]]:
+    """The trainable weights of both networks that do the same work, each once; and those that only one would train."""
+    found: dict[Any, tuple[Parameter, Parameter]] = {}
+    for mine, other in aligned:
+        theirs = weights_of(other)
+        for operand, weight in weights_of(mine).items():
+            if operand in theirs:
+                found.setdefault((id(weight.root), id(theirs[operand].root), weight.steps), (weight, theirs[operand]))
+    both = [(a, b) for a, b in found.values() if a.trainable and b.trainable]
+    lost = [
+        GradientResult(
+            name=a.name,
+            what="trainable",
+            shape=a.shape,
+            dtype=a.dtype.name,
+            error=None,
+            passed=False,
+            problem=f"it is trainable in the {'source' if a.trainable else 'target'} alone",
+        )
+        for a, b in found.values()
+        if a.trainable != b.trainable
+    ]
+    return both, lost
+
+
+class _Parity:
+    """One batch through both networks."""
+
+    def __init__(self, ours: Side, theirs: Side, arrays: Arrays):
+        self.ours, self.theirs, self.arrays = ours, theirs, arrays
+        random = np.random.default_rng(4)
+        outputs = ours.program.whole(arrays)
+        self.targets = [random.standard_normal(o.shape).astype(o.dtype) if o.dtype.kind in "fV" else o for o in outputs]
+        self.inputs = [v.name for v in ours.graph.inputs]
+        self.weights = [p.name for p in ours.parameters]
+
+    def gradients(self, *, training: bool) -> list[GradientResult]:
+        """The gradients of both networks, side by side."""
+        mode = "training" if training else "inference"
+        expected, received = (
+            side.gradients(self.arrays, self.targets, training=training)[:2] for side in (self.ours, self.theirs)
+        )
+        tries = []
+        for arrays, numbers in self.moved():
+            with self.ours.kept():
+                self.ours.assign(numbers)
+                tries.append(self.ours.gradients(arrays, self.targets, training=training)[:2])
+        results = []
+        for kind, names in enumerate((self.inputs, self.weights)):
+            for i, name in enumerate(names):
+                others = [t[kind][i] for t in tries]
+                results += judged(name, f"gradient, {mode}", expected[kind][i], received[kind][i], others)
+        return results
+
+    def descent(self, steps: int, *, training: bool) -> list[GradientResult]:
+        """The weights of both networks after as many steps on the same batch."""
+        if not steps or not self.weights:
+            return []
+        _, _, held = self.ours.gradients(self.arrays, self.targets, training=training)
+        length, slope = (_norm(found) for found in (self.ours.numbers(), held))
+        pace = PACE * length / slope if slope else 0.0
+        expected, received = (
+            self.descended(side, self.arrays, None, steps, pace, training) for side in (self.ours, self.theirs)
+        )
+        tries = [self.descended(self.ours, a, n, steps, pace, training) for a, n in self.moved()]
+        mode = f"weight after {steps} steps"
+        rows = zip(self.weights, expected, received, zip(*tries, strict=True), strict=True)
+        return [r for name, e, r_, t in rows for r in judged(name, mode, e, r_, t)]
+
+    def descended(self, side: Side, arrays: Arrays, numbers: Any, steps: int, pace: float, training: bool) -> Arrays:
+        """The canonical weights of a network after some steps from `numbers`, or from its own; it is left as it was."""
+        with side.kept():
+            if numbers is not None:
+                side.assign(numbers)
+            for _ in range(steps):
+                _, _, held = side.gradients(arrays, self.targets, training=training)
+                current = side.numbers()
+                side.assign(
+                    [w if g is None else (w - pace * g).astype(w.dtype) for w, g in zip(current, held, strict=True)]
+                )
+            return [apply_steps(w, p.steps) for w, p in zip(side.numbers(), side.parameters, strict=True)]
+
+    def moved(self) -> Iterator[tuple[Arrays, Arrays]]:
+        """Inputs and parameters of the source, off by up to a unit roundoff."""
+        for seed in range(TRIES):
+            random = np.random.default_rng(seed)
+            yield [_off(a, random) for a in self.arrays], [_off(a, random) for a in self.ours.numbers()]
+
+
+def judged(name: str, what: str, expected: Any, received: Any, others: Sequence[Any]) -> Iterator[GradientResult]:
+    """One array of either network against what perturbations change; nothing where neither has one."""
+    if expected is None and received is None:
+        return
+    expected, received = (np.zeros_like(b) if a is None else a for a, b in ((expected, received), (received, expected)))
+    if (
+        received.squeeze().shape == expected.squeeze().shape
+    ):  # slopes of shape (C, 1, 1) and (1, C, 1, 1) are the same ones
+        received = received.reshape(expected.shape)
+    distance = max((float(np.max(np.abs(o - expected), initial=0.0)) for o in others if o is not None), default=0.0)
+    limit = network_limit(0.0, distance, np.max(np.abs(expected), initial=0.0), expected.dtype)
+    error = compare(expected, received, np.broadcast_to(limit, expected.shape))
+    problem = error if isinstance(error, str) else ""
+    yield GradientResult(
+        name=name,
+        what=what,
+        shape=expected.shape,
+        dtype=expected.dtype.name,
+        error=None if isinstance(error, str) else error,
+        passed=not problem and error.ratio <= 1,  # type: ignore[union-attr]
+        problem=problem,
+    )
+
+
+def _off(array: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """An array of floats, each moved by up to a unit roundoff of itself."""
+    if array.dtype.kind not in "fV":
+        return array
+    return (array * (1 + unit_roundoff(array.dtype) * random.uniform(-2, 2, array.shape))).astype(array.dtype)
+
+
+def _norm(arrays: Sequence[Any]) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(a, dtype=np.float64)) for a in arrays if a is not None)))
+
+
+def _notes(first: Graph, second: Graph) -> list[str]:
+    """What the frameworks are known to do differently in training, where it matters to these networks."""
+    notes = []
+    names = {type(n.op).__name__ for n in first.nodes}
+    if "BatchNorm" in names and first.framework != second.framework:
+        notes.append("training: PyTorch keeps the unbiased variance as a running statistic, Keras the biased one")
+    values = {s.value for s in slopes(first) if isinstance(s.value, float)}
+    for slope in sorted(values):
+        found = [f"{g.framework} {at_zero(g.framework, slope):.6g}" for g in (first, second)]
+        notes.append(
+            f"training: the gradient of LeakyReLU({slope:g}) at exactly 0 is {', '.join(dict.fromkeys(found))}"
+        )
+    return notes
+
+
+def at_zero(framework: str, slope: float) -> float:
+    """The gradient that a framework computes for LeakyReLU at 0."""
+    from .ops.activation import LeakyRelu
+
+    graph = Graph()
+    x = graph.input("x", (1,), np.float32)
+    x.anchor = Anchor("x")
+    graph.outputs, graph.output_names = list(graph.emit(LeakyRelu(negative_slope=slope), (x,))), ["y"]
+    label(graph)
+    built = frameworks.get(framework).Program(transfer_graph(graph, framework).model)
+    train = importlib.import_module(f"{frameworks.get(framework).__name__}.train")
+    (found,), _ = train.gradients(
+        built, [], [np.zeros(1, np.float32)], lambda outputs: [np.ones_like(o) for o in outputs], training=False
+    )
+    return float(found[0])
