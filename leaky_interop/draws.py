@@ -112,7 +112,7 @@ def example_arrays(
             array = rng.integers(0, 5 if rows is None else rows, shape)
         else:
             array = rng.standard_normal(shape) * scale
-        result.append(array.astype(value.dtype))
+        result.append(np.asarray(array, value.dtype))
     return result
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,24 +207,35 @@ class Graph:
         """
         return interpret(self, arrays, watch=watch)
 
-    def parameters(self) -> list[Parameter]:
-        """Every named weight once, in the order of first use."""
-        found: dict[int, Parameter] = {}
+    def all_nodes(self) -> Iterator[Node]:
+        """Every node, and after each those of the graphs that its operator holds."""
         for node in self.nodes:
+            yield node
+            for body in node.op.bodies:
+                yield from body.all_nodes()
+
+    def parameters(self) -> list[Parameter]:
+        """Every named weight once, in the order of first use; those of graphs inside operators too."""
+        found: dict[int, Parameter] = {}
+        for node in self.all_nodes():
             for value in node.inputs:
                 if value is not None and value.const is not None and value.const.name:
                     found.setdefault(id(value.const.root), value.const)
         return list(found.values())
 
     def __str__(self) -> str:
-        lines = [f"{self.description or 'graph'}", *(f"input  {v!r}" for v in self.inputs), *map(str, self.nodes)]
+        lines = [f"{self.description or 'graph'}", *(f"input  {v!r}" for v in self.inputs)]
+        for node in self.nodes:
+            lines.append(str(node))
+            for body in node.op.bodies:
+                lines += [f"    {line}" for line in str(body).splitlines()]
         lines += [f"output {name} = {value!r}" for name, value in zip(self.output_names, self.outputs, strict=True)]
         return "\n".join(lines)
 
 
-def bind(shapes: Iterable[Shape], arrays: Iterable[np.ndarray]) -> dict[str, int]:
-    """The value of every symbol that stands alone as a dimension of an input."""
-    sizes: dict[str, int] = {}
+def bind(shapes: Iterable[Shape], arrays: Iterable[np.ndarray], sizes: dict[str, int] | None = None) -> dict[str, int]:
+    """The value of every symbol that stands alone as a dimension of one of several arrays, added to `sizes`."""
+    sizes = {} if sizes is None else sizes
     for shape, array in zip(shapes, arrays, strict=True):
         for dim, size in zip(shape, np.shape(array), strict=True):
             if isinstance(dim, Size) and dim == symbol(str(dim)):
@@ -239,16 +250,17 @@ def interpret(
     watch: Callable[[Value, np.ndarray], Any] | None = None,
     dtype: Any = None,
     compute: Callable[[Op, list[Any]], Any] | None = None,
+    sizes: dict[str, int] | None = None,
 ) -> list[np.ndarray]:
     """Run a graph on numpy references. `dtype` replaces every floating dtype (float64 for the exact-enough run).
 
-    compute: gives an operator's results in another way than its reference. Raises ValueError where an array does not
-    fit an input.
+    compute: gives an operator's results in another way than its reference. sizes: receives what every symbol is, those
+    included that only the run tells. Raises ValueError where an array does not fit an input.
     """
     arrays = [np.asarray(a) for a in arrays]
     for value, array in zip(graph.inputs, arrays, strict=True):
         check_fits(value, array)
-    sizes = bind((v.shape for v in graph.inputs), arrays)
+    sizes = bind((v.shape for v in graph.inputs), arrays, sizes)
 
     def widen(array: np.ndarray) -> np.ndarray:
         return array.astype(dtype) if dtype and array.dtype.kind in "fV" else array
@@ -272,6 +284,8 @@ def interpret(
         for value, array in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
             replaced = watch(value, array) if watch else None
             env[id(value)] = array if replaced is None else replaced
+            if any(isinstance(d, Size) for d in value.shape):
+                bind([value.shape], [array], sizes)
         for operand in node.inputs:
             if operand is not None and last[id(operand)] == position and id(operand) not in kept:
                 env.pop(id(operand), None)

@@ -7,12 +7,13 @@ network by perturbing a float64 run with every node's limit.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from .graph import Graph, Node, Value, apply_steps, interpret
+from .bodies import run_body
+from .graph import Graph, Node, Value, apply_steps, bind, interpret
 from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, ulp, unit_roundoff
 from .op import Op
 from .report.record import Rule
@@ -24,6 +25,8 @@ TRIES = 4  # perturbed runs: one alone says too little of a value with few eleme
 def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], results: list[np.ndarray]) -> Limits:
     """The largest difference that each result's class allows, elementwise, in absolute numbers."""
     op = node.op.bound(sizes)
+    if op.bodies:
+        return flow_limits(op, sizes, inputs, results)
     if node.roundings:  # what was spelled is a sum, whatever operator it became
         with np.errstate(all="ignore"):
             off = unit_roundoff(node.outputs[0].dtype) * np.abs(np.asarray(inputs[0], np.float64))
@@ -39,6 +42,44 @@ def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], result
         else:
             limits.append(rounding_limit(np.asarray(result).astype(value.dtype)))
     return limits
+
+
+def flow_limits(op: Any, sizes: Mapping[str, int], inputs: list[Any], results: list[np.ndarray]) -> Limits:
+    """What class-sized errors inside an operator's graphs, and float32, may make of its results."""
+    wide = [a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind in "fV" else a for a in inputs]
+    exact = op.flow(run_body, *wide)
+    tries = [op.flow(_perturbing(np.random.default_rng(seed)), *wide) for seed in range(TRIES)]
+    limits = []
+    for index, (result, best) in enumerate(zip(results, exact, strict=True)):
+        if not is_float(result):
+            limits.append(exact_limit(result))
+            continue
+        carried = max(2 * _apart(t[index], best) for t in tries)
+        limits.append(network_limit(carried, _apart(result, best), _largest(np.abs(best)), np.asarray(result).dtype))
+    return limits
+
+
+def is_float(array: Any) -> bool:
+    """Whether something is an array of floats."""
+    return isinstance(array, np.ndarray) and array.dtype.kind in "fV"
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest difference; nothing where an error led another way, to a result of another size."""
+    if np.shape(one) != np.shape(other):
+        return 0.0
+    with np.errstate(all="ignore"):
+        return _largest(np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)))
+
+
+def _perturbing(draw: np.random.Generator) -> Any:
+    """Runs a body in float64, every result off by up to its class limit."""
+
+    def call(body: Graph, arrays: Any) -> list[Any]:
+        env = perturbed(body, list(arrays), bind((v.shape for v in body.inputs), arrays), draw)
+        return [env(v) for v in body.outputs]
+
+    return call
 
 
 def _terms(op: Op, inputs: list[Any], results: int) -> tuple[int, tuple[np.ndarray, ...]]:
@@ -173,8 +214,8 @@ class Bound:
             return network_limit(self.carried, self.distance, self.scale, expected.dtype)
 
 
-def network_limits(graph: Graph, arrays: list[np.ndarray], sizes: Mapping[str, int]) -> dict[int, Bound]:
-    """The bound of every value that a node computes, by the value's id."""
+def network_limits(graph: Graph, arrays: list[np.ndarray], sizes: dict[str, int]) -> dict[int, Bound]:
+    """The bound of every value that a node computes, by the value's id. `sizes` receives those that only a run tells."""
     exact: dict[int, np.ndarray] = {}
     distance: dict[int, float] = {}
 
@@ -183,7 +224,7 @@ def network_limits(graph: Graph, arrays: list[np.ndarray], sizes: Mapping[str, i
         distance[id(value)] = _largest(np.abs(np.asarray(array, np.float64) - exact[id(value)])) if is_float else 0.0
 
     with np.errstate(all="ignore"):
-        interpret(graph, arrays, watch=lambda value, array: exact.__setitem__(id(value), array), dtype=np.float64)
+        interpret(graph, arrays, watch=lambda v, array: exact.__setitem__(id(v), array), dtype=np.float64, sizes=sizes)
         interpret(graph, arrays, watch=measure)
         tries = [_perturbed(graph, arrays, sizes, exact, seed) for seed in range(TRIES)]
         return {
@@ -196,9 +237,17 @@ def _perturbed(
     graph: Graph, arrays: list[np.ndarray], sizes: Mapping[str, int], exact: Mapping[int, np.ndarray], seed: int
 ) -> dict[int, float]:
     """Run in float64 again, every result off by up to its class limit; the largest difference from `exact` by value."""
-    draw = np.random.default_rng(seed)
-    env = {id(v): np.asarray(a, np.float64) if np.asarray(a).dtype.kind in "fV" else a for v, a in zip(graph.inputs, arrays, strict=True)}
-    carried: dict[int, float] = {}
+    wide = [np.asarray(a, np.float64) if np.asarray(a).dtype.kind in "fV" else a for a in arrays]
+    read = perturbed(graph, wide, dict(sizes), np.random.default_rng(seed))
+    values = [v for n in graph.nodes for v in n.outputs]
+    return {id(v): 2 * _apart(read(v), exact[id(v)]) if v.dtype.kind in "fV" else 0.0 for v in values}
+
+
+def perturbed(
+    graph: Graph, arrays: list[Any], sizes: dict[str, int], draw: np.random.Generator
+) -> Callable[[Value | None], Any]:
+    """Run in float64, every result off by up to its class limit; what reads a value of the run."""
+    env = {id(v): a for v, a in zip(graph.inputs, arrays, strict=True)}
 
     def read(value: Value | None) -> Any:
         if value is None:
@@ -214,17 +263,16 @@ def _perturbed(
 
     for node in graph.nodes:
         inputs = [read(v) for v in node.inputs]
-        found = node.op.bound(sizes).reference(*inputs)
+        op: Any = node.op.bound(sizes)
+        found = op.flow(_perturbing(draw), *inputs) if op.bodies else op.reference(*inputs)
         results = list(found) if isinstance(found, tuple) else [found]
-        for value, result, limit in zip(node.outputs, results, class_limits(node, sizes, inputs, results), strict=True):
-            if value.dtype.kind in "fV":
-                limit = np.where(np.isfinite(limit), limit, 0.0)
-                result = result + draw.uniform(-1, 1, np.shape(result)) * limit
-                carried[id(value)] = 2 * _largest(np.abs(result - exact[id(value)]))
-            else:
-                result, carried[id(value)] = exact[id(value)], 0.0
+        limits = [0.0] * len(results) if op.bodies else class_limits(node, sizes, inputs, results)
+        for value, result, limit in zip(node.outputs, results, limits, strict=True):
+            if value.dtype.kind in "fV" and not op.bodies:
+                result = result + draw.uniform(-1, 1, np.shape(result)) * np.where(np.isfinite(limit), limit, 0.0)
             env[id(value)] = result
-    return carried
+            bind([value.shape], [result], sizes)
+    return read
 
 
 def _largest(array: np.ndarray) -> float:

@@ -13,15 +13,31 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
-from .graph import Parameter, Value
+from .bodies import alike, run_body, sizes_outside
+from .graph import Graph, Parameter, Value
 from .numeric import shortest
 from .parameter import invert
-from .sizes import Dim, Shape, Size, agree, ceil_divide, evaluate, maximum, may_agree, product, symbols, together
+from .sizes import (
+    Dim,
+    Shape,
+    Size,
+    agree,
+    ceil_divide,
+    evaluate,
+    maximum,
+    may_agree,
+    product,
+    rename,
+    symbol,
+    symbols,
+    together,
+)  # fmt: skip
 
 __all__ = [
-    "CASES", "Case", "Dim", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
+    "CASES", "Case", "Dim", "Graph", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
     "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "invert", "maximum",
-    "may_agree", "op", "product", "shortest", "symbols", "together", "weight",
+    "may_agree", "op", "product", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols",
+    "together", "weight",
 ]  # fmt: skip
 
 Perm = tuple[int, ...]
@@ -103,6 +119,17 @@ class Op:
     def open(self) -> bool:
         """Whether a field holds a size that is known only at run time."""
         return any(symbols(getattr(self, f.name)) for f in dataclasses.fields(self))  # type: ignore[arg-type]
+
+    @property
+    def bodies(self) -> tuple[Graph, ...]:
+        """The graphs that the operator runs: the branches of an If, the body of a Loop."""
+        fields = (getattr(self, f.name) for f in dataclasses.fields(self))  # type: ignore[arg-type]
+        return tuple(field for field in fields if isinstance(field, Graph))
+
+    def with_bodies(self: T, change: Callable[[Graph], Graph]) -> T:
+        """The operator with each of its graphs changed."""
+        fields = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))  # type: ignore[arg-type]
+        return dataclasses.replace(self, **{name: change(field) for name, field in fields if isinstance(field, Graph)})  # type: ignore[type-var]
 
     def bound(self: T, sizes: Mapping[str, int]) -> T:
         """The operator with every symbolic size replaced by its value."""
@@ -315,6 +342,8 @@ def _same(a: Any, b: Any) -> bool:
         return a == b or np.float32(a) == np.float32(b) or (a != a and b != b)
     if isinstance(a, Op) and isinstance(b, Op):
         return a.matches(b)
+    if isinstance(a, Graph) and isinstance(b, Graph):
+        return alike(a, b)
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     return a == b or ((isinstance(a, Size) or isinstance(b, Size)) and agree(a, b))
@@ -323,4 +352,6 @@ def _same(a: Any, b: Any) -> bool:
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, Graph):
+        return f"<{len(value.nodes)} nodes>"
     return str(value) if isinstance(value, Size | Op) else repr(value)

@@ -265,7 +265,7 @@ class Builder:
     def check(self) -> None:
         """Raise Unsupported with every operator that has no exporter here."""
         missing = []
-        for node in self.graph.nodes:
+        for node in self.graph.all_nodes():
             inner = node.op.op if isinstance(node.op, ChannelsLast) else node.op
             if (self.framework, type(inner)) not in EXPORTERS:
                 missing.append((self.framework, "exports", type(inner).__name__, node.source, ""))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ...op import importer_of
 from ...passes import after_import
 from ...sizes import Dim, Shape, symbol
 from ..base import Call, Importing, check_dtype
-from . import contrib
+from . import bodies, contrib
 from .naming import OWN, titles
 from .run import Program, as_proto, describe
 
@@ -44,13 +44,13 @@ def load(
     proto = as_proto(model)
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
-    return _Reader(proto, input_shapes, static_batch, dynamic_batch).read()
+    return Reader(proto, input_shapes, static_batch, dynamic_batch).read()
 
 
 class NodeCall(Call):
     """A node as importers read it: its attributes, the schema's defaults for those left out, None for what has none."""
 
-    def __init__(self, reader: _Reader, node: Any, opset: int):
+    def __init__(self, reader: Reader, node: Any, opset: int):
         known, own = contrib.attributes(node.domain, node.op_type, opset)
         defaults = {a.name: _default(a) for a in known} | own
         given = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
@@ -59,6 +59,7 @@ class NodeCall(Call):
         self.unread = {k for k, v in given.items() if k not in defaults or not _same(v, defaults[k])} - HARMLESS
         self.opset = opset
         self.reader = reader
+        self.bodies: list[Reader] = []
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -82,6 +83,51 @@ class NodeCall(Call):
             )
         return content if isinstance(content, tuple) else (content,)
 
+    @property
+    def label(self) -> str:
+        """The node's name, unique in the whole model: its path through the nodes around it."""
+        return self.reader.label
+
+    def refused(self, what: str, *, why: str, hint: str = "") -> Refused:
+        """The error to raise where the node means what no operator here does."""
+        return Refused(what, self.graph.source, why, hint)
+
+    def inlined(self, proto: Any, inputs: Sequence[Value | None] = ()) -> list[Value]:
+        """The results of a subgraph, its nodes read into the graph at hand."""
+        inner = Reader.within(self.reader, self.graph)
+        inner.env.update(zip((i.name for i in proto.input), inputs, strict=True))
+        inner.body(proto)
+        return inner.results(proto)
+
+    def read_body(self, proto: Any, kinds: Sequence[tuple[Shape, Any]]) -> Graph:
+        """A subgraph as a graph of its own that takes inputs of these shapes and dtypes; captures nothing yet: `closed`."""
+        inner = Reader.within(self.reader)
+        for info, (shape, dtype) in zip(proto.input, kinds, strict=True):
+            value = inner.graph.input(info.name, shape, dtype)
+            scalar = not shape and len(info.type.tensor_type.shape.dim) == 1  # the step and the condition of a Loop
+            inner.env[info.name] = value.reshape(1) if scalar else value
+        inner.body(proto)
+        inner.graph.outputs, inner.graph.output_names = inner.results(proto), [o.name for o in proto.output]
+        inner.graph.structure = tuple(range(len(proto.output)))
+        self.bodies.append(inner)
+        return inner.graph
+
+    def closed(self, *graphs: Graph) -> tuple[list[Graph], list[Value]]:
+        """Several bodies, finished, and the values that they take behind their own inputs."""
+        scopes = [next(b.env for b in self.bodies if b.graph is graph) for graph in graphs]
+        captured = bodies.closed(scopes, graphs)
+        return [bodies.finished(graph) for graph in graphs], captured
+
+    def composed(self, kinds: Sequence[tuple[Shape, Any]], captured: Sequence[Value], apply: Callable[..., Any]) -> Graph:
+        """A body of operators that no file spells out: what `apply` makes of its own inputs and the captured ones."""
+        graph = Graph()
+        own = [graph.input(f"input_{i}", shape, dtype) for i, (shape, dtype) in enumerate(kinds)]
+        results = apply(*own, *(graph.input(v.name, v.shape, v.dtype) for v in captured))
+        graph.outputs = list(results) if isinstance(results, tuple) else [results]
+        graph.output_names = [f"output_{i}" for i in range(len(graph.outputs))]
+        graph.structure = tuple(range(len(graph.outputs)))
+        return bodies.finished(graph)
+
     def numpy_dtype(self, element_type: int) -> np.dtype:
         """The numpy dtype of an ONNX element type."""
         return np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
@@ -103,7 +149,7 @@ def _plain(attribute: Any) -> Any:
     return attribute.decode() if isinstance(attribute, bytes) else attribute
 
 
-class _Reader:
+class Reader:
     def __init__(self, model: onnx.ModelProto, input_shapes: Any, static_batch: bool, dynamic_batch: bool):
         self.model = model
         self.opsets = {o.domain if o.domain != "ai.onnx" else "": o.version for o in model.opset_import}
@@ -115,13 +161,26 @@ class _Reader:
         self.own = model.producer_name == OWN
         listed = {p.key: json.loads(p.value) for p in model.metadata_props if p.key in (FROZEN, CONSTANTS)}
         self.frozen, self.constants = (set(listed.get(key, ())) for key in (FROZEN, CONSTANTS))
+        self.path = self.label = ""
+
+    @classmethod
+    def within(cls, outer: Reader, graph: Graph | None = None) -> Reader:
+        """A reader of a subgraph: into a graph of its own, or into the one around it."""
+        bodies.check_depth(outer)
+        made = cls.__new__(cls)
+        made.__dict__ |= outer.__dict__
+        made.importing = Importing(FRAMEWORK, outer.label)
+        made.importing.missing = outer.importing.missing
+        if graph is not None:
+            made.importing.graph = graph
+        made.graph = made.importing.graph
+        made.env = bodies.Scope(outer, made.graph, same=graph is not None)
+        made.path = f"{outer.label}."
+        return made
 
     def read(self) -> Graph:
         proto, graph = self.model.graph, self.graph
-        for tensor in proto.initializer:
-            self.env[tensor.name] = self.weight(tensor.name, tensor)
-        for sparse in proto.sparse_initializer:
-            self.env[sparse.values.name] = self.weight(sparse.values.name, sparse)
+        self.weights(proto)
         for index, info in enumerate(i for i in proto.input if i.name not in self.env):
             self.env[info.name] = self.input(info, index)
         self.nodes(proto.node)
@@ -134,6 +193,21 @@ class _Reader:
         graph.structure = None if len(graph.outputs) == 1 else tuple(range(len(graph.outputs)))
         graph.program = Program(_open_batch(self.model) if self.dynamic_batch else self.model)
         return self.importing.finish(settle, after_import)
+
+    def body(self, proto: Any) -> None:
+        """Read a subgraph's weights and nodes."""
+        self.weights(proto)
+        self.nodes(proto.node)
+
+    def results(self, proto: Any) -> list[Value]:
+        """The values that a subgraph gives."""
+        return [self.env[o.name] for o in proto.output]  # type: ignore[misc]
+
+    def weights(self, proto: Any) -> None:
+        for tensor in proto.initializer:
+            self.env[tensor.name] = self.weight(tensor.name, tensor)
+        for sparse in proto.sparse_initializer:
+            self.env[sparse.values.name] = self.weight(sparse.values.name, sparse)
 
     def weight(self, name: str, tensor: Any) -> Value:
         """A stored tensor: a named weight where it holds floats, in at least one axis unless told so, otherwise a constant."""
@@ -218,6 +292,7 @@ class _Reader:
         domain = "" if node.domain == "ai.onnx" else node.domain
         native = f"{domain}.{node.op_type}" if domain else node.op_type
         source = f"onnx {native} {node.name or next(o for o in node.output if o)!r}"
+        source += f" in {self.path[:-1]}" if self.path else ""
         opset = self.opsets.get(domain, 1)
         importer = importer_of(FRAMEWORK, native, opset)
         lacking = any(i not in self.env for i in node.input)
@@ -225,6 +300,7 @@ class _Reader:
             if importer is None:
                 self.unread(node, native if domain else f"{native} (opset {opset})", source, name)
             return
+        self.label = self.path + name
         call = NodeCall(self, node, opset)
         results = self.importing.call(
             importer,
@@ -233,7 +309,7 @@ class _Reader:
             name=name,
             source=source,
             left_out=call.left_out,
-            keys=list(node.output),
+            keys=None if self.path else list(node.output),
         )
         if call.unread and not self.importing.missing:
             listed = ", ".join(f"{name}={call.attributes[name]!r}" for name in sorted(call.unread))

@@ -91,7 +91,7 @@ def _value(array: np.ndarray) -> Any:
 
     if array.dtype.name != "bfloat16":
         return onnxruntime.OrtValue.ortvalue_from_numpy(array)
-    bits = np.ascontiguousarray(array).view(np.int16)
+    bits = np.asarray(array, order="C").view(np.int16)  # ascontiguousarray gives a number an axis
     return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
 
 

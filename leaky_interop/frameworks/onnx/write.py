@@ -22,6 +22,7 @@ from ..base import Builder
 from . import kernels
 from .file import SMALL, stream
 from .naming import OWN
+from .nesting import Body, write_body
 from .read import CONSTANTS, FROZEN
 from .run import newest_opset
 
@@ -180,6 +181,10 @@ class OnnxBuilder(Builder):
         back = tuple(self.Cast(r, to=narrow) if types.output(n) == types.main else r for n, r in enumerate(results))
         return back[0] if outputs == 1 else back
 
+    def body(self, graph: Graph, captured: Sequence[Any]) -> Body:
+        """A graph inside a node, as the attribute that holds it; its last inputs are the captured values."""
+        return write_body(self, graph, captured)
+
     def runs(self, kind: str) -> bool:
         """Whether onnxruntime has a kernel for an operator in the dtype of the node at hand (of its last operand)."""
         ports = [p for p in self.inputs if p is not None]
@@ -243,7 +248,7 @@ class OnnxBuilder(Builder):
         return fold(dim, self.measured, lambda a, b: a // b, lambda a, b: self.Max(self.integers(a), self.integers(b)))
 
     def measured(self, name: str) -> Symbol:
-        for value in self.graph.inputs:
+        for value in (*self.graph.inputs, *(v for n in self.graph.nodes for v in n.outputs)):
             for axis, dim in enumerate(value.shape):
                 if dim == symbol(name):
                     key: Any = ("size", name)
@@ -253,7 +258,7 @@ class OnnxBuilder(Builder):
                         else:
                             self.made[key] = self.Gather(self.Shape(self.made[id(value)]), self.integers(axis), axis=0)
                     return self.made[key]
-        raise AssertionError(f"no input has the size {name!r}")
+        raise AssertionError(f"nothing has the size {name!r}")
 
     def shape(self, dims: Iterable[Dim]) -> Any:
         """A shape for Reshape: one unknown size is -1, more are computed."""
@@ -290,27 +295,10 @@ class OnnxBuilder(Builder):
     def finish(self) -> tuple[onnx.ModelProto, dict[int, Any]]:
         """The checked model, whose initializers (in the order of `weights`) have no numbers yet."""
         outputs = self.output_symbols()
-        node_names = names.Unique()
-        titles = {id(made): node_names(made.name) for made in self.main_nodes()}
-        protos = []
-        for made in self.nodes:
-            base = made.name or made.kind.lower()
-            for index, output in enumerate(made.outputs):
-                output.name = output.name or self.names(f"{base}_{made.kind.lower()}" + (f"_{index}" if index else ""))
-            proto = helper.make_node(
-                made.kind,
-                ["" if i is None else i.name for i in made.inputs],
-                [o.name for o in made.outputs],
-                name=titles.get(id(made)) or node_names(base),
-                domain=made.domain,
-                **made.attributes,
-            )
-            if made.source:
-                proto.metadata_props.add(key="leaky_interop.source", value=made.source)
-            protos.append(proto)
-        infos = [_info(s.name, v) for s, v in zip(outputs, self.graph.outputs, strict=True)]
-        inputs = [_info(self.made[id(v)].name, v) for v in self.graph.inputs]
-        domains = {p.domain for p in protos} - {""}
+        protos = self.protos(self.nodes)
+        infos = [info(s.name, v) for s, v in zip(outputs, self.graph.outputs, strict=True)]
+        inputs = [info(self.made[id(v)].name, v) for v in self.graph.inputs]
+        domains = {made.domain for made in self.nodes} - {""}
         opsets = [helper.make_opsetid("", self.opset), *(helper.make_opsetid(d, 1) for d in sorted(domains))]
         graph = helper.make_graph(protos, "leaky_interop", inputs, infos)
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=OWN)
@@ -321,11 +309,33 @@ class OnnxBuilder(Builder):
         handles = {key: s.name for key, s in self.made.items() if isinstance(key, int)}
         return model, handles
 
-    def main_nodes(self) -> Iterable[_Node]:
+    def protos(self, nodes: Sequence[_Node]) -> list[onnx.NodeProto]:
+        """The nodes of one scope, every value named; those of the bodies in them after their own names."""
+        node_names = names.Unique()
+        titles = {id(made): node_names(made.name) for made in self.main_nodes(nodes)}
+        protos = []
+        for made in nodes:
+            base = made.name or made.kind.lower()
+            for index, output in enumerate(made.outputs):
+                output.name = output.name or self.names(f"{base}_{made.kind.lower()}" + (f"_{index}" if index else ""))
+            proto = helper.make_node(
+                made.kind,
+                ["" if i is None else i.name for i in made.inputs],
+                [o.name for o in made.outputs],
+                name=titles.get(id(made)) or node_names(base),
+                domain=made.domain,
+                **{k: v.proto(self, f"{base}_{k}") if isinstance(v, Body) else v for k, v in made.attributes.items()},
+            )
+            if made.source:
+                proto.metadata_props.add(key="leaky_interop.source", value=made.source)
+            protos.append(proto)
+        return protos
+
+    def main_nodes(self, nodes: Sequence[_Node]) -> Iterable[_Node]:
         """Of the nodes that one canonical node became, the one that bears its name: the first with a weight, or the last."""
         weights = {id(symbol) for symbol, parameter in self.weights.values() if parameter.name}
         found: dict[str, tuple[bool, _Node]] = {}
-        for made in self.nodes:
+        for made in nodes:
             if made.name and not found.get(made.name, (False,))[0]:
                 found[made.name] = any(id(i) in weights for i in made.inputs), made
         return [made for _, made in found.values()]
@@ -366,7 +376,7 @@ def _dtype(operand: Any) -> np.dtype | None:
     return operand.dtype if isinstance(operand, Symbol | Value) else np.asarray(operand).dtype
 
 
-def _info(name: str, value: Value) -> onnx.ValueInfoProto:
+def info(name: str, value: Value) -> onnx.ValueInfoProto:
     """Type and shape of a port; a symbol keeps its name, an expression stays open."""
     dims = [d if isinstance(d, int) else str(d) if d == symbol(str(d)) else None for d in value.shape]
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), dims)

@@ -6,11 +6,16 @@ it are identifiers already.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator, Mapping
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from ... import names
+from . import control
 
 HEADER = '''"""{title}
 
@@ -24,15 +29,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 
-class Network(nn.Module):
-    """{shapes}"""
-
-    def __init__(self):
-        super().__init__()
-{modules}
-
-{forward}
-
+{classes}
 def load(weights=Path(__file__).with_name("{weights}")):
     """The network with its trained weights, in evaluation mode."""
     model = Network()
@@ -60,7 +57,6 @@ def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
             state[name] = tensor.detach().contiguous()
         else:
             tied[name] = owner
-    shapes = ", ".join(f"{n.target}" for n in model.graph.nodes if n.op == "placeholder")
     parameters = dict(model.named_parameters(remove_duplicate=False))
     retie = "".join(
         f"\n    {_put(name, 'register_parameter', f'model.get_parameter({owner!r})', 'model')}"
@@ -70,9 +66,7 @@ def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
     text = HEADER.format(
         title=f"A network of {sum(p.numel() for p in model.parameters()):,} parameters.",
         origin=" ".join(origin.split()).replace('"""', "'''").replace("\\", "/"),
-        shapes=f"Takes {shapes}.",
-        modules=_modules(model) or "        pass",
-        forward=_forward(model),
+        classes=_classes(model),
         weights=path.name,
         tied=tied,
         retie=retie,
@@ -87,13 +81,69 @@ def _tensors(model: torch.fx.GraphModule) -> dict[str, torch.Tensor]:
     return parameters | dict(model.named_buffers(remove_duplicate=False))
 
 
-def _modules(model: torch.fx.GraphModule) -> str:
-    """The statements that build the submodules, then the free parameters and buffers of containers."""
-    lines = []
+CLASS = '''class {name}(nn.Module):
+    """{shapes}"""
+
+    def __init__(self):
+        super().__init__()
+{modules}
+
+{forward}
+'''
+FLOW = (control.If, control.Loop, control.Scan)
+
+
+def _classes(model: torch.fx.GraphModule) -> str:
+    """The classes of branches and loops, of the graphs that they hold, and of the network."""
+    kinds = {type(m) for m in model.modules()}
+    texts = [f"{inspect.getsource(kind)}\n\n" for kind in FLOW if kind in kinds]
+    texts += [text + "\n" for text in _graph_classes(model, "Network", names.Unique(["Network", *(kind.__name__ for kind in FLOW)]))]
+    return "".join(texts)
+
+
+def _graph_classes(model: torch.fx.GraphModule, name: str, unique: names.Unique) -> Iterator[str]:
+    """The class of a graph, after those of the graphs inside it."""
+    flows: dict[str, str] = {}
+    for path, module in _modules_of(model):
+        if not isinstance(module, FLOW):
+            continue
+        held = {}
+        for key, body in module.named_children():
+            held[key] = unique("".join(part.title() for part in f"{names.identifier(path)}_{key}".split("_")))
+            yield from _graph_classes(body, held[key], unique)  # type: ignore[arg-type]
+        settings = {k: v for k, v in vars(module).items() if not k.startswith("_") and k != "training"}
+        arguments = [f"{k}={v}()" for k, v in held.items()] + [f"{k}={v!r}" for k, v in settings.items()]
+        flows[path] = f"{type(module).__name__}({', '.join(arguments)})"
+    shapes = ", ".join(f"{n.target}" for n in model.graph.nodes if n.op == "placeholder")
+    yield CLASS.format(
+        name=name,
+        shapes=f"Takes {shapes}." if shapes else "Takes nothing.",
+        modules=_modules(model, flows) or "        pass",
+        forward=_forward(model),
+    )
+
+
+def _modules_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """The modules of one graph, without those inside branches and loops."""
+    inside: tuple[str, ...] = ()
     for path, module in model.named_modules():
+        if not path.startswith(inside or "\n"):
+            yield path, module
+        if isinstance(module, FLOW):
+            inside = (*inside, f"{path}.")
+
+
+def _modules(model: torch.fx.GraphModule, flows: Mapping[str, str]) -> str:
+    """The statements that build the submodules, then the free parameters and buffers of containers.
+
+    flows: by path, the expressions of branches and loops.
+    """
+    lines = []
+    for path, module in _modules_of(model):
         container = type(module) is torch.nn.Module
         if path:
-            lines.append(_put(path, "add_module", f"nn.{'Module()' if container else repr(module)}"))
+            expression = flows.get(path) or f"nn.{'Module()' if container else repr(module)}"
+            lines.append(_put(path, "add_module", expression))
         where = _read("self", path)
         for key, parameter in module.named_parameters(recurse=False):
             if not path or container:

@@ -15,6 +15,7 @@ from torch.fx.proxy import GraphAppendingTracer, Proxy
 
 from ... import names
 from ...draws import example_arrays
+from ...errors import Refused
 from ...graph import Graph, Parameter, Step, Value
 from ...sizes import Dim, Size, fold, symbol
 from ..base import Builder, arrange
@@ -51,12 +52,35 @@ def save(model: Any, path: Path, graph: Graph) -> None:
 
         save_source(model, path, graph.description)
         return
+    flows = any(node.op.bodies for node in graph.nodes)
     example = tuple(torch.from_numpy(a) for a in example_arrays(graph, batch=2))
     open_axes = [{i: torch.export.Dim.AUTO for i, d in enumerate(v.shape) if isinstance(d, Size)} for v in graph.inputs]
-    with torch.no_grad():
-        program = torch.export.export(named(model), example, dynamic_shapes=tuple(open_axes), strict=False)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(named(model), example, dynamic_shapes=tuple(open_axes), strict=False)
+    except Exception as error:  # whatever torch raises
+        if not flows:
+            raise
+        raise _no_flow(graph, str(error).strip().partition("\n")[0]) from error
+    if flows and (fixed := _fixed(graph, program)):
+        raise _no_flow(graph, f"it fixes the sizes {', '.join(fixed)}")
     with path.open("wb") as file:
         torch.export.save(program, file)
+
+
+def _fixed(graph: Graph, program: torch.export.ExportedProgram) -> list[str]:
+    """The open sizes of a graph's inputs that an export took for fixed."""
+    from torch.fx.experimental.symbolic_shapes import is_concrete_int
+
+    shapes = {n.name: n.meta["val"].shape for n in program.graph.nodes if n.op == "placeholder"}
+    traced = [shapes[name] for name in program.graph_signature.user_inputs if isinstance(name, str)]
+    pairs = [pair for v, shape in zip(graph.inputs, traced, strict=True) for pair in zip(v.shape, shape, strict=True)]
+    return [str(dim) for dim, size in pairs if isinstance(dim, Size) and is_concrete_int(size)]
+
+
+def _no_flow(graph: Graph, why: str) -> Refused:
+    hint = "Write .safetensors, whose source runs them as Python, or fix sizes and numbers of rounds"
+    return Refused("a .pt2 of loops and branches", graph.description, f"torch.export does not take these: {why}", hint)
 
 
 class TorchBuilder(Builder):
@@ -65,7 +89,7 @@ class TorchBuilder(Builder):
     framework = FRAMEWORK
     lacking = ("uint16", "uint32", "uint64")
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, outer: TorchBuilder | None = None):
         super().__init__(graph, torch)
         self.root = torch.nn.Module()
         self.fx = torch.fx.Graph()
@@ -79,9 +103,11 @@ class TorchBuilder(Builder):
         self.attributes: list[tuple[torch.fx.Node, Parameter]] = []  # whose homes are known when all modules stand
         for value in graph.inputs:
             self.made[id(value)] = Proxy(self.fx.placeholder(self.unique(names.identifier(value.name))), self.tracer)
+        if outer is not None:  # a weight is one, whichever graph reads it
+            self.tied, self.first = outer.tied, outer.first
         self.sources = {
             str(dim): (value, axis)
-            for value in reversed(graph.inputs)
+            for value in reversed([*graph.inputs, *(v for n in graph.nodes for v in n.outputs)])
             for axis, dim in reversed(list(enumerate(value.shape)))
             if isinstance(dim, Size) and dim == symbol(str(dim))
         }
@@ -107,6 +133,27 @@ class TorchBuilder(Builder):
                     self.first.setdefault(value.const.tie, value.const)
                     self.homes.setdefault(value.const.identity, f"{path}.{key}")
         return lambda *args, **kwargs: self.call_module(path, args, kwargs)
+
+    def control(self, kind: str, **settings: Any) -> Callable[..., Proxy]:
+        """A module of `control` under the node's name, the graphs among its settings as modules in it; one or more results."""
+        from . import control
+
+        def built(body: Graph) -> torch.nn.Module:
+            inner = TorchBuilder(body, self)
+            inner.export()
+            return inner.finish()[0]
+
+        made = {key: built(value) if isinstance(value, Graph) else value for key, value in settings.items()}
+        module = getattr(control, kind)(**made)
+        path = self.path(id(module))
+        add_submodule(self.root, path, module)
+        self.placed[path] = (module, id(module))
+
+        def call(*args: Any) -> Any:
+            results = self.call_module(path, args, {})
+            return results if len(self.outputs) == 1 else self.unpack(results, len(self.outputs))
+
+        return call
 
     def path(self, signature: Any) -> str:
         """Where the node's module stands; a second call of a shared layer finds the first one's module."""

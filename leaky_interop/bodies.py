@@ -1,0 +1,118 @@
+"""Graphs inside operators: the branches of an If, the body of a Loop.
+
+A body is a whole graph of its own. What it reads from outside are inputs of it, which stand last; weights it holds
+itself, as any graph does. Every symbolic size in it is a dimension of one of its inputs, or computed in it, so that it
+runs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .graph import Graph, Node, Rewrite, Value, interpret
+from .sizes import Dim, Size, agree, symbol, symbols
+
+
+def alike(one: Graph, other: Graph) -> bool:
+    """Whether two graphs apply matching operators to the same values, in the same order."""
+    if (len(one.inputs), len(one.nodes), len(one.outputs)) != (len(other.inputs), len(other.nodes), len(other.outputs)):
+        return False
+    pairs = {id(a): b for a, b in zip(one.inputs, other.inputs, strict=True)}
+
+    def same(a: Value | None, b: Value | None) -> bool:
+        if a is None or b is None:
+            return a is b
+        if (a.dtype, a.rank) != (b.dtype, b.rank):
+            return False
+        if a.const is not None and b.const is not None:
+            return a.const.name == b.const.name and _equal(a.array(), b.array())
+        if a.sizes is not None and b.sizes is not None:
+            return bool(agree(a.sizes.tolist(), b.sizes.tolist()))
+        return pairs.get(id(a)) is b
+
+    for a, b in zip(one.nodes, other.nodes, strict=True):
+        if len(a.inputs) != len(b.inputs) or not a.op.matches(b.op) or not all(map(same, a.inputs, b.inputs)):
+            return False
+        pairs.update({id(v): w for v, w in zip(a.outputs, b.outputs, strict=True)})
+    return all(map(same, one.outputs, other.outputs))
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and (a.tobytes() == b.tobytes() if a.dtype != object else bool((a == b).all()))
+
+
+def named_sizes(body: Graph) -> set[str]:
+    """The symbols that a body's values and operators mention."""
+    found: set[str] = set()
+    for node in body.nodes:
+        found |= symbols(tuple(vars(node.op).values()))
+        for value in (*node.inputs, *node.outputs):
+            found |= mentioned(value)
+    return found.union(*map(mentioned, (*body.inputs, *body.outputs)))
+
+
+def mentioned(value: Value | None) -> set[str]:
+    """The symbols in a value's shape and content."""
+    if value is None:
+        return set()
+    return symbols(value.shape) | (set() if value.sizes is None else symbols(tuple(value.sizes.reshape(-1))))
+
+
+def told(value: Value) -> set[str]:
+    """The symbols that a value tells by its own sizes: those that stand alone as a dimension of it."""
+    return {str(d) for d in value.shape if isinstance(d, Size) and d == symbol(str(d))}
+
+
+def sizes_outside(inner: Iterable[Value], outer: Iterable[Value | None]) -> dict[str, Dim]:
+    """What the symbols that a body's inputs tell are in the graph around it."""
+    found: dict[str, Dim] = {}
+    for value, operand in zip(inner, outer, strict=True):
+        for dim, size in zip(value.shape, () if operand is None else operand.shape, strict=operand is not None):
+            if isinstance(dim, Size) and dim == symbol(str(dim)):
+                found.setdefault(str(dim), size)
+    return found
+
+
+def run_body(body: Graph, arrays: Sequence[Any]) -> list[Any]:
+    """A body's results by the references, in float64 throughout where the arrays are wider than it says."""
+    wide = any(
+        isinstance(a, np.ndarray) and a.dtype == np.float64 and v.dtype.kind in "fV" and v.dtype != np.float64
+        for v, a in zip(body.inputs, arrays, strict=True)
+    )
+    return interpret(body, arrays, dtype=np.float64 if wide else None)
+
+
+def inline(rewrite: Rewrite, like: Node, body: Graph, operands: Sequence[Value | None], prefix: str = "") -> list[Value]:
+    """What a body computes, as nodes of the graph around it. Raises KeyError for a size that only the body tells."""
+    made: dict[int, Value | None] = {id(v): o for v, o in zip(body.inputs, operands, strict=True)}
+    sizes: dict[str, Any] = dict(sizes_outside(body.inputs, operands))
+
+    def get(value: Value | None) -> Value | None:
+        if value is None or id(value) in made:
+            return None if value is None else made[id(value)]
+        if value.const is not None:
+            return rewrite.new.parameter(value.const)
+        assert value.sizes is not None
+        return rewrite.new.of_sizes(_renamed(value.sizes, sizes), value.dtype)
+
+    for node in body.nodes:
+        inner = Node(node.op, (), (), source=node.source or like.source, left_out=node.left_out, roundings=node.roundings)
+        outputs = rewrite.emit(inner, node.op.bound(sizes), map(get, node.inputs), name=f"{prefix}{node.name}")
+        for old, new in zip(node.outputs, outputs, strict=True):
+            made[id(old)] = new
+            for dim, size in zip(old.shape, new.shape, strict=True):
+                if isinstance(dim, Size) and dim == symbol(str(dim)):
+                    sizes.setdefault(str(dim), size)
+    return [get(v) for v in body.outputs]  # type: ignore[misc]
+
+
+def _renamed(content: np.ndarray, sizes: Mapping[str, Any]) -> np.ndarray:
+    from .sizes import evaluate
+
+    flat = [evaluate(s, sizes) for s in content.reshape(-1)]
+    found = np.empty(len(flat), object)
+    found[:] = flat
+    return found.reshape(content.shape)

@@ -1,0 +1,66 @@
+"""Writes the graphs inside ONNX nodes: their nodes stand in a scope of their own, their weights in the model's.
+
+What a body captures keeps the name that it has outside, as ONNX's outer scope allows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnx import helper
+
+from ...graph import Graph, Node
+from ...op import Op
+
+if TYPE_CHECKING:
+    from .write import OnnxBuilder, Symbol
+
+
+@dataclasses.dataclass(eq=False)
+class Body:
+    """A subgraph of which everything but its values' names is known."""
+
+    graph: Graph
+    nodes: list[Any]
+    inputs: list[Symbol]
+    outputs: list[Symbol]
+
+    def proto(self, builder: OnnxBuilder, name: str) -> onnx.GraphProto:
+        """The subgraph, when every value around it has its name."""
+        from .write import info
+
+        nodes = builder.protos(self.nodes)
+        inputs = [info(s.name, v) for s, v in zip(self.inputs, self.graph.inputs, strict=False)]
+        outputs = [info(s.name, v) for s, v in zip(self.outputs, self.graph.outputs, strict=True)]
+        return helper.make_graph(nodes, name, inputs, outputs)
+
+
+def write_body(builder: OnnxBuilder, graph: Graph, captured: Sequence[Any]) -> Body:
+    """Run the exporters of a body; its last inputs are what is captured, as it is called outside."""
+    from .write import Symbol
+
+    outside = dict(builder.__dict__)  # a body's nodes, and what it makes of weights and sizes, are seen by it alone
+    own = len(graph.inputs) - len(captured)
+    builder.graph, builder.nodes = graph, []
+    builder.made, builder.viewed = dict(builder.made), dict(builder.viewed)
+    inputs = [Symbol(builder, builder.names(v.name), dtype=v.dtype) for v in graph.inputs[:own]]
+    for value, symbol in zip(graph.inputs, [*inputs, *captured], strict=True):
+        builder.made[id(value)] = builder.typed(symbol, value.dtype)
+    builder.made = {key: symbol for key, symbol in builder.made.items() if isinstance(key, int)}
+    try:
+        for node in graph.nodes:
+            builder.export_node(node)
+        builder.node, outputs = Node(Op(), (), ()), []
+        for value, name in zip(graph.outputs, graph.output_names, strict=True):
+            symbol = builder.tensor(value)
+            if symbol.made_by is None or symbol in outputs or symbol.made_by not in builder.nodes:
+                symbol = builder.write("Identity", (symbol,))
+                symbol.name = builder.names(name)
+            outputs.append(symbol)
+        return Body(graph, builder.nodes, inputs, outputs)
+    finally:
+        for name in ("graph", "nodes", "made", "viewed", "node", "inputs", "outputs"):
+            setattr(builder, name, outside[name])

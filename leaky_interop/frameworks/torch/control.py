@@ -1,0 +1,112 @@
+"""Branches and loops as PyTorch modules, which run the graphs that they hold.
+
+This text imports nothing of the package that it comes from: a pickled module takes it along, and written source holds it.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+SOURCE = globals().get("SOURCE") or Path(__file__).read_text(encoding="utf-8")
+
+
+class If(nn.Module):
+    """The results of one of two modules."""
+
+    def __init__(self, then, other):
+        super().__init__()
+        self.then = then
+        self.other = other
+
+    def forward(self, condition, *captured):
+        if torch.compiler.is_exporting():  # what torch.cond gives may not be what it was given
+            branches = [lambda *xs, m=m: tuple(r.clone() for r in m(*xs)) for m in (self.then, self.other)]
+            results = torch.cond(condition, *branches, captured)
+        else:
+            results = self.then(*captured) if condition else self.other(*captured)
+        return results[0] if len(results) == 1 else tuple(results)
+
+
+class Loop(nn.Module):
+    """A module run again and again: `carried` values go round, what else it gives is stacked.
+
+    empty: shape and dtype of what each round gives, for a loop of no rounds.
+    """
+
+    def __init__(self, body, carried, endless, empty):
+        super().__init__()
+        self.body = body
+        self.carried = carried
+        self.endless = endless  # no condition ends it
+        self.empty = empty
+
+    def extra_repr(self):
+        return f"carried={self.carried}, endless={self.endless}, empty={self.empty}"
+
+    def forward(self, rounds, going, *values):
+        carried, captured = values[: self.carried], values[self.carried :]
+        place = next((v.device for v in values if isinstance(v, torch.Tensor)), None)
+        going = torch.as_tensor(going, device=place)
+        rows = [[] for _ in self.empty]
+        step = 0
+        while step < rounds and ((self.endless and step) or going):
+            going, *results = self.body(torch.tensor(step, device=place), going, *carried, *captured)
+            carried = results[: self.carried]
+            for row, result in zip(rows, results[self.carried :], strict=True):
+                row.append(result)
+            step += 1
+        stacks = [
+            torch.stack(row) if row else torch.zeros((0, *shape), dtype=dtype, device=place)
+            for row, (shape, dtype) in zip(rows, self.empty, strict=True)
+        ]
+        results = (*carried, *stacks)
+        return results[0] if len(results) == 1 else results
+
+
+class Scan(nn.Module):
+    """A module run at each place along an axis of its lists, states going along; what else it gives is stacked.
+
+    axes, result_axes: of each list and each stacked result, the axis and whether it is walked backwards. empty: as for
+    `Loop`.
+    """
+
+    def __init__(self, body, states, axes, result_axes, empty):
+        super().__init__()
+        self.body = body
+        self.states = states
+        self.axes = axes
+        self.result_axes = result_axes
+        self.empty = empty
+
+    def extra_repr(self):
+        return f"states={self.states}, axes={self.axes}, result_axes={self.result_axes}, empty={self.empty}"
+
+    def forward(self, *values):
+        end = self.states + len(self.axes)
+        states, lists, captured = values[: self.states], values[self.states : end], values[end:]
+        count = lists[0].shape[self.axes[0][0]]
+        rows = [[] for _ in self.empty]
+        for step in range(count):
+            walked = zip(lists, self.axes, strict=True)
+            places = [x.select(axis, count - 1 - step if back else step) for x, (axis, back) in walked]
+            results = self.body(*states, *places, *captured)
+            states = results[: self.states]
+            for row, result in zip(rows, results[self.states :], strict=True):
+                row.append(result)
+        stacks = []
+        for row, (axis, back), (shape, dtype) in zip(rows, self.result_axes, self.empty, strict=True):
+            none = torch.zeros((*shape[:axis], 0, *shape[axis:]), dtype=dtype, device=lists[0].device)
+            stacks.append(torch.stack(row[::-1] if back else row, axis) if row else none)
+        results = (*states, *stacks)
+        return results[0] if len(results) == 1 else results
+
+
+def _reduced(module):
+    """How a module is pickled: with this text, so that it is read where this file is not."""
+    made = "exec(SOURCE, scope := {'SOURCE': SOURCE, '__name__': 'control'}) or scope[KIND].__new__(scope[KIND])"
+    return eval, (made, {"SOURCE": SOURCE, "KIND": type(module).__name__}), module.__dict__
+
+
+for kind in (If, Loop, Scan):
+    kind.__reduce__ = _reduced

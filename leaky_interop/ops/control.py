@@ -1,0 +1,410 @@
+"""Control flow: operators that run graphs of their own.
+
+| op   | onnx          | what its graphs take                         | what they give               |
+|------|---------------|----------------------------------------------|------------------------------|
+| If   | If            | captured                                     | the results                  |
+| Loop | Loop          | step, condition, carried..., captured...     | condition, carried..., rows  |
+| Scan | Scan          | states..., one place of each list, captured  | states..., rows              |
+
+A graph reads nothing from outside but its inputs: what it captures is an operand, behind the others. Sizes that only a
+run tells (how often a loop went round, how long a branch's result is) are symbols named after the operator's label.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import Refused
+from ..op import (
+    Dim,
+    Graph,
+    Op,
+    Shape,
+    Value,
+    agree,
+    exports,
+    imports,
+    maximum,
+    op,
+    rename,
+    run_body,
+    sizes_outside,
+    symbol,
+    symbols,
+)  # fmt: skip
+from .join import Concat
+
+Call = Callable[[Graph, Sequence[Any]], list[Any]]  # runs a body on arrays
+ONE_KIND = "a value has one rank and one type, whichever way it is computed"
+FOREVER = 2**63 - 1  # rounds: as many as the condition lets
+SHORT = 64  # times that a loop is written out
+
+
+class Control(Op):
+    """Base of the operators that run graphs. `label` is unique in a network: it names the sizes that only a run tells."""
+
+    label: str
+    deterministic = False  # a loop of constants may be long: it runs where the network runs
+    any_dtype = True
+
+    def flow(self, call: Call, *arrays: Any) -> tuple[Any, ...]:
+        """The results, every body run by `call`."""
+        raise NotImplementedError
+
+    def reference(self, *arrays: Any) -> Any:
+        results = self.flow(run_body, *arrays)
+        return results[0] if len(results) == 1 else results
+
+    def outside(self, index: int, shape: Shape, known: dict[str, Dim]) -> Shape:
+        """A result's shape as the graph around sees it: what only the body knows has a name of its own."""
+        return tuple(
+            rename(d, known) if symbols(d) <= set(known) else self.open_size(index, axis) for axis, d in enumerate(shape)
+        )
+
+    def open_size(self, index: int, axis: int) -> Dim:
+        """The symbol of a size of a result that only a run tells."""
+        return symbol(f"{self.label}_{index}_{axis}")
+
+
+@op
+class If(Control):
+    """The results of `then` where the condition (one boolean) holds, otherwise those of `other`."""
+
+    label: str
+    then: Graph
+    other: Graph
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        both = []
+        for body in self.bodies:
+            known = sizes_outside(body.inputs, inputs[1:])
+            both.append([self.outside(i, v.shape, known) for i, v in enumerate(body.outputs)])
+        results = []
+        for index, (one, other) in enumerate(zip(*both, strict=True)):
+            dims = enumerate(zip(one, other, strict=True))
+            shape = tuple(a if agree(a, b) else self.open_size(index, axis) for axis, (a, b) in dims)
+            results.append((shape, self.then.outputs[index].dtype))
+        return results
+
+    def flow(self, call: Call, *arrays: Any) -> tuple[Any, ...]:
+        condition, *captured = arrays
+        return tuple(call(self.then if bool(condition) else self.other, captured))
+
+
+@op
+class Loop(Control):
+    """Runs `body` while its condition holds, at most as often as the first operand says.
+
+    Operands: the number of rounds (FOREVER for any), whether to begin, `carried` values, what the body captures.
+    Results: the carried values at the end, then what each round gave besides, stacked along a new first axis.
+    """
+
+    label: str
+    carried: int
+    body: Graph
+
+    def fixed(self, axis: int, index: int) -> bool:
+        """Whether a carried value has the same size along an axis in every round."""
+        return agree(self.body.inputs[2 + index].shape[axis], self.body.outputs[1 + index].shape[axis])
+
+    @property
+    def endless(self) -> bool:
+        """Whether the body never ends the loop itself."""
+        going = self.body.outputs[0]
+        return going is self.body.inputs[1] or (going.is_constant and bool(going.array()))
+
+    def rounds(self, trips: Value, condition: Value) -> Dim | None:
+        """How often the body runs, where that is known before the run."""
+        count, begins = trips.content(), condition.content()
+        if begins is False:
+            return 0
+        return maximum(count, 0) if begins and self.endless and count is not None else None
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        trips, condition, *rest = inputs
+        inner, initial = self.body.inputs[2:], rest
+        known: dict[str, Dim] = dict(sizes_outside(inner[self.carried :], initial[self.carried :]))
+        for index in range(self.carried):
+            for axis, dim in enumerate(inner[index].shape):
+                if self.fixed(axis, index) and str(dim) not in known and dim == symbol(str(dim)):
+                    known[str(dim)] = initial[index].shape[axis]
+        count = self.rounds(trips, condition)
+        rows = symbol(f"{self.label}_rounds") if count is None else count
+        results = []
+        for index, value in enumerate(self.body.outputs[1:]):
+            if index < self.carried:
+                results.append((self.carried_shape(index, known), value.dtype))
+            else:
+                results.append(((rows, *self.outside(index, value.shape, known)), value.dtype))
+        return results
+
+    def carried_shape(self, index: int, known: dict[str, Dim]) -> Shape:
+        """The shape of a carried value at the end, as the graph around sees it."""
+        return tuple(
+            rename(d, known) if self.fixed(axis, index) and symbols(d) <= set(known) else self.open_size(index, axis)
+            for axis, d in enumerate(self.body.inputs[2 + index].shape)
+        )
+
+    def flow(self, call: Call, *arrays: Any) -> tuple[Any, ...]:
+        trips, going, *rest = arrays
+        carried, captured = rest[: self.carried], rest[self.carried :]
+        rows: list[list[Any]] = [[] for _ in self.body.outputs[1 + self.carried :]]
+        step = 0
+        while bool(going) and step < int(trips):
+            results = call(self.body, (np.asarray(step, np.int64), going, *carried, *captured))
+            going, carried = results[0], results[1 : 1 + self.carried]
+            for row, result in zip(rows, results[1 + self.carried :], strict=True):
+                row.append(result)
+            step += 1
+        stacks = map(stacked, rows, self.body.outputs[1 + self.carried :])
+        return (*carried, *stacks)
+
+
+def stacked(rows: list[Any], value: Value) -> np.ndarray:
+    """Rows along a new first axis; none make an array whose open sizes are 0, as onnxruntime's are."""
+    return np.stack(rows) if rows else np.zeros((0, *no_row(value)), value.dtype)
+
+
+def no_row(value: Value) -> tuple[int, ...]:
+    """The shape of a row that no round gives."""
+    return tuple(d if isinstance(d, int) else 0 for d in value.shape)
+
+
+@op
+class Scan(Control):
+    """Runs `body` for each place along an axis of its lists, in order or backwards, carrying states along.
+
+    Operands: `states` values, the lists, what the body captures. Results: the states at the end, then what each place
+    gave besides, stacked along an axis, in order or backwards.
+    """
+
+    label: str
+    states: int
+    axes: tuple[int, ...]  # of each list, the one that is walked along
+    backwards: tuple[bool, ...]
+    result_axes: tuple[int, ...]  # of each stacked result, the new one
+    result_backwards: tuple[bool, ...]
+    body: Graph
+
+    def parts(self, operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+        """States, lists and captured values of all operands."""
+        ends = self.states, self.states + len(self.axes)
+        return operands[: ends[0]], operands[ends[0] : ends[1]], operands[ends[1] :]
+
+    def length(self, *lists: Any) -> Any:
+        """How many places there are."""
+        return lists[0].shape[self.axes[0]]
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        states, lists, captured = self.parts(inputs)
+        inner_states, inner_places, inner_captured = self.parts(self.body.inputs)
+        known: dict[str, Dim] = dict(sizes_outside(inner_captured, captured))
+        known |= sizes_outside(inner_states, states)
+        for inner, outer, axis in zip(inner_places, lists, self.axes, strict=True):
+            rest = (*outer.shape[:axis], *outer.shape[axis + 1 :])
+            known |= {str(d): s for d, s in zip(inner.shape, rest, strict=True) if d == symbol(str(d))}
+        results = []
+        for index, value in enumerate(self.body.outputs):
+            shape = self.outside(index, value.shape, known)
+            if index >= self.states:
+                at = self.result_axes[index - self.states]
+                shape = (*shape[:at], self.length(*lists), *shape[at:])
+            results.append((shape, value.dtype))
+        return results
+
+    def flow(self, call: Call, *arrays: Any) -> tuple[Any, ...]:
+        states, lists, captured = self.parts(arrays)
+        rows: list[list[Any]] = [[] for _ in self.result_axes]
+        count = self.length(*lists)
+        for step in range(count):
+            at = [count - 1 - step if back else step for back in self.backwards]
+            places = [x.take(i, axis) for x, i, axis in zip(lists, at, self.axes, strict=True)]
+            results = call(self.body, (*states, *map(np.asarray, places), *captured))
+            states = results[: self.states]
+            for row, result in zip(rows, results[self.states :], strict=True):
+                row.append(result)
+        stacks = []
+        turns = zip(rows, self.body.outputs[self.states :], self.result_axes, self.result_backwards, strict=True)
+        for row, value, axis, back in turns:
+            stacks.append(np.moveaxis(stacked(row[::-1] if back else row, value), 0, axis))
+        return (*states, *stacks)
+
+
+# --- ONNX -------------------------------------------------------------------------------------------------------------
+
+
+@imports("onnx", "If")
+def if_from_onnx(node, condition):
+    known, branches = condition.content(), (node.then_branch, node.else_branch)
+    if known is not None:  # one branch is all that ever runs
+        return node.inlined(branches[0 if np.all(known) else 1])
+    then, other = (node.read_body(branch, []) for branch in branches)
+    for one, two in zip(then.outputs, other.outputs, strict=True):
+        if (one.rank, one.dtype) != (two.rank, two.dtype):
+            raise node.refused("an If whose branches differ in rank or type", why=ONE_KIND)
+    (then, other), captured = node.closed(then, other)
+    return If(label=node.label, then=then, other=other)(condition.reshape(), *captured)
+
+
+@imports("onnx", "Loop")
+def loop_from_onnx(node, trips, condition, *carried):
+    trips = node.graph.constant(FOREVER, np.int64) if trips is None else trips.reshape()
+    condition = node.graph.constant(True) if condition is None else condition.reshape()
+    count, begins = trips.content(), condition.content()
+    short = isinstance(count, int) and begins is True and count <= SHORT
+    try:
+        (body,), captured = node.closed(carried_body(node, carried))
+    except Refused:
+        if not short:  # written out, every round knows its number
+            raise
+        return written_out(node, count, carried)
+    loop = Loop(label=node.label, carried=len(carried), body=body)
+    if count == FOREVER and begins is True and loop.endless:
+        raise node.refused("a Loop without an end", why="nothing stops it")
+    return loop(trips, condition, *carried, *captured)
+
+
+def carried_body(node, carried):
+    """The body of a Loop, read until the shapes of its carried values hold for every round."""
+    kinds = [(v.shape, v.dtype) for v in carried]
+    while True:
+        body = node.read_body(node.body, [((), np.dtype(np.int64)), ((), np.dtype(bool)), *kinds])
+        wider = []
+        for index, ((shape, dtype), value) in enumerate(zip(kinds, body.outputs[1:], strict=False)):
+            if (value.rank, value.dtype) != (len(shape), dtype):
+                raise node.refused("a Loop whose carried value changes its rank or type", why=ONE_KIND)
+            dims = enumerate(zip(shape, value.shape, strict=True))
+            wider.append((tuple(a if agree(a, b) else symbol(f"{node.label}_{index}_{axis}") for axis, (a, b) in dims), dtype))
+        if wider == kinds:
+            body.outputs[0] = body.outputs[0].reshape()
+            return body
+        kinds = wider
+
+
+def written_out(node, count, carried):
+    """A short Loop that no condition ends, round after round."""
+    graph = node.graph
+    rows = []
+    for step in range(count):
+        going, *results = node.inlined(node.body, [graph.constant(step, np.int64), graph.constant(True), *carried])
+        if going.content() is not True:
+            raise node.refused("a Loop with a condition, and sizes that differ from round to round", why="its end is not known")
+        carried = results[: len(carried)]
+        rows.append(results[len(carried) :])
+    stacks = [Concat(axis=0)(*(r.reshape(1, *r.shape) for r in row)) for row in zip(*rows, strict=True)]
+    return (*carried, *stacks)
+
+
+@imports("onnx", "Scan", since=9)
+def scan_from_onnx(node, *operands):
+    lists = node.num_scan_inputs
+    states, places = operands[: len(operands) - lists], operands[len(operands) - lists :]
+    axes = [a % x.rank for a, x in zip(node.scan_input_axes or [0] * lists, places, strict=True)]
+    kinds = [(v.shape, v.dtype) for v in states]
+    kinds += [((*x.shape[:a], *x.shape[a + 1 :]), x.dtype) for x, a in zip(places, axes, strict=True)]
+    body = node.read_body(node.body, kinds)
+    for state, result in zip(states, body.outputs, strict=False):
+        if result.dtype != state.dtype or not agree(result.shape, state.shape):
+            raise node.refused("a Scan whose state changes its shape or type", why="ONNX wants it to keep them")
+    rows = body.outputs[len(states) :]
+    result_axes = [a % (v.rank + 1) for a, v in zip(node.scan_output_axes or [0] * len(rows), rows, strict=True)]
+    (body,), captured = node.closed(body)
+    return Scan(
+        label=node.label,
+        states=len(states),
+        axes=tuple(axes),
+        backwards=tuple(map(bool, node.scan_input_directions or [0] * lists)),
+        result_axes=tuple(result_axes),
+        result_backwards=tuple(map(bool, node.scan_output_directions or [0] * len(rows))),
+        body=body,
+    )(*operands, *captured)
+
+
+@exports("onnx", If)
+def if_to_onnx(op, onnx, condition, *captured):
+    branches = {"then_branch": onnx.body(op.then, captured), "else_branch": onnx.body(op.other, captured)}
+    return onnx.write("If", (condition,), outputs=len(onnx.outputs), **branches)
+
+
+@exports("onnx", Loop)
+def loop_to_onnx(op, onnx, trips, condition, *rest):
+    carried, captured = rest[: op.carried], rest[op.carried :]
+    body = onnx.body(op.body, captured)
+    count, begins = (v.content() for v in onnx.node.inputs[:2])
+    trips, condition = (None if count == FOREVER else trips), (None if begins is True else condition)
+    return onnx.write("Loop", (trips, condition, *carried), outputs=len(onnx.outputs), body=body)
+
+
+@exports("onnx", Scan)
+def scan_to_onnx(op, onnx, *operands):
+    states, lists, captured = op.parts(operands)
+    return onnx.write(
+        "Scan",
+        (*states, *lists),
+        outputs=len(onnx.outputs),
+        body=onnx.body(op.body, captured),
+        num_scan_inputs=len(lists),
+        scan_input_axes=list(op.axes),
+        scan_input_directions=list(map(int, op.backwards)),
+        scan_output_axes=list(op.result_axes) or None,
+        scan_output_directions=list(map(int, op.result_backwards)) or None,
+    )
+
+
+@exports("torch", If)
+def if_to_torch(op, torch, condition, *captured):
+    return torch.control("If", then=op.then, other=op.other)(condition, *captured)
+
+
+@exports("torch", Loop)
+def loop_to_torch(op, torch, trips, condition, *rest):
+    settings = {"carried": op.carried, "endless": op.endless, "empty": empty(torch, op.body.outputs[1 + op.carried :])}
+    count, begins = (v.content() for v in torch.node.inputs[:2])  # torch.export writes a known number of rounds out
+    rounds = trips if count is None else torch.size(count)
+    return torch.control("Loop", body=op.body, **settings)(rounds, condition if begins is None else begins, *rest)
+
+
+@exports("torch", Scan)
+def scan_to_torch(op, torch, *operands):
+    axes = list(zip(op.axes, op.backwards, strict=True))
+    result_axes = list(zip(op.result_axes, op.result_backwards, strict=True))
+    settings = {"states": op.states, "axes": axes, "result_axes": result_axes}
+    return torch.control("Scan", body=op.body, **settings, empty=empty(torch, op.body.outputs[op.states :]))(*operands)
+
+
+def empty(torch, rows):
+    return [(no_row(v), torch.torch_dtype(v.dtype)) for v in rows]
+
+
+@imports("onnx", "Scan")
+def batched_scan_from_onnx(node, lengths, *operands):
+    """Scan-8 runs once for each entry of a batch, axis 0 of everything: a Scan over the batch of a Scan."""
+    if lengths is not None:
+        raise node.refused("a Scan with sequence lengths", why="entries of one batch would have different sizes")
+    lists = node.num_scan_inputs
+    states = len(operands) - lists
+    inner = node.read_body(node.body, [(x.shape[1:] if i < states else x.shape[2:], x.dtype) for i, x in enumerate(operands)])
+    backwards = tuple(map(bool, node.directions or [0] * lists))
+    (inner,), captured = node.closed(inner)
+    rows = len(inner.outputs) - states
+    scan = Scan(
+        label=f"{node.label}_entry",
+        states=states,
+        axes=(0,) * lists,
+        backwards=backwards,
+        result_axes=(0,) * rows,
+        result_backwards=(False,) * rows,
+        body=inner,
+    )
+    body = node.composed([(x.shape[1:], x.dtype) for x in operands], captured, scan)
+    count = len(operands)
+    return Scan(
+        label=node.label,
+        states=0,
+        axes=(0,) * count,
+        backwards=(False,) * count,
+        result_axes=(0,) * len(body.outputs),
+        result_backwards=(False,) * len(body.outputs),
+        body=body,
+    )(*operands, *captured)

@@ -1,0 +1,197 @@
+"""Branches and loops: what they compute, in every framework that can hold them, and what is left of them there."""
+
+import pickle
+import runpy
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+import torch
+
+import leaky_interop as li
+from leaky_interop.bodies import alike
+from leaky_interop.converting import transfer_graph
+from leaky_interop.errors import Refused, Unsupported
+
+HEAD = '<ir_version: 10, opset_import: ["": 21]>\n'
+MODELS = {
+    "branches": """agraph (bool c, float[batch, 3] x) => (float[batch, 3] y, float[batch, 3] z)
+        <float[3, 3] "layer.weight" = {1, 2, 3, 4, 5, 6, 7, 8, -9}, float[3] "layer.bias" = {0.5, 0, -1}> {
+        h = Gemm (x, "layer.weight", "layer.bias")
+        y = If (c) <
+            then_branch = then () => (float[batch, 3] t) { t = LeakyRelu<alpha = 0.2>(h) },
+            else_branch = other () => (float[batch, 3] e) { m = MatMul(h, "layer.weight")  e = Add(m, x) }>
+        z = Neg (y)
+    }""",
+    "sizes of branches": """agraph (bool c, float[batch, 3] x) => (float[r, k] y, float[k2, r2] z) {
+        y = If (c) <
+            then_branch = then () => (float[batch, 6] t) { t = Concat<axis = 1>(x, x) },
+            else_branch = other () => (float[b, 3] e) { e = Concat<axis = 0>(x, x) }>
+        z = Transpose (y)
+    }""",
+    "growing": """agraph (int64 n, float[batch, 3] x) => (float[rows, 3] last, float[n, 3] means) {
+        last, means = Loop (n, , x) <body = body (int64 i, bool c, float[r, 3] v) => (bool c2, float[r2, 3] w, float[3] m) {
+            c2 = Identity (c)
+            w = Concat<axis = 0>(v, x)
+            m = ReduceMean<keepdims = 0>(w, axes)
+        }>
+    }""",
+    "until": """agraph (float[3] x, bool begin) => (float[3] last, int64[n] steps) {
+        limit = Constant<value_float = 30.0>()
+        last, steps = Loop (, begin, x) <body = body (int64 i, bool c, float[3] v) => (bool c2, float[3] w, int64 k) {
+            two = Constant<value_float = 2.0>()
+            w = Mul(v, two)
+            sum = ReduceSum<keepdims = 0>(w)
+            c2 = Less(sum, limit)
+            k = Identity(i)
+        }>
+    }""",
+    "nested": """agraph (int64 n, float[batch, 3] x, bool c) => (float[batch, 3] y)
+        <float[3] slope = {0.5, -1, 2}> {
+        y = Loop (n, , x) <body = outer (int64 i, bool k, float[batch, 3] v) => (bool k2, float[batch, 3] w) {
+            k2 = Identity (k)
+            w = If (c) <
+                then_branch = then () => (float[batch, 3] t) {
+                    t = Loop (n, , v) <body = inner (int64 j, bool q, float[batch, 3] u) => (bool q2, float[batch, 3] s) {
+                        q2 = Identity(q)
+                        a = Mul(u, slope)
+                        ij = Add(i, j)
+                        f = Cast<to = 1>(ij)
+                        b = Add(a, f)
+                        s = Sub(b, x)
+                    }>
+                },
+                else_branch = other () => (float[batch, 3] e) { shape = Shape(x)  e = Expand(slope, shape) }>
+        }>
+    }""",
+    "recurrent": """agraph (float[batch, 4] h, float[batch, time, 4] x) => (float[batch, 4] last, float[batch, time, 4] all)
+        <float[4, 4] kernel = {1, 0, 0, 0.5, 0, 1, 0, 0, 0, 0, -1, 0, 0.25, 0, 0, 1}> {
+        last, all = Scan <num_scan_inputs = 1, scan_input_axes = [1], scan_output_axes = [-2], scan_input_directions = [1],
+            scan_output_directions = [1], body = cell (float[batch, 4] s, float[batch, 4] e) => (float[batch, 4] s2, float[batch, 4] o) {
+            m = MatMul(s, kernel)
+            a = Add(m, e)
+            s2 = Tanh(a)
+            o = Identity(s2)
+        }> (h, x)
+    }""",
+}
+INITIALIZERS = {"growing": {"axes": np.array([0])}}
+
+
+def made(name):
+    model = onnx.parser.parse_model(HEAD + MODELS[name])
+    for key, array in INITIALIZERS.get(name, {}).items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, key))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def arrays_of(name, batch):
+    rng = np.random.default_rng(batch)
+    x = rng.standard_normal((batch, 3)).astype(np.float32)
+    return {
+        "branches": [[np.array(c), x] for c in (True, False)],
+        "sizes of branches": [[np.array(c), x] for c in (True, False)],
+        "growing": [[np.array(n), x] for n in (0, 1, 4)],
+        "until": [[np.abs(x[0]), np.array(c)] for c in (True, False)],
+        "nested": [[np.array(n), x, np.array(c)] for n in (0, 3) for c in (True, False)],
+        "recurrent": [
+            [a.astype(np.float32) for a in (rng.standard_normal((batch, 4)), rng.standard_normal((batch, n, 4)))] for n in (1, 5)
+        ],
+    }[name]
+
+
+def same(expected, received):
+    assert len(received) == len(expected)
+    for e, r in zip(expected, received, strict=True):
+        assert (r.shape, r.dtype) == (e.shape, e.dtype)
+        np.testing.assert_allclose(r, e, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_control_flow_computes_the_same_everywhere(name, batch):
+    model = made(name)
+    graph = li.load(model)
+    targets = [transfer_graph(graph, target).model for target in ("onnx", "torch")]
+    for arrays in arrays_of(name, batch):
+        expected = li.run(model, arrays)
+        same(expected, graph.run(*arrays))
+        for target in targets:
+            same(expected, li.run(target, arrays))
+
+
+def test_a_graph_that_was_written_reads_as_it_was(name):
+    graph = li.load(made(name))
+    again = li.load(transfer_graph(graph, "onnx").model)
+    assert alike(graph, again), f"{graph}\n{again}"
+    assert [p.name for p in graph.parameters()] == [p.name for p in again.parameters()]
+
+
+def test_control_flow_is_verified(name):
+    for target in ("onnx", "torch"):
+        assert li.convert(made(name), target, verify=True, inputs=arrays_of(name, 2)[0])
+
+
+def test_modules_survive_a_pickle_without_this_package(name, tmp_path):
+    model = transfer_graph(li.load(made(name)), "torch").model
+    text = pickle.dumps(model)
+    assert b"leaky_interop.frameworks" not in text
+    again = pickle.loads(pickle.dumps(pickle.loads(text)))
+    for arrays in arrays_of(name, 3):
+        same(li.run(model, arrays), li.run(again, arrays))
+
+
+def test_written_source_runs_alone(name, tmp_path):
+    model = made(name)
+    li.convert(model, tmp_path / "net.safetensors", inputs=arrays_of(name, 2)[0])
+    scope = runpy.run_path(str(tmp_path / "net.py"))
+    for arrays in arrays_of(name, 3):
+        found = scope["load"]()(*map(torch.from_numpy, arrays))
+        same(li.run(model, arrays), [t.detach().numpy() for t in (found if isinstance(found, tuple) else (found,))])
+    assert "leaky_interop" not in (tmp_path / "net.py").read_text().partition("import")[2]
+
+
+def test_a_pt2_holds_branches_but_no_loops_of_open_length(name, tmp_path):
+    arrays = arrays_of(name, 2)[0]
+    if "branches" not in name:
+        with pytest.raises(Refused, match="of loops and branches"):
+            li.convert(made(name), tmp_path / "net.pt2", inputs=arrays)
+        assert not list(tmp_path.iterdir())
+        return
+    li.convert(made(name), tmp_path / "net.pt2", inputs=arrays)
+    for arrays in arrays_of(name, 3):
+        found = torch.export.load(tmp_path / "net.pt2").module()(*map(torch.from_numpy, arrays))
+        same(li.run(made(name), arrays), [t.detach().numpy() for t in found])
+
+
+def test_a_weight_that_a_branch_shares_with_the_network_is_one():
+    graph = li.load(made("branches"))
+    assert [p.name for p in graph.parameters()] == ["layer.weight", "layer.bias"]
+    module = transfer_graph(graph, "torch").model
+    assert sum(p.numel() for p in module.parameters()) == 12
+    written = transfer_graph(graph, "onnx").model
+    assert sorted(t.name for t in written.graph.initializer) == ["layer.bias", "layer.weight"]
+
+
+def test_branches_train():
+    module = transfer_graph(li.load(made("branches")), "torch").model
+    module(torch.tensor(False), torch.ones(2, 3))[0].sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+def test_what_a_body_lacks_is_told_with_its_place():
+    model = made("nested")
+    loop = model.graph.node[0].attribute[0].g
+    branch = next(n for n in loop.node if n.op_type == "If").attribute[0].g
+    branch.node[0].attribute[0].g.node[1].op_type, branch.node[0].attribute[0].g.node[1].domain = "Strange", "here"
+    model.opset_import.add(domain="here", version=1)
+    with pytest.raises(Unsupported) as error:
+        li.load(model)
+    assert [(row.native, row.where) for row in error.value.missing] == [("here.Strange", "onnx here.Strange 'a' in y.w.t")]
+    assert "here.Strange" in str(li.inspect(model))
