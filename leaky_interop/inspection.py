@@ -169,14 +169,14 @@ def _operators(graph: Graph) -> dict[str, int]:
     """Canonical operators by name; the transposes that only stand between two layouts are none of the network's."""
     names = [
         f"{n.op.native} (not read)" if isinstance(n.op, Unread) else type(n.op).__name__
-        for n in graph.nodes
+        for n in graph.all_nodes()
         if n.name or not isinstance(n.op, Transpose)
     ]
     return dict(sorted(Counter(names).items()))
 
 
 def _not_written(graph: Graph, target: str) -> tuple[str, ...]:
-    kinds = {type(n.op) for n in graph.nodes if not isinstance(n.op, Unread)}
+    kinds = {type(n.op) for n in graph.all_nodes() if not isinstance(n.op, Unread)}
     return tuple(sorted(kind.__name__ for kind in kinds if (target, kind) not in EXPORTERS))
 
 

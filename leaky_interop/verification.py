@@ -350,7 +350,7 @@ def adapter(framework: str, op: Any) -> str:
 
 def slopes(graph: Graph) -> Iterator[Slope]:
     """Every leaky slope of a graph and where it came from."""
-    for node in graph.nodes:
+    for node in graph.all_nodes():
         op = node.op.op if isinstance(node.op, ChannelsLast) else node.op
         if hasattr(op, "negative_slope"):
             value: Any = op.negative_slope

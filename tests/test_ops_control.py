@@ -3,6 +3,7 @@
 import pickle
 import runpy
 
+import keras
 import numpy as np
 import onnx
 import onnx.parser
@@ -195,3 +196,57 @@ def test_what_a_body_lacks_is_told_with_its_place():
         li.load(model)
     assert [(row.native, row.where) for row in error.value.missing] == [("here.Strange", "onnx here.Strange 'a' in y.w.t")]
     assert "here.Strange" in str(li.inspect(model))
+
+
+def as_constant(model, name, array):
+    """The model with one of its inputs as a constant."""
+    model.graph.input.remove(next(i for i in model.graph.input if i.name == name))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    return model
+
+
+KERAS = {  # what is constant there, and the sizes that are fixed
+    "branches": ({}, None),
+    "growing": ({"n": np.array(3)}, None),
+    "nested": ({"n": np.array(2)}, None),
+    "recurrent": ({}, {"x": (None, 5, 4)}),
+}
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_keras_computes_both_branches_and_every_round(name, tmp_path):
+    constants, shapes = KERAS[name]
+    model = made(name)
+    inputs = [i.name for i in model.graph.input]
+    given = [dict(zip(inputs, arrays, strict=True)) for arrays in arrays_of(name, 2)]
+    for key, array in constants.items():
+        as_constant(model, key, array)
+    given = [{k: a for k, a in arrays.items() if k not in constants} for arrays in given]
+    given = given[-1:] if shapes else given  # of the length that is fixed
+    li.convert(model, tmp_path / "net.keras", inputs=list(given[0].values()), input_shapes=shapes)
+    again = keras.models.load_model(tmp_path / "net.keras")
+    for arrays in given:
+        same(li.run(model, arrays), li.run(again, list(arrays.values())))
+
+
+def test_keras_refuses_what_only_a_run_tells():
+    for name in ("sizes of branches", "growing", "until", "recurrent"):
+        with pytest.raises(Refused, match="Keras saves no"):
+            li.convert(made(name), "keras")
+
+
+def test_a_constant_condition_leaves_one_branch():
+    for value, kind in ((True, "LeakyRelu"), (False, "MatMul")):
+        graph = li.load(as_constant(made("branches"), "c", np.array(value)))
+        kinds = {type(n.op).__name__ for n in graph.nodes}
+        assert "If" not in kinds
+        assert ("LeakyRelu" in kinds) == (kind == "LeakyRelu")
+
+
+def test_fast_math_and_slopes_reach_into_bodies():
+    text = MODELS["branches"].replace("t = LeakyRelu<alpha = 0.2>(h)", "p = Relu(h)  n = Neg(h)  q = Relu(n)  k = Constant<value_float = 0.2>()  a = Mul(q, k)  t = Sub(p, a)")
+    model = onnx.parser.parse_model(HEAD + text)
+    assert "LeakyRelu" not in str(li.load(model))
+    assert "LeakyRelu(negative_slope=0.2)" in str(li.load(model, fast_math=True))
+    (slope,) = li.inspect(made("branches")).slopes
+    assert slope.value == pytest.approx(0.2)

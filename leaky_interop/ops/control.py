@@ -408,3 +408,22 @@ def batched_scan_from_onnx(node, lengths, *operands):
         result_backwards=(False,) * len(body.outputs),
         body=body,
     )(*operands, *captured)
+
+
+@exports("keras", If)
+def if_to_keras(op, keras, condition, *captured):
+    raise keras.refuse(
+        "an If",
+        why="Keras saves no branches; both are computed and one is picked, where neither can fail and their sizes agree",
+        instead="Make its condition a constant, or write ONNX or PyTorch",
+    )
+
+
+@exports("keras", Loop)
+@exports("keras", Scan)
+def loop_to_keras(op, keras, *operands):
+    raise keras.refuse(
+        f"a {type(op).__name__} whose number of rounds is known only at run time, or large",
+        why="Keras saves no loops; others are written out",
+        instead="Fix the sizes with input_shapes and the number of rounds as a constant, or write ONNX or PyTorch",
+    )

@@ -171,7 +171,7 @@ class Holding(Builder):
                 if dim == symbol(atom):
                     vector = self.made[id(value)][tuple(slice(None) if a == axis else 0 for a in range(value.rank))]
                     return keras.ops.zeros_like(vector, dtype="int32")
-        raise AssertionError(f"no input has the size {atom!r}")
+        raise self._unknown(size)
 
     def _unknown(self, size: Size) -> Exception:
         return self.refuse(

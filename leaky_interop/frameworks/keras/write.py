@@ -17,6 +17,7 @@ from ...graph import Graph, Node, Value
 from ...layout import settle, wrap
 from ...op import CHANNELS_LAST, EXPORTERS
 from ...passes import before_keras
+from ...passes.unroll import unroll
 from ...sizes import Dim, Size
 from ..base import arrange
 from .holding import Holding
@@ -48,7 +49,7 @@ def assign(model: keras.Model, numbers: Iterable[tuple[Any, np.ndarray]]) -> Non
 
 def prepare(graph: Graph) -> Graph:
     """The graph as Keras computes it: channels last where its layers want that, transposes settled."""
-    return before_keras(settle(wrap(graph, _wants_channels_last)))
+    return before_keras(settle(wrap(unroll(graph), _wants_channels_last)))
 
 
 def _wants_channels_last(node: Node) -> bool:

@@ -116,7 +116,9 @@ class NodeCall(Call):
         """Several bodies, finished, and the values that they take behind their own inputs."""
         scopes = [next(b.env for b in self.bodies if b.graph is graph) for graph in graphs]
         captured = bodies.closed(scopes, graphs)
-        return [bodies.finished(graph) for graph in graphs], captured
+        finished = [bodies.finished(graph) for graph in graphs]
+        self.graph.notes += [note for body in finished for note in body.notes]
+        return finished, captured
 
     def composed(self, kinds: Sequence[tuple[Shape, Any]], captured: Sequence[Value], apply: Callable[..., Any]) -> Graph:
         """A body of operators that no file spells out: what `apply` makes of its own inputs and the captured ones."""

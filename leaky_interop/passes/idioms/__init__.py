@@ -41,7 +41,9 @@ def recognise(graph: Graph, *, fast_math: bool = False) -> Graph:
     for node in graph.nodes:
         found = next((a for a in answers(node) if isinstance(a, Found) and (fast_math or not a.differs)), None)
         if found is None:
-            rewrite.copy(node)
+            inner = node.op.with_bodies(lambda body: recognise(body, fast_math=fast_math)) if node.op.bodies else node.op
+            rewrite.copy(node, inner)
+            rewrite.new.notes += [note for body in inner.bodies for note in body.notes if note not in rewrite.new.notes]
         elif found.op is None:
             rewrite.put(node.outputs[0], rewrite.get(found.operands[0]))  # type: ignore[arg-type]
         else:
@@ -66,7 +68,7 @@ def with_fast_math(graph: Graph) -> Graph:
 
 def near_misses(graph: Graph) -> Iterator[NearMiss]:
     """Every node that looks like an idiom and was left as it is, with the reason."""
-    for node in graph.nodes:
+    for node in graph.all_nodes():
         for answer in answers(node):
             reason = answer.reason if isinstance(answer, Missed) else ""
             if isinstance(answer, Found) and answer.differs:
