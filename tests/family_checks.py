@@ -48,20 +48,35 @@ def kinds(graph: Graph) -> list[str]:
     return [type(node.op).__name__ for node in graph.nodes]
 
 
-def onnx_model(kind: str, data, weights=(), *, opset: int, outputs: int = 1, domain: str = "", **attributes):
-    """One ONNX node on arrays: `data` are inputs, `weights` initializers (None for one that is left out)."""
-    data, weights = [np.asarray(a) for a in data], list(weights)
+def check_by_definition(model, *arrays, **options) -> Graph:
+    """`check`, where no runtime but the specification's own reference says what an ONNX model gives."""
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {i.name: a for i, a in zip(model.graph.input, arrays, strict=True)}
+    return check(model, *arrays, given=ReferenceEvaluator(model).run(None, feeds), **options)
+
+
+def onnx_model(
+    kind: str, data, weights=(), *, opset: int, outputs: int = 1, shown: int = 1, domain: str = "", result=None, **attributes
+):
+    """One ONNX node on arrays: `data` are inputs (None for one that is left out), `weights` initializers.
+
+    shown: how many of its outputs the model gives. result: their dtype, where it is not that of the first input.
+    """
+    data, weights = [None if a is None else np.asarray(a) for a in data], list(weights)
     while weights and weights[-1] is None:
         weights.pop()
-    names = [f"x{i}" for i in range(len(data))] + ["" if w is None else f"w{i}" for i, w in enumerate(weights)]
+    names = ["" if a is None else f"x{i}" for i, a in enumerate(data)] + ["" if w is None else f"w{i}" for i, w in enumerate(weights)]
     node = helper.make_node(kind, names, [f"y{i}" for i in range(outputs)], name="layer", domain=domain, **attributes)
     inputs = [
         helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
         for i, a in enumerate(data)
+        if a is not None
     ]
-    result = helper.make_tensor_value_info("y0", helper.np_dtype_to_tensor_dtype(data[0].dtype), None)
-    graph = helper.make_graph([node], "g", inputs, [result])
+    kind_of = helper.np_dtype_to_tensor_dtype(np.dtype(data[0].dtype if result is None else result))
+    results = [helper.make_tensor_value_info(f"y{i}", kind_of, None) for i in range(shown)]
+    graph = helper.make_graph([node], "g", inputs, results)
     for i, array in enumerate(weights):
         if array is not None:
             graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), f"w{i}"))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, opset)], ir_version=8)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, opset)], ir_version=8 if opset < 20 else 11)

@@ -217,9 +217,7 @@ def test_transformer_decoder():
 
 
 def attention_model(data, mask=None, **attributes):
-    model = onnx_model("Attention", data, [mask] if mask is not None else [], opset=23, **attributes)
-    model.ir_version = 11
-    return model
+    return onnx_model("Attention", data, [mask] if mask is not None else [], opset=23, **attributes)
 
 
 @pytest.mark.parametrize("attributes", [{}, {"is_causal": 1}, {"scale": 0.7}], ids=str)
@@ -237,13 +235,6 @@ def test_onnx_heads_in_the_features():
 def test_onnx_masks(mask):
     data = [heads(2, 3), heads(2, OTHER), heads(2, OTHER)]
     check(attention_model(data, mask), *data)
-
-
-@pytest.mark.parametrize("attributes", [{"softcap": 2.0}])
-def test_what_no_other_framework_has_is_refused(attributes):
-    data = [heads(2), heads(2), heads(2)]
-    with pytest.raises(Refused, match="softcap"):
-        li.load(attention_model(data, **attributes))
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------

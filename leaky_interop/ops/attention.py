@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, product, shortest
-from .compare import Where
+from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, product
+from .bounds import Maximum
+from .compare import Equal, Where
 from .dense import Dense
 from .expand import filled
 from .layer_norm import axes_from_keras
@@ -100,9 +101,12 @@ class Attention(Op):
 
 
 def pieces(
-    op: Attention, q: Value, k: Value, v: Value, mask: Value | None, rate: float = 0.0
+    op: Attention, q: Value, k: Value, v: Value, mask: Value | None, rate: float = 0.0, guarded: bool = False
 ) -> tuple[Value, Value]:
-    """The result and the weights, in other operators; `rate` of the weights are dropped in training."""
+    """The result and the weights, in other operators; `rate` of the weights are dropped in training.
+
+    guarded: a mask of numbers may forbid a whole row by -inf.
+    """
     *before, size, features = range(k.rank)
     scores = MatMul()(q, k.transpose(*before, features, size))
     scores = scores if op.scale == 1.0 else Mul()(scores, op.scale)
@@ -111,7 +115,7 @@ def pieces(
         scores = Where()(mask if boolean else triangle(q, k), scores, lowest(q.dtype))
     elif mask is not None:
         scores = Add()(scores, mask)
-    weights = Softmax(axes=(q.rank - 1,))(scores)
+    weights = guarded_softmax(scores) if guarded else Softmax(axes=(q.rank - 1,))(scores)
     if boolean:
         weights = Where()(mask, weights, 0.0)  # a row that is all forbidden would be even instead of zero
     return MatMul()(Dropout(rate=rate)(weights) if rate else weights, v), weights
@@ -120,6 +124,22 @@ def pieces(
 def lowest(dtype: np.dtype) -> float:
     """A number that no score comes near, far from overflow."""
     return -3e4 if dtype == np.float16 else -2e38
+
+
+def guarded_softmax(scores: Value) -> Value:
+    """Weights of scores that are -inf where they do not count, be it a whole row."""
+    weights = Softmax(axes=(scores.rank - 1,))(Maximum()(scores, lowest(scores.dtype)))
+    return Where()(Equal()(scores, -math.inf), 0.0, weights)
+
+
+def may_forbid(mask: Value | None) -> bool:
+    """Whether a mask of numbers may hold -inf in a whole row: one that is computed, unless it picks finite numbers."""
+    if mask is None or mask.dtype == bool:
+        return False
+    if mask.const is not None:
+        return bool((mask.array() == -math.inf).all(-1).any())
+    choices = mask.node.inputs[1:] if mask.node is not None and isinstance(mask.node.op, Where) else (mask,)
+    return not all(v.is_constant and np.isfinite(v.array()).all() for v in choices)
 
 
 def triangle(q: Value, k: Value) -> Value:
@@ -211,22 +231,6 @@ def split_heads(layer: Any, x: Value, name: str) -> Value:
     return heads(y.reshape(x.shape[0], product(x.shape[1:-1]), count * size), count)
 
 
-@imports("onnx", "Attention", since=23)
-def attention_from_onnx(node, q, k, v, mask=None, past_key=None, past_value=None, lengths=None):
-    """Of rank 3 the heads stand in the features."""
-    wide = q.rank == 3
-    for what, given in (("past keys", past_key), ("lengths", lengths), ("softcap", node.softcap or None)):
-        if given is not None:
-            raise Refused(f"Attention with {what}", why="only plain attention converts")
-    if wide:
-        q, k, v = (heads(x, n) for x, n in ((q, node.q_num_heads), (k, node.kv_num_heads), (v, node.kv_num_heads)))
-    k, v = (repeated(x, q.shape[1], 1) for x in (k, v))
-    y = attend(q, k, v, mask, bool(node.is_causal), None if node.scale is None else shortest(node.scale))
-    if not wide:
-        return y
-    return y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], y.shape[1] * y.shape[3])
-
-
 def attend(q: Value, k: Value, v: Value, mask: Value | None, causal: bool, scale: float | None) -> Value:
     """The operator, with the usual scale where none is given."""
     if scale is None:
@@ -261,12 +265,14 @@ def attention_to_torch(op, torch, q, k, v, mask):
 
 @exports("keras", Attention)
 def attention_to_keras(op, keras, q, k, v, mask):
-    return keras.composed(lambda *operands: pieces(op, *operands)[:1])
+    guarded = may_forbid(keras.node.inputs[3])
+    return keras.composed(lambda *operands: pieces(op, *operands, guarded=guarded)[:1])
 
 
 @exports("onnx", Attention)
 def attention_to_onnx(op, onnx, q, k, v, mask):
-    return onnx.composed(lambda *operands: pieces(op, *operands)[:1])
+    guarded = may_forbid(onnx.node.inputs[3])
+    return onnx.composed(lambda *operands: pieces(op, *operands, guarded=guarded)[:1])
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------
