@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 import numpy as np
 
 from .bodies import alike, run_body, sizes_outside
+from .errors import Refused
 from .graph import Graph, Parameter, Value
 from .numeric import shortest
 from .parameter import invert
@@ -36,7 +37,7 @@ from .sizes import (
 __all__ = [
     "CASES", "Case", "Dim", "Graph", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
     "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "invert", "maximum",
-    "may_agree", "op", "product", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols",
+    "may_agree", "op", "product", "refuses", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols",
     "together", "weight",
 ]  # fmt: skip
 
@@ -213,6 +214,7 @@ def broadcast(*shapes: Shape) -> Shape:
 
 IMPORTERS: dict[tuple[str, str], list[tuple[int, Callable[..., Any]]]] = {}  # newest first: (since, importer)
 EXPORTERS: dict[tuple[str, type[Op]], Callable[..., Any]] = {}
+REFUSING: set[Callable[..., Any]] = set()  # importers that only say why there is none
 CHANNELS_LAST: set[Callable[..., Any]] = set()  # adapters of frameworks that keep channels last
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -236,6 +238,17 @@ def imports(framework: str, *native: str, since: int = 1, channels_last: bool = 
         return importer
 
     return register
+
+
+def refuses(framework: str, *native: str, what: str, why: str, instead: str) -> None:
+    """Register native operators that nothing converts: who meets one is told why, and what to do."""
+
+    def refuse(call: Any, *operands: Any) -> Any:
+        name = getattr(call.native, "op_type", None) or type(call.native).__name__
+        raise Refused(f"{name}, {what}", why=why, hint=instead)
+
+    REFUSING.add(refuse)
+    imports(framework, *native)(refuse)
 
 
 def exports(framework: str, kind: type[Op], *, channels_last: bool = False) -> Callable[[F], F]:

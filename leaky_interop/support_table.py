@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import frameworks
-from .op import EXPORTERS, IMPORTERS, Op
+from .op import EXPORTERS, IMPORTERS, REFUSING, Op
 from .report.phrases import markdown_table
 
 HEADS = {"keras": "Keras", "torch": "PyTorch", "onnx": "ONNX"}
@@ -72,7 +72,7 @@ def support() -> Support:
     kinds = {kind.__name__: kind for kind in _all(Op) if kind.__module__.startswith(f"{ops.__name__}.")}
     reads: dict[str, dict[str, list[str]]] = {}
     for (framework, native), versions in sorted(IMPORTERS.items()):
-        if framework not in frameworks.NAMES:
+        if framework not in frameworks.NAMES or all(importer in REFUSING for _, importer in versions):
             continue
         owners = (_made_by(native, importer, kinds) for _, importer in versions)
         operator = next(filter(None, owners), NOTHING)

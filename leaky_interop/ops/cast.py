@@ -3,6 +3,7 @@
 | meaning | keras                                 | torch                     | onnx           |
 |---------|---------------------------------------|---------------------------|----------------|
 | Cast    | ops.cast                              | to, float, type_as        | Cast, CastLike |
+| BitCast | ops.view                              | view(dtype)               | since 26       |
 | nothing | ops.copy                              | contiguous, clone, detach |                |
 | sizes   | ops.size                              | size, numel               | Shape, Size    |
 
@@ -13,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Link, Moved, Op, Perm, Shape, Value, case, exports, imports, op, product
+from ..errors import Refused
+from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, product
 
 
 @op
@@ -98,6 +100,76 @@ def cast_to_keras(op, keras, x):
     return keras.ops.cast(x, op.dtype)
 
 
+# --- bits ---------------------------------------------------------------------------------------------------------------
+
+
+@op
+class BitCast(Op):
+    """The bits of numbers of the dtype `source` read as another dtype of the same width."""
+
+    source: str
+    dtype: str
+    tolerance = "exact"
+    any_dtype = True
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        from ..numeric import dtype
+
+        if dtype(self.dtype).itemsize != inputs[0].dtype.itemsize:
+            raise ValueError(f"{self} does not fit the width of {inputs[0]!r}")
+        return [(inputs[0].shape, dtype(self.dtype))]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        from ..numeric import dtype
+
+        held = arrays[0].astype(dtype(self.source))  # verification also runs networks in float64
+        return np.ascontiguousarray(held).view(dtype(self.dtype)).reshape(held.shape)
+
+    def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
+        return Moved(self, (perm,), (perm,))
+
+
+def bit_cast(x: Value, dtype: Any) -> Value:
+    """The operator; a boolean's bits are those of 0 and 1, and any other bit makes one true."""
+    dtype = np.dtype(dtype)
+    if dtype.itemsize != x.dtype.itemsize:
+        raise Refused(f"the bits of {x.dtype} as {dtype}", why="only a dtype of the same width keeps the shape")
+    return x.cast(dtype) if dtype == x.dtype or bool in (x.dtype, dtype) else BitCast(source=x.dtype.name, dtype=dtype.name)(x)
+
+
+@imports("torch", "aten.view.dtype")
+def bit_cast_from_torch(call, x, dtype):
+    return bit_cast(x, dtype)
+
+
+@imports("keras", "ops.View")
+def bit_cast_from_keras(call, x):
+    return bit_cast(x, call.dtype or x.dtype)
+
+
+@imports("onnx", "BitCast", since=26)
+def bit_cast_from_onnx(node, x):
+    return bit_cast(x, node.numpy_dtype(node.to))
+
+
+@exports("torch", BitCast)
+def bit_cast_to_torch(op, torch, x):
+    return x.view(torch.torch_dtype(op.dtype))
+
+
+@exports("keras", BitCast)
+def bit_cast_to_keras(op, keras, x):
+    held = {keras.inputs[0].dtype.name, op.dtype}.intersection(keras.lacking)
+    if held:
+        raise keras.refuse(f"the bits of {min(held)}", why="Keras on this backend holds it in more bits", instead="Use KERAS_BACKEND=tensorflow")
+    return keras.ops.view(x, op.dtype)
+
+
+@exports("onnx", BitCast)
+def bit_cast_to_onnx(op, onnx, x):
+    return onnx.BitCast(x, to=onnx.element_type(op.dtype))
+
+
 # --- sizes ------------------------------------------------------------------------------------------------------------
 
 
@@ -113,6 +185,9 @@ def count_of_elements(call, x):
     return call.graph.of_sizes(product(x.shape))
 
 
+for _name, _from, _to in (("float32", "float32", "int32"), ("int64", "int64", "float64"), ("float16", "float16", "int16"),
+                          ("bytes", "int8", "uint8")):  # fmt: skip
+    case(f"bit_cast/{_name}", BitCast(source=_from, dtype=_to), Operand((2, 3), dtype=_from), refused={"onnx": "it is new in opset 26"})
 case("cast/to_int32", Cast(dtype="int32"), (2, 3))
 case("cast/to_float64", Cast(dtype="float64"), (2, 3))
 case("cast/to_bool", Cast(dtype="bool"), (2, 3))

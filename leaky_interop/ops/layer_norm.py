@@ -36,6 +36,7 @@ from .moments import (
 from .norm import reads_further_outputs
 from .precision import IN_32_BITS, exact_in_keras
 from .reduce import reduce_in_onnx
+from .variance import mean_and_inverse_deviation
 
 
 class OverAxes(Op):
@@ -200,10 +201,12 @@ def over(x: Value, axes: tuple[int, ...], value: Any) -> Value | None:
 
 @imports("onnx", "LayerNormalization", since=17)
 def layer_norm_from_onnx(node, x, scale, bias=None):
-    if reads_further_outputs(node):
-        raise Refused("the statistics of LayerNormalization are read", why="only its result converts")
-    axes = last_axes(x, x.rank - node.axis % x.rank)
-    return in_one_dtype(LayerNorm(axes=axes, epsilon=stored(node.epsilon, x)), x, unfilled(scale, 1), bias)
+    """Its further results are the mean, and 1 over the deviation."""
+    axes, epsilon = last_axes(x, x.rank - node.axis % x.rank), stored(node.epsilon, x)
+    y = in_one_dtype(LayerNorm(axes=axes, epsilon=epsilon), x, unfilled(scale, 1), bias)
+    if not reads_further_outputs(node):
+        return y
+    return y, *mean_and_inverse_deviation(x.cast(node.numpy_dtype(node.stash_type)), axes, epsilon)
 
 
 @imports("onnx", "RMSNormalization", since=23)

@@ -190,6 +190,21 @@ def pad_from_onnx(node, x, pads, value=None, axes=None):
     return pad(x, onnx_pads(x, node.sizes(pads), axes), node.mode, number)
 
 
+@imports("onnx", "CenterCropPad", since=18)
+def centre_crop_pad_from_onnx(node, x, sizes):
+    """The middle of a larger image, a smaller one in the middle: an odd element is cut off, or added, at the end."""
+    pads: list[tuple[Dim, Dim]] = [(0, 0)] * x.rank
+    axes = range(x.rank) if node.axes is None else [a % x.rank for a in node.axes]
+    for axis, wanted in zip(axes, node.sizes(sizes), strict=True):
+        more = wanted - x.shape[axis]
+        if not isinstance(more, int):
+            raise Refused(f"CenterCropPad of the open size {x.shape[axis]}", why="it is not known which of the two it does",
+                          hint="Fix the size with input_shapes")  # fmt: skip
+        first = more // 2 if more > 0 else -(-more // 2)
+        pads[axis] = (first, more - first)
+    return pad(x, pads, "constant", 0.0)
+
+
 @exports("onnx", Pad)
 def pad_to_onnx(op, onnx, x):
     if op.mode == "symmetric" or (op.mode == "wrap" and onnx.opset < 19):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Op, Operand, Pointwise, Value, case, exports, imports, op
+from ..op import Op, Operand, Pointwise, Value, case, exports, imports, op, shortest
 from .bounds import Clip
 from .compare import LessOrEqual, Where
 from .functions import Sqrt, log1p_to_onnx
@@ -95,6 +95,21 @@ Softsign = activation("Softsign", "x / (1 + |x|).", lambda x: x / (1 + np.abs(x)
 TanhShrink = activation("TanhShrink", "x - tanh(x).", lambda x: x - np.tanh(x), module="Tanhshrink", aten="tanhshrink",
                         keras="tanh_shrink", onnx=lambda onnx, x: onnx.Sub(x, onnx.Tanh(x)),
                         terms=lambda x: np.abs(x) + np.abs(np.tanh(x)))  # fmt: skip
+
+
+def swish(x: Value, alpha: float) -> Value:
+    """x * sigmoid(alpha * x)."""
+    return Silu()(x) if alpha == 1.0 else Mul()(x, Sigmoid()(Mul()(x, alpha)))
+
+
+@imports("onnx", "Swish", since=24)
+def swish_from_onnx(node, x):
+    return swish(x, shortest(node.alpha))
+
+
+@imports("onnx", "SwiGLU", since=28)
+def gated_swish_from_onnx(node, x, y):
+    return Mul()(swish(x, shortest(node.alpha)), y)
 
 
 @imports("chainer", "Sigmoid")

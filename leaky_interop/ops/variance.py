@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..op import Value, case, exports, imports, op, product
-from .functions import Sqrt
+from .functions import Rsqrt, Sqrt
+from .math import Add
 from .precision import exact_in_keras
 from .promotion import floating
 from .reduce import ReduceMean, Reduction, reduce_in_onnx, reduced
@@ -45,6 +46,12 @@ def variance(call: Any, x: Any, axes: Any, correction: Any, keepdims: Any) -> Va
     return reduced(
         ReduceVariance, floating(call, x), axes, keepdims, correction=1.0 if correction is None else float(correction)
     )
+
+
+def mean_and_inverse_deviation(x: Value, axes: Any, epsilon: float) -> tuple[Value, Value]:
+    """The statistics of a normalisation, their axes kept: the mean, and 1 / sqrt(variance + epsilon)."""
+    spread = reduced(ReduceVariance, x, axes, True, correction=0.0)
+    return reduced(ReduceMean, x, axes, True), Rsqrt()(Add()(spread, epsilon))
 
 
 @imports("torch", "aten.var.correction")

@@ -21,10 +21,10 @@ BFLOAT16 = {  # the few operators that have a bfloat16 kernel
     "Unsqueeze",
 }  # fmt: skip
 LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does not define for it
-    "float16": {"Celu"},
+    "float16": {"Celu", "Det"},
     "float64": {
         "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh",
-        "Elu", "Erf", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Hardmax",
+        "Det", "Elu", "Erf", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Hardmax",
         "InstanceNormalization", "LRN", "LeakyRelu", "LpPool", "Mean", "Mish", "NonZero", "PRelu", "Resize", "Selu",
         "Sinh", "Softplus", "Softsign", "Tan", "ThresholdedRelu", "LSTM", "GRU", "RNN",
     },
