@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .errors import LeakyInteropError, Mismatch, Refused, RuntimeFailure, UnsafeFile, Unsupported, Usage
     from .frameworks.chainer.record import record
     from .graph import Graph
+    from .inference import Session
     from .inspection import inspect
     from .loading import load
     from .plotting import plot_slopes
@@ -39,6 +40,7 @@ _HOMES = {
     "Refused": "errors",
     "Report": "report",
     "RuntimeFailure": "errors",
+    "Session": "inference.session",
     "UnsafeFile": "errors",
     "Unsupported": "errors",
     "Usage": "errors",
@@ -61,6 +63,7 @@ __all__ = [
     "Refused",
     "Report",
     "RuntimeFailure",
+    "Session",
     "UnsafeFile",
     "Unsupported",
     "Usage",

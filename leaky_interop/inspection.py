@@ -198,7 +198,7 @@ def _table(network: Any) -> dict[str, Any]:
 
 
 def _format(model: Any) -> dict[str, str]:
-    from .frameworks.onnx.run import as_proto
+    from .ort import as_proto
 
     proto = as_proto(model)
     opsets = ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in proto.opset_import)

@@ -48,7 +48,7 @@ def run(model: Any, arrays: Any, *, example: Any = None, weights: Any = None) ->
 def output_names_of(model: Any, count: int) -> list[str]:
     """A name for each flat output of a native model: an ONNX file's own, otherwise output, or output_0, output_1 ..."""
     if frameworks.of(model) == "onnx":
-        from .frameworks.onnx.run import as_proto
+        from .ort import as_proto
 
         return [o.name for o in as_proto(model).graph.output]
     return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]

@@ -89,9 +89,11 @@ def report_paths(paths: Iterable[Path]) -> list[Path]:
 
 def source(text: str) -> str:
     """A model's path, or package.module:factory, whose package may stand in the current folder."""
+    if Path(text).exists():  # asked first: what follows imports every operator
+        return text
     from ..loading import FACTORY
 
-    if FACTORY.fullmatch(text) and not Path(text).exists() and str(Path.cwd()) not in sys.path:
+    if FACTORY.fullmatch(text) and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # last, so that nothing there takes the place of what is installed
     return text
 

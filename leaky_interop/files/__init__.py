@@ -8,6 +8,7 @@ from .arrays import arrays, write_npz
 from .chainer import Recording, read_recording
 from .content import content
 from .identify import Kind, kind
+from .images import plain, read_image
 from .keras import KerasFile, load_keras_weights, open_keras, read_keras
 from .mat import read_mat, write_mat
 from .matlab import open_matlab
@@ -28,6 +29,8 @@ __all__ = [
     "open_keras",
     "open_matlab",
     "open_pt2",
+    "plain",
+    "read_image",
     "read_keras",
     "read_mat",
     "read_onnx",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
-import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -15,6 +13,7 @@ import onnx
 from onnx import helper
 
 from ...errors import RuntimeFailure
+from ...ort import as_proto, feed, session
 
 OWN = ":own"  # what a value is called where consumers are fed something else in its place
 
@@ -23,30 +22,6 @@ def owns(model: Any) -> bool:
     """Whether a model is an ONNX ModelProto or an onnx_ir model."""
     ir = sys.modules.get("onnx_ir")
     return isinstance(model, onnx.ModelProto) or (ir is not None and isinstance(model, ir.Model))
-
-
-def as_proto(model: Any) -> onnx.ModelProto:
-    """The ModelProto of either kind of model."""
-    if isinstance(model, onnx.ModelProto):
-        return model
-    import onnx_ir
-
-    return onnx_ir.to_proto(model)
-
-
-def session(model: onnx.ModelProto, *, optimise: bool = True) -> Any:
-    """An onnxruntime session on the CPU. Raises RuntimeFailure where onnxruntime does not take the model."""
-    from ...errors import require
-
-    runtime = require("onnxruntime", "onnx")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    if not optimise:
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        return runtime.InferenceSession(_tidied(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        raise RuntimeFailure("onnxruntime does not take the model", why=str(error).strip().partition("\n")[0]) from error
 
 
 @functools.cache
@@ -59,51 +34,6 @@ def newest_opset() -> int:
             session(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8))
             return opset
     raise RuntimeFailure("onnxruntime takes no operator set of ONNX")
-
-
-def _tidied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without empty names at the end of inputs, which say nothing: onnxruntime 1.32 dies of one at LayerNormalization."""
-    if not any(node.input and not node.input[-1] for node in model.graph.node):
-        return model
-    tidied = onnx.ModelProto()
-    tidied.CopyFrom(model)
-    for node in tidied.graph.node:
-        while node.input and not node.input[-1]:
-            node.input.pop()
-    return tidied
-
-
-def feed(made: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Run a session on arrays in the order of its inputs, or by name."""
-    names = [i.name for i in made.get_inputs()]
-    feeds = dict(arrays) if isinstance(arrays, Mapping) else dict(zip(names, arrays, strict=True))
-    try:
-        if any(port.type == "tensor(bfloat16)" for port in (*made.get_inputs(), *made.get_outputs())):
-            return [_array(v) for v in made.run_with_ort_values(None, {k: _value(a) for k, a in feeds.items()})]
-        return made.run(None, feeds)
-    except Exception as error:  # as above
-        raise RuntimeFailure("onnxruntime failed", why=str(error).strip().partition("\n")[0]) from error
-
-
-def _value(array: np.ndarray) -> Any:
-    """An array as onnxruntime's own value; its plain interface takes no bfloat16."""
-    import onnxruntime
-
-    if array.dtype.name != "bfloat16":
-        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
-    bits = np.asarray(array, order="C").view(np.int16)  # ascontiguousarray gives a number an axis
-    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
-
-
-def _array(value: Any) -> np.ndarray:
-    """The numbers of onnxruntime's own value."""
-    if value.data_type() != "tensor(bfloat16)":
-        return value.numpy()
-    from ...numeric import dtype
-
-    shape = tuple(value.shape())
-    bits = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_int16 * math.prod(shape))).contents
-    return np.array(bits, np.int16).reshape(shape).view(dtype("bfloat16"))
 
 
 def run(model: Any, arrays: Any) -> list[np.ndarray]:
