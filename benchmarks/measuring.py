@@ -1,10 +1,8 @@
-"""How time, memory and size are measured. Imports no framework: it looks at what is loaded."""
+"""How time and size are measured. Imports no framework: it looks at what is loaded."""
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import resource
 import statistics
 import sys
 import time
@@ -16,8 +14,6 @@ from typing import Any
 SHORTEST_RUN = 0.005  # seconds; shorter calls are repeated within one run, or the clock and the loop would be measured
 PACKAGES = ("keras", "torch", "tensorflow", "onnx", "onnx_ir", "onnxruntime", "numpy")
 MOVING = ("transpose", "permute", "moveaxis", "movedim", "swapaxes")
-MEMORY = Path("/proc/self/status")
-RESET = Path("/proc/self/clear_refs")
 
 
 def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
@@ -45,32 +41,6 @@ def interleaved(calls: Sequence[Callable[[], Any]], runs: int) -> list[float]:
     finally:
         gc.enable()
     return [statistics.median(t) for t in times]
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds now, after giving back what it has freed."""
-    gc.collect()
-    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
-    return _memory("VmRSS")
-
-
-def reset_peak() -> None:
-    """Start a new peak; where the system cannot, the peak stays that of the whole process."""
-    if RESET.exists():
-        RESET.write_text("5")
-
-
-def peak() -> int:
-    """The most bytes that this process held since `reset_peak`."""
-    return _memory("VmHWM")
-
-
-def _memory(field: str) -> int:
-    if not MEMORY.exists():  # macOS: only the peak of the whole process, in bytes
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    line = next(line for line in MEMORY.read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) * 1024
 
 
 def size(model: Any) -> dict[str, int]:

@@ -23,6 +23,7 @@ from benchmarks.converters import (
     tensors,
     without_torchvision,
 )
+from leaky_interop.speed import memory
 
 AGAIN_FOR = 15.0  # seconds that are spent on converting again, at most
 
@@ -43,10 +44,10 @@ def convert(task: dict[str, Any]) -> dict[str, Any]:
 
     source = Path(task["source"]) if way.source == "onnx" else networks.form(subject, way.source)
     used.prepare(source, arrays)
-    loaded = measuring.resident()
-    measuring.reset_peak()
+    loaded = memory.resident()
+    memory.reset_peak()
     first_seconds, result = measuring.seconds(lambda: used.convert(source, arrays, path))
-    highest = measuring.peak()
+    highest = memory.peak()
 
     again, end = [], time.monotonic() + AGAIN_FOR
     while len(again) < task["again"] and time.monotonic() < end:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .plotting import plot_slopes
     from .report import Report
     from .running import run
+    from .speed import bench
     from .spellings import slopes
     from .support_table import support
     from .transferring import transfer
@@ -44,6 +45,7 @@ _HOMES = {
     "UnsafeFile": "errors",
     "Unsupported": "errors",
     "Usage": "errors",
+    "bench": "speed",
     "convert": "converting",
     "inspect": "inspection",
     "load": "loading",
@@ -67,6 +69,7 @@ __all__ = [
     "UnsafeFile",
     "Unsupported",
     "Usage",
+    "bench",
     "convert",
     "inspect",
     "load",

@@ -31,6 +31,15 @@ class Conversion:
     handles: dict[int, Any]  # which native value computes each canonical one
     framework: str
 
+    @property
+    def order(self) -> list[int] | None:
+        """Where each output of the graph stands among the target's flat ones, if not at the same place."""
+        engine = frameworks.get(self.framework)
+        if not hasattr(engine, "leaves") or self.graph.structure is None:
+            return None
+        leaves = engine.leaves(self.graph.structure)
+        return [leaves.index(i) for i in range(len(leaves))] or None
+
 
 @paused
 def transfer_graph(

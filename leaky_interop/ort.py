@@ -43,14 +43,14 @@ def session(
     if not optimise:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return runtime.InferenceSession(_tidied(model).SerializeToString(), options, providers=list(providers))
+        return runtime.InferenceSession(tidied(model).SerializeToString(), options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise RuntimeFailure(
             "onnxruntime does not take the model", why=str(error).strip().partition("\n")[0]
         ) from error
 
 
-def _tidied(model: onnx.ModelProto) -> onnx.ModelProto:
+def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
     """Without empty names at the end of inputs, which say nothing: onnxruntime 1.32 dies of one at LayerNormalization."""
     if not any(node.input and not node.input[-1] for node in model.graph.node):
         return model

@@ -68,7 +68,7 @@ def plot_slopes(
             _through_the_origin(axes)
         figure.legend(loc="outside lower center", ncols=1 if framework else 2, frameon=False)
         if path is not None:
-            _write(figure, Path(path))
+            write_figure(figure, Path(path))
     return figure
 
 
@@ -135,7 +135,7 @@ def _through_the_origin(axes: Axes) -> None:
             label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
 
 
-def _write(figure: Figure, path: Path) -> None:
+def write_figure(figure: Figure, path: Path) -> None:
     """The same bytes for the same picture: no date, and no version of the library."""
     from . import files
 

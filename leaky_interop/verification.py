@@ -98,11 +98,10 @@ def verify_conversion(
                 pairs.append(Pair(node, value, Anchor(key)))
     none: list[Any] = [None] * max(len(graph.inputs), len(graph.outputs))
     perms = graph.input_perms or none
-    leaves = engine.leaves(graph.structure) if hasattr(engine, "leaves") and graph.structure is not None else []
     comparison = Comparison(
         graph, graph.program, target, conversion.framework, graph.description, engine.describe(conversion.model), pairs,
         to_target=perms, to_graph=perms, from_source=graph.output_perms or none,
-        order=[leaves.index(i) for i in range(len(leaves))] or None,
+        order=conversion.order,
     )  # fmt: skip
     return Verification(comparison, inputs, nodes=nodes, run=run, atol=atol, rtol=rtol, evidence=evidence).report()
 

@@ -14,6 +14,7 @@ from onnx import helper
 from benchmarks import environments, measuring, networks, startup, tables, worker
 from benchmarks.__main__ import REPOSITORY
 from benchmarks.converters import CONVERTERS, DIRECTIONS, KERAS_TENSORFLOW, ONNX_TORCH, OURS, TORCH_ONNX, converters
+from leaky_interop.speed import memory
 
 MB = 2**20
 
@@ -33,16 +34,16 @@ def test_short_calls_are_repeated_within_a_run():
     assert median < measuring.SHORTEST_RUN  # of one call, not of the run
 
 
-@pytest.mark.skipif(not measuring.RESET.exists(), reason="this system cannot reset a process' peak")
+@pytest.mark.skipif(not memory.RESET.exists(), reason="this system cannot reset a process' peak")
 def test_peak_sees_memory_that_was_given_back():
     block = np.ones(256 * MB, np.uint8)  # before the reset: does not count
     del block
-    before = measuring.resident()
-    measuring.reset_peak()
+    before = memory.resident()
+    memory.reset_peak()
     block = np.ones(64 * MB, np.uint8)
     del block
-    assert 60 * MB < measuring.peak() - before < 100 * MB
-    assert measuring.resident() - before < 30 * MB
+    assert 60 * MB < memory.peak() - before < 100 * MB
+    assert memory.resident() - before < 30 * MB
 
 
 def test_size_of_onnx_counts_transposes_and_no_constants(tmp_path):

@@ -12,7 +12,7 @@ import leaky_interop as li
 
 from ..errors import Mismatch, Usage
 from ..stages import listening, stage
-from . import conformance, console, parsing, plot, slopes
+from . import bench, conformance, console, parsing, plot, slopes
 
 app = typer.Typer(
     help="Converts neural networks between Keras, PyTorch and ONNX, and proves that the numbers are the same.",
@@ -264,6 +264,7 @@ def support(
 app.command()(slopes.slopes)
 app.command()(plot.plot)
 app.command()(conformance.conformance)
+app.command()(bench.bench)
 
 
 def _shared(

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import queue
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import LeakyInteropError, Usage
+from ..processes import Died, Process, search_path
 from . import environments, known, verdicts, worker
 from .cases import QUANTA, Case, cases
 from .environments import Plan
@@ -33,64 +29,13 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
 Progress = Callable[[str, int, int], None]  # runtime, cells done, cells in all
 
 
-class Died(Exception):
-    """The worker ended, or did not answer in time; the message says which."""
-
-
-class Worker:
-    """One process that runs one runtime."""
-
-    def __init__(self, plan: Plan, python: Path) -> None:
-        variables = {**os.environ, **QUIET, **plan.variables}
-        variables.pop("PYTHONPATH", None)
-        if plan.environment is None:  # what this process can import, the worker can
-            variables["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)  # noqa: PTH109
-        self.process = subprocess.Popen(
-            [str(python), str(WORKER), plan.target],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=variables,
-            text=True,
-            encoding="utf-8",
-        )
-        self.lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, args=(self.process.stdout,), daemon=True).start()
-
-    def _listen(self, stream: IO[str]) -> None:
-        for line in stream:
-            self.lines.put(line)
-        self.lines.put("")  # the end
-
-    def ask(self, message: Mapping[str, Any], limit: float) -> dict[str, Any]:
-        """The answer to a message; Died where there is none."""
-        try:
-            stdin = self.process.stdin
-            assert stdin is not None
-            stdin.write(json.dumps(message) + "\n")
-            stdin.flush()
-        except OSError:
-            pass  # it is dead already; what it said last may still be read
-        try:
-            line = self.lines.get(timeout=limit)
-        except queue.Empty:
-            self.stop()
-            raise Died(f"no answer within {limit:g} s") from None
-        if not line:
-            code = self.process.wait()
-            raise Died(f"the process died of signal {-code}" if code < 0 else f"the process ended with code {code}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:  # a message that could not be delivered
-                    pass
+def start(plan: Plan, python: Path) -> Process:
+    """The process that runs one runtime."""
+    variables = {**os.environ, **QUIET, **plan.variables}
+    variables.pop("PYTHONPATH", None)
+    if plan.environment is None:  # what this process can import, the worker can
+        variables["PYTHONPATH"] = search_path()
+    return Process([str(python), str(WORKER), plan.target], variables)
 
 
 class Asking:
@@ -98,7 +43,7 @@ class Asking:
 
     def __init__(self, plan: Plan, python: Path) -> None:
         self.plan, self.python = plan, python
-        self.worker: Worker | None = None
+        self.worker: Process | None = None
         self.deaths = 0
 
     def __enter__(self) -> Asking:
@@ -110,7 +55,7 @@ class Asking:
 
     def tell(self, message: Mapping[str, Any], limit: float) -> dict[str, Any]:
         if self.worker is None:
-            self.worker = Worker(self.plan, self.python)
+            self.worker = start(self.plan, self.python)
             limit += START_LIMIT
         try:
             return self.worker.ask(message, limit)

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...processes import Died
 from .. import environments, known, oracle, verdicts, worker
 from ..cases import specials
 from ..environments import Plan
 from ..record import Cell, Conformance, Number, Runtime
-from ..running import DEATHS, JOB_LIMIT, START_LIMIT, Asking, Died, Progress, interpreter_of
+from ..running import DEATHS, JOB_LIMIT, START_LIMIT, Asking, Progress, interpreter_of
 
 FOLDER: Final = Path(__file__).parent
 OWN: Final = ("__init__.py", "__main__.py", "asking.py", "tables.py")  # files that are no exporters
