@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .inference import Session
     from .inspection import inspect
     from .loading import load
+    from .model_repository import triton
     from .plotting import plot_slopes
     from .report import Report
     from .running import run
@@ -55,6 +56,7 @@ _HOMES = {
     "slopes": "spellings",
     "support": "support_table",
     "transfer": "transferring",
+    "triton": "model_repository",
     "verify": "comparing",
 }
 
@@ -79,6 +81,7 @@ __all__ = [
     "slopes",
     "support",
     "transfer",
+    "triton",
     "verify",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,18 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
         while node.input and not node.input[-1]:
             node.input.pop()
     return tidied
+
+
+def write_for_runtime(model: Any, path: Path) -> None:
+    """Write a model that was read, as it is; one too large for a message, with its weights in a file beside it."""
+    import onnx
+
+    if isinstance(model, onnx.ModelProto):
+        path.write_bytes(tidied(model).SerializeToString())
+    else:
+        import onnx_ir
+
+        onnx_ir.save(model, path, external_data=f"{path.name}.data")
 
 
 def feed(made: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> list[np.ndarray]:

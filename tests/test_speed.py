@@ -93,6 +93,12 @@ def test_a_runtime_with_other_numbers_is_told(tmp_path, monkeypatch, capsys):
     assert "DIFFER" in printed and "differ from those of onnxruntime beyond the limits" in printed
 
 
+def test_numbers_that_differ_with_more_threads_only_are_told():
+    good, bad = subject("torch_eager"), subject("torch_eager", WRONG)
+    assert measuring._worse([], [good]) == [good]
+    assert measuring._worse([good], [bad]) == [bad] == measuring._worse([bad], [good])
+
+
 def test_a_fixed_batch_is_the_only_one(tmp_path):
     speed = li.bench(network(batch=3), runtimes=["onnxruntime"], batches=(1, 8), **QUICK)
     assert [t.batch for t in speed.timings] == [3]

@@ -12,7 +12,7 @@ import leaky_interop as li
 
 from ..errors import Mismatch, Usage
 from ..stages import listening, stage
-from . import bench, conformance, console, parsing, plot, slopes
+from . import bench, conformance, console, parsing, plot, slopes, triton
 
 app = typer.Typer(
     help="Converts neural networks between Keras, PyTorch and ONNX, and proves that the numbers are the same.",
@@ -265,6 +265,7 @@ app.command()(slopes.slopes)
 app.command()(plot.plot)
 app.command()(conformance.conformance)
 app.command()(bench.bench)
+app.command()(triton.triton)
 
 
 def _shared(

@@ -7,6 +7,7 @@ own code with the weights that it had.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from .worker import write_arrays
 SUFFIXES = {"keras": ".keras", "torch": ".pt2", "onnx": ".onnx"}
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Subjected:
     """One model, ready to be measured in every runtime of `forms`."""
 
@@ -44,6 +45,7 @@ class Subjected:
     def arrays(self, batch: int) -> list[np.ndarray]:
         return example_arrays(self.graph, batch=batch)
 
+    @functools.cache  # noqa: B019  (as long as its folder)
     def judges(self, batch: int) -> Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Error | str]:
         """Compares two computations of the outputs on the arrays of a batch size: the worst error, held to the network's limits."""
         arrays = self.arrays(batch)
@@ -98,7 +100,9 @@ def _own_form(framework: str, source: Any, native: Any, path: Path) -> dict[str,
     if framework == "keras":
         native.save(path)
     elif framework == "onnx":
-        _write_onnx(native, path)
+        from ..ort import write_for_runtime
+
+        write_for_runtime(native, path)
     elif type(native).__name__ == "ExportedProgram":
         import torch
 
@@ -106,20 +110,6 @@ def _own_form(framework: str, source: Any, native: Any, path: Path) -> dict[str,
     else:
         return {}
     return {"path": str(path)}
-
-
-def _write_onnx(native: Any, path: Path) -> None:
-    """The model itself, weights beside it where one message cannot hold them."""
-    import onnx
-
-    from ..ort import tidied
-
-    if isinstance(native, onnx.ModelProto):
-        path.write_bytes(tidied(native).SerializeToString())
-    else:
-        import onnx_ir
-
-        onnx_ir.save(native, path, external_data=f"{path.name}.data")
 
 
 def _weights(framework: str, native: Any, path: Path) -> str:

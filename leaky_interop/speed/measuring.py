@@ -84,8 +84,7 @@ def bench(
                 runs = [Run(subject, runtime, number) for subject in prepared for runtime in wanted]
                 for run in runs:
                     stack.callback(run.stop)
-                subjects = _started(runs, stage)
-                found = found or subjects
+                found = _worse(found, _started(runs, 1 if found else STARTS))
                 stage(f"time with {number} thread{'s' if number > 1 else ''}")
                 timings += _timed([run for run in runs if not run.problem], seconds, rounds)
                 notes += [f"{run.subject.name} in {run.runtime}: {run.failed}" for run in runs if run.failed]
@@ -179,19 +178,19 @@ class Run:
                 )  # fmt: skip
 
 
-def _started(runs: Sequence[Run], say: Any) -> list[Subject]:
-    """Start all, each STARTS times, in turns; compare what they gave."""
-    for turn in range(STARTS):
+def _started(runs: Sequence[Run], starts: int) -> list[Subject]:
+    """Start all, each so many times, in turns; compare what they gave."""
+    for turn in range(starts):
         for run in runs[:: -1 if turn % 2 else 1]:
             if not run.problem:
-                say(f"start {run.subject.name} in {run.runtime}")
+                stage(f"start {run.subject.name} in {run.runtime}")
                 run.start()
     found = []
     for subject in dict.fromkeys(id(run.subject) for run in runs):
         own = [run for run in runs if id(run.subject) == subject]
         there = [run for run in own if not run.problem]
         reference = min(there, key=lambda run: run.framework != run.subject.framework, default=None)
-        say(f"compare the outputs of {own[0].subject.name}")
+        stage(f"compare the outputs of {own[0].subject.name}")
         judge = own[0].subject.judges(own[0].subject.batches[0]) if len(there) > 1 else None
         for run in own:
             error: Any = None
@@ -200,6 +199,11 @@ def _started(runs: Sequence[Run], say: Any) -> list[Subject]:
                 error = judge(reference.outputs, run.outputs)
             found.append(_subject(run, reference, error))
     return found
+
+
+def _worse(before: Sequence[Subject], now: Sequence[Subject]) -> list[Subject]:
+    """The subjects as they were first; where one differs with another number of threads, as it is then."""
+    return [b if n.agrees or not b.agrees else n for b, n in zip(before or now, now, strict=True)]
 
 
 def _subject(run: Run, reference: Run | None, error: Any) -> Subject:
