@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -84,9 +85,13 @@ def test_everything_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     flush, replace = writing._flush, writing.Path.replace
     monkeypatch.setattr(writing, "_flush", lambda path: (done.append(("flush", path.name)), flush(path)))
     monkeypatch.setattr(writing.Path, "replace", lambda self, to: (done.append(("move", self.name)), replace(self, to)))
+    monkeypatch.setattr(writing.os, "fsync", lambda descriptor: done.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name)))
     with files.atomic(tmp_path / "a.onnx") as path:
         path.write_bytes(b"")
-    assert done == [("flush", "a.onnx"), ("move", "a.onnx"), ("flush", tmp_path.name)]
+    folder = path.parent.name
+    assert done == [
+        ("flush", "a.onnx"), ("fsync", "a.onnx"), ("flush", folder), ("fsync", folder), ("move", "a.onnx"), ("fsync", tmp_path.name),
+    ]  # fmt: skip
 
 
 def test_a_link_at_the_target_is_replaced_and_not_followed(tmp_path):
@@ -117,9 +122,9 @@ def test_another_writer_at_work_is_left_alone(tmp_path, writer):
     assert [name for name in _names(tmp_path) if name.startswith(writing.MARK)]
 
 
-def test_leftovers_of_other_targets_and_lookalikes_stay(tmp_path):
-    others = [".leaky_interop-other.onnx-abcd1234", ".leaky_interop-net.onnx-", ".leaky_interop-net.onnx-abcd1234x"]
-    for name in others:
+def test_leftovers_of_other_targets_go_too_and_lookalikes_stay(tmp_path):
+    others = [".leaky_interop-net.onnx-", ".leaky_interop-net.onnx-abcd1234x", "leaky_interop-net.onnx-abcd1234"]
+    for name in [*others, ".leaky_interop-other.onnx-abcd1234"]:
         (tmp_path / name).mkdir()
     (tmp_path / ".leaky_interop-net.onnx-abcd1234").symlink_to(tmp_path)
     with files.atomic(tmp_path / "net.onnx") as path:

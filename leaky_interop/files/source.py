@@ -16,6 +16,8 @@ from typing import IO, BinaryIO
 
 from leaky_interop.errors import MissingFile, UnsafeFile, Usage
 
+from .temporary import locked_folder
+
 MIB = 1 << 20
 BLOCK = MIB
 # A declared size is believed up to here; above it, it must not exceed EXPANSION times what is stored.
@@ -55,9 +57,9 @@ def size_of(handle: IO[bytes]) -> int:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A new folder that only this user can read, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="leaky_interop_") as folder:
-        yield Path(folder)
+    """A new folder that only this user can read, gone afterwards, or with the next one where its process was killed."""
+    with locked_folder(Path(tempfile.gettempdir()), "leaky_interop_") as folder:
+        yield folder
 
 
 def copy(handle: IO[bytes], target: Path) -> None:

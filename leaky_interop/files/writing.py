@@ -1,78 +1,105 @@
 """Writing so that nothing is lost: the earlier file survives whole, or the new one is whole, whatever happens.
 
-Everything is written into a new folder beside the target, under the target's own name, flushed to the disk and then
-renamed over it. The folder is locked while its writer lives, so that the next write to the same target can tell a
-killed run's folder, which it removes, from that of another writer at work, which it leaves alone.
+Everything is written into a locked folder beside the target, under the target's own name, flushed to the disk and then
+renamed over it. One file is committed by its rename. Several (a source and its weights) are committed by the rename of
+their folder to its READY name: from then on the new ones count, and whoever writes there next finishes what a killed
+writer began. The moves between are made under a lock of the target's folder, one writer at a time.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import re
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from leaky_interop.errors import Usage
+from leaky_interop.errors import LeakyInteropError, Usage
+
+from .temporary import lock, locked_folder
 
 MARK = ".leaky_interop-"
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+READY = ".ready"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+EARLIER = "The earlier file is as it was"
+LITTLE = 1 << 16  # bytes; a disk with less is full, whatever words a framework has for it
 
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A name to write to; what was written there replaces `path` when the block ends without an error.
 
-    The name ends as the target's does. Further files written beside it (an ONNX model's data) are moved along, before
-    the target itself; give them names of their own if a crash between the two moves must not matter.
+    The name ends as the target's does. Further files written beside it (the weights of a source) are moved along, before
+    the target itself. Raises Usage where nothing can be written: a full disk, a folder that is only for reading.
     """
     target = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow a link at the target)
     if target.is_dir():
         raise Usage(f"{target.name} is a folder", hint="Name a file to write to")
     if not target.parent.is_dir():
         raise Usage(f"the folder of {target.name} does not exist", hint="Make it first")
-    _remove_leftovers(target)
-    folder, lock = _locked_folder(target)
+    inside = False
     try:
-        yield folder / target.name
-        _move(folder, target)
-    except OSError as error:
-        if error.errno in DISK:
-            raise Usage(f"{target.name} cannot be written", why=error.strerror or "") from error
+        with locked_folder(target.parent, MARK, target.name) as folder:
+            inside = True
+            yield folder / target.name
+            inside = False
+            _commit(folder, target)
+    except LeakyInteropError:
         raise
-    finally:
-        os.close(lock)
-        shutil.rmtree(folder, ignore_errors=True)
+    except Exception as error:
+        if reason := _full(error, target.parent) or (not inside and isinstance(error, OSError) and error.strerror):
+            raise Usage(f"{target.name} cannot be written", why=reason, hint=EARLIER) from error
+        raise
 
 
-def _locked_folder(target: Path) -> tuple[Path, int]:
-    """A new folder beside the target and the descriptor that holds its lock."""
-    while True:
-        try:
-            folder = Path(tempfile.mkdtemp(prefix=f"{MARK}{target.name}-", dir=target.parent))
-        except OSError as error:
-            raise Usage(f"{target.name} cannot be written", why=error.strerror or "") from None
-        with suppress(FileNotFoundError):
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, lock
-            os.close(lock)  # another writer took it for a leftover before it was locked
+def interrupted(path: str | os.PathLike[str]) -> bool:
+    """Whether a writer was killed while it moved this target's files into place: they do not belong together."""
+    return _ready(Path(path)).is_dir()
 
 
-def _move(folder: Path, target: Path) -> None:
-    written = sorted(folder.iterdir(), key=lambda file: file.name == target.name)  # the target last
+def _ready(target: Path) -> Path:
+    return target.with_name(f"{MARK}{target.name}{READY}")
+
+
+def _commit(folder: Path, target: Path) -> None:
+    """Put what was written in place of what is there."""
+    written = sorted(folder.iterdir(), key=lambda file: file.name == target.name)
     if not written or written[-1].name != target.name:
         raise FileNotFoundError(f"nothing was written to {target.name}")
-    for file in written:
-        _flush(file)
-    for file in written:
-        file.replace(target.parent / file.name)
-    _flush(target.parent)
+    for path in (*written, folder):
+        _flush(path)
+    parent = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        lock(parent)
+        _finish(target.parent)
+        for file in written:
+            if (place := target.with_name(file.name)).is_dir():
+                raise Usage(f"{place.name} is a folder", hint=f"It is in the way of {target.name}")
+        if len(written) == 1:
+            written[0].replace(target)
+        else:
+            folder.rename(_ready(target))
+            os.fsync(parent)
+            try:
+                _finish(target.parent)
+            except BaseException:  # Ctrl-C between two moves: what has begun is finished first
+                _finish(target.parent)
+                raise
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def _finish(parent: Path) -> None:
+    """Move all that is committed below `parent` into place: the files of a target, itself the last one."""
+    for ready in parent.glob(f"{MARK}*{READY}"):
+        if ready.is_symlink():
+            continue
+        name = ready.name.removeprefix(MARK).removesuffix(READY)
+        for file in sorted(ready.iterdir(), key=lambda file: file.name == name):
+            file.replace(parent / file.name)
+        ready.rmdir()
 
 
 def _flush(path: Path) -> None:
@@ -83,20 +110,12 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_leftovers(target: Path) -> None:
-    """Remove the folders that killed writers to this very target left."""
-    ours = re.compile(re.escape(f"{MARK}{target.name}-") + r"\w{8}")
-    for folder in target.parent.iterdir():
-        if not ours.fullmatch(folder.name):
-            continue
-        try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            continue  # gone already, or not a folder of ours
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            pass  # its writer lives
-        finally:
-            os.close(lock)
+def _full(error: BaseException, folder: Path) -> str:
+    """What is wrong with the disk, where that is what the error is about; frameworks wrap it in errors of their own."""
+    seen: BaseException | None = error
+    while seen is not None:
+        for number in FULL:
+            if getattr(seen, "errno", None) == number or os.strerror(number) in str(seen):
+                return os.strerror(number)
+        seen = seen.__cause__ or seen.__context__
+    return os.strerror(errno.ENOSPC) if shutil.disk_usage(folder).free < LITTLE else ""

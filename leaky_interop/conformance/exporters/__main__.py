@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ...files import atomic
 from ..as_json import render
 from . import plans, run, to_markdown
 
@@ -21,11 +22,11 @@ def main() -> int:
     if unknown := set(chosen.name) - set(known):
         parser.error(f"there is no exporter {', '.join(sorted(unknown))}")
     record = run([known[n] for n in chosen.name or known], install=chosen.install)
-    if chosen.json:
-        chosen.json.write_text(render(record), encoding="utf-8")
-    if chosen.markdown:
-        chosen.markdown.write_text(to_markdown(record), encoding="utf-8")
-    else:
+    for path, rendering in ((chosen.json, render), (chosen.markdown, to_markdown)):
+        if path:
+            with atomic(path) as temporary:
+                temporary.write_text(rendering(record), encoding="utf-8")
+    if not chosen.markdown:
         print(to_markdown(record))
     return 0 if record.passed else 1
 

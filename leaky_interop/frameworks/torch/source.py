@@ -6,6 +6,8 @@ it are identifiers already.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import inspect
 from collections.abc import Iterator, Mapping
 from keyword import iskeyword
@@ -25,15 +27,20 @@ Written by leaky_interop from {origin}.
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import nn
+
+SOURCE = "{digest}"  # in weights that were written with this file
 
 
 {classes}
 def load(weights=Path(__file__).with_name("{weights}")):
     """The network with its trained weights, in evaluation mode."""
     model = Network()
-    state = load_file(weights)
+    with safe_open(weights, "pt") as file:
+        if (file.metadata() or {{}}).get("source", SOURCE) != SOURCE:
+            raise ValueError(f"{{weights}} was written with another version of this file: convert again")
+        state = {{name: file.get_tensor(name) for name in file.keys()}}
     for name, owner in {tied}.items():
         state[name] = state[owner]
     model.load_state_dict(state, strict=True, assign=True){retie}
@@ -44,6 +51,7 @@ def load(weights=Path(__file__).with_name("{weights}")):
 def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
     """Write `net.safetensors` at `path` and `net.py` beside it.
 
+    Both hold the digest of the source, so that what a kill between two renames leaves is an error and no wrong numbers.
     Raises ModuleNotFoundError without safetensors.
     """
     from safetensors.torch import save_file
@@ -63,7 +71,8 @@ def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
         for name, owner in tied.items()
         if name in parameters
     )
-    text = HEADER.format(
+    text = functools.partial(
+        HEADER.format,
         title=f"A network of {sum(p.numel() for p in model.parameters()):,} parameters.",
         origin=" ".join(origin.split()).replace('"""', "'''").replace("\\", "/"),
         classes=_classes(model),
@@ -71,8 +80,9 @@ def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
         tied=tied,
         retie=retie,
     )
-    save_file(state, path)
-    path.with_suffix(".py").write_text(text, encoding="utf-8")
+    digest = hashlib.sha256(text(digest="").encode()).hexdigest()
+    save_file(state, path, metadata={"source": digest})
+    path.with_suffix(".py").write_text(text(digest=digest), encoding="utf-8")
 
 
 def _tensors(model: torch.fx.GraphModule) -> dict[str, torch.Tensor]:

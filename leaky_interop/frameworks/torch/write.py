@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -65,7 +66,26 @@ def save(model: Any, path: Path, graph: Graph) -> None:
     if flows and (fixed := _fixed(graph, program)):
         raise _no_flow(graph, f"it fixes the sizes {', '.join(fixed)}")
     with path.open("wb") as file:
-        torch.export.save(program, file)
+        sink = Sink(file)
+        torch.export.save(program, sink)
+        if sink.error is not None:
+            raise sink.error
+
+
+@dataclasses.dataclass
+class Sink:
+    """A file for torch's own archive writer, which aborts the process where a write fails: the first error is kept."""
+
+    file: IO[bytes]
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:  # a full disk
+                self.error = error
+        return memoryview(data).nbytes
 
 
 def _fixed(graph: Graph, program: torch.export.ExportedProgram) -> list[str]:
