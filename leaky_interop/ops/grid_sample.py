@@ -260,7 +260,8 @@ def grid_sample_to_keras(op, keras, x, grid):
 @exports("onnx", GridSample)
 def grid_sample_to_onnx(op, onnx, x, grid):
     mode, rank = op.mode, onnx.inputs[0].rank
-    if rank != 4 and (onnx.opset < 20 or op.mode == "cubic"):  # onnxruntime has no cubic kernel for volumes
+    old = onnx.opset < 20 and (rank != 4 or onnx.inputs[0].dtype == np.float64)
+    if old or (rank != 4 and op.mode == "cubic"):  # onnxruntime has no cubic kernel for volumes
         return onnx.composed(lambda *operands: pieces(op, *operands))
     if onnx.opset < 20:
         mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
