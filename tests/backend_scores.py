@@ -8,16 +8,12 @@ Whatever is refused counts as failed. Writes docs/backend-scores.json and docs/b
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import dataclasses
 import functools
 import json
-import os
 import platform
 import re
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +23,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests import scoring
+
 KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 SUITES = ("node", "node, parameters constant", *KINDS[1:])
 ROUTES = {  # name -> the backend that Keras runs on there
@@ -42,7 +39,6 @@ TITLES = {"onnxruntime": "onnxruntime alone", "onnx": "ONNX -> Graph -> ONNX", "
     for route in ROUTES
     if "keras" in route
 }
-SECONDS = 120  # for one case
 
 Run = Callable[[Sequence[Any]], list[Any]]
 
@@ -213,43 +209,6 @@ def judge(route: str, case: Case) -> str:
     return ""
 
 
-def reason(error: BaseException) -> str:
-    """An error as one line without the names of one case."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:200]
-
-
-def work(route: str, start: int) -> None:
-    """Judge all cases from `start` on; one JSON line each."""
-    for index, case in enumerate(cases()[start:], start):
-        print(json.dumps({"begin": index}), flush=True)
-        try:
-            text = judge(route, case)
-        except Exception as error:
-            text = reason(error) or type(error).__name__
-        print(json.dumps({"index": index, "reason": text}), flush=True)
-
-
-def judged(route: str) -> list[str]:
-    """The reasons of all cases on a route. What kills the process counts against its case, and the rest goes on."""
-    found: dict[int, str] = {}
-    total = len(cases())
-    while len(found) < total:
-        command = [sys.executable, "-m", "tests.backend_scores", "--work", route, "--start", str(len(found))]
-        variables = {**os.environ, "KERAS_BACKEND": ROUTES[route], "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-        with subprocess.Popen(command, cwd=REPOSITORY, env=variables, stdout=subprocess.PIPE, text=True) as process:
-            before = len(found)
-            for line in process.stdout or ():
-                if line.startswith('{"index"'):
-                    row = json.loads(line)
-                    found[row["index"]] = row["reason"]
-        if len(found) < total:
-            if process.returncode == 0 or (len(found) == before and before == 0 and process.returncode == 1):
-                raise SystemExit(f"{route}: stopped after {len(found)} cases")
-            found[len(found)] = f"the process ended with {process.returncode}"
-    return [found[i] for i in range(total)]
-
-
 def score(reasons: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
     """By suite and route: how many cases pass, and how many of those that onnxruntime passes; first how many there are."""
     for suite in SUITES:
@@ -279,31 +238,11 @@ floats is a constant of the model, as in networks. *Of onnxruntime's*: of the ca
 {markdown_table(head, rows)}
 """
     for suite in SUITES:
-        text += f"\n## {suite}\n\n{markdown_table(['operator', 'cases', *head[1:], 'what fails, and why'], lines(suite, reasons))}\n"
+        places = [i for i, case in enumerate(cases()) if case.suite == suite]
+        there = {route: [texts[i] for i in places] for route, texts in reasons.items()}
+        rows = scoring.lines([cases()[i].operator for i in places], there, "onnxruntime")
+        text += f"\n## {suite}\n\n{markdown_table(['operator', 'cases', *head[1:], 'what fails, and why'], rows)}\n"
     return text
-
-
-def lines(suite: str, reasons: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
-    """One row for each operator of a suite."""
-    places = collections.defaultdict(list)
-    for i, case in enumerate(cases()):
-        if case.suite == suite:
-            places[case.operator].append(i)
-    for operator, indices in sorted(places.items()):
-        counts = [str(sum(not texts[i] for i in indices)) for texts in reasons.values()]
-        failed: dict[str, set[str]] = collections.defaultdict(set)
-        for route, texts in reasons.items():
-            for i in indices:
-                if texts[i] and route != "onnxruntime":
-                    failed[generic(texts[i])].add(route)
-        why = "<br>".join(f"{', '.join(r for r in reasons if r in routes)}: {text}" for text, routes in failed.items())
-        yield [operator, str(len(indices)), *counts, why.replace("|", "\\|")]
-
-
-def generic(text: str) -> str:
-    """A reason without what differs from case to case."""
-    text = re.sub(r"values differ by \S+", "values differ", text)
-    return re.sub(r" at onnx \S+( '[^']*')?", "", re.sub(r"'[^']*'", "'...'", text))
 
 
 def version(package: str) -> str:
@@ -320,9 +259,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.work:
         warnings.simplefilter("ignore")
-        work(options.work, options.start)
+        scoring.work(judge, options.work, cases(), options.start)
         return
-    reasons = {route: judged(route) for route in options.route or ROUTES}
+    total = len(cases())
+    routes = options.route or ROUTES
+    reasons = {route: scoring.judged("tests.backend_scores", route, ROUTES[route], total) for route in routes}
     if options.route:
         print(page(reasons))
         return
@@ -331,8 +272,8 @@ def main() -> None:
         for i, c in enumerate(cases())
     ]
     body = ",\n".join(json.dumps(row) for row in results)
-    (REPOSITORY / "docs/backend-scores.json").write_text(f"[\n{body}\n]\n")
-    (REPOSITORY / "docs/backend-scores.md").write_text(page(reasons))
+    (scoring.REPOSITORY / "docs/backend-scores.json").write_text(f"[\n{body}\n]\n")
+    (scoring.REPOSITORY / "docs/backend-scores.md").write_text(page(reasons))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""Many cases through several conversions, each judged in a process that may die of one; what came of them as a table."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SILENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+
+
+def work(judge: Callable[[str, Any], str], route: str, cases: Sequence[Any], start: int) -> None:
+    """Judge all cases from `start` on and print one JSON line each; an empty reason is a pass."""
+    for index, case in enumerate(cases[start:], start):
+        try:
+            text = judge(route, case)
+        except Exception as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        print(json.dumps({"index": index, "reason": text}), flush=True)
+
+
+def judged(module: str, route: str, backend: str, total: int, *, command: Sequence[str] = ()) -> list[str]:
+    """The reasons of all cases on a route. What kills the process counts against its case, and the rest goes on.
+
+    module : with `--work ROUTE --start N` on its command line, it calls `work`
+    """
+    found: dict[int, str] = {}
+    while len(found) < total:
+        before = len(found)
+        line = [sys.executable, "-m", module, "--work", route, "--start", str(before), *command]
+        variables = {**os.environ, **SILENT, "KERAS_BACKEND": backend}
+        with subprocess.Popen(line, cwd=REPOSITORY, env=variables, stdout=subprocess.PIPE, text=True) as process:
+            for text in process.stdout or ():
+                if text.startswith('{"index"'):
+                    row = json.loads(text)
+                    found[row["index"]] = row["reason"]
+        if len(found) < total:
+            if process.returncode in (0, 1, 2) and len(found) == before == 0:
+                raise SystemExit(f"{route}: stopped before the first case")
+            found[len(found)] = f"the process ended with {process.returncode}"
+    return [found[i] for i in range(total)]
+
+
+def lines(names: Sequence[str], reasons: Mapping[str, Sequence[str]], baseline: str = "") -> Iterator[list[str]]:
+    """One row for each name: how many cases it has, how many pass on each route, and why the others do not.
+
+    baseline : a route whose own failures are counted and not explained
+    """
+    places = collections.defaultdict(list)
+    for i, name in enumerate(names):
+        places[name].append(i)
+    for name, indices in sorted(places.items()):
+        counts = [str(sum(not texts[i] for i in indices)) for texts in reasons.values()]
+        failed: dict[str, set[str]] = collections.defaultdict(set)
+        for route, texts in reasons.items():
+            for i in indices:
+                if texts[i] and route != baseline:
+                    failed[generic(texts[i])].add(route)
+        why = "<br>".join(f"{', '.join(r for r in reasons if r in routes)}: {text}" for text, routes in failed.items())
+        yield [name, str(len(indices)), *counts, why.replace("|", "\\|")]
+
+
+def generic(text: str) -> str:
+    """A reason without what differs from case to case."""
+    text = re.sub(r"values differ by \S+", "values differ", text)
+    return re.sub(r" at (onnx|keras) \S+( '[^']*')?", "", re.sub(r"'[^']*'", "'...'", text))
