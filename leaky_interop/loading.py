@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from . import frameworks, names
 from .collector import paused
-from .errors import Unsupported, Usage, require
+from .errors import LeakyInteropError, RuntimeFailure, Unsupported, Usage, require
 from .graph import Graph
 from .passes.idioms import with_fast_math
 
+DATA = ("onnx", *frameworks.FORMATS)  # whose models are data and hold no code of the user's
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -78,11 +80,13 @@ def load(
     Raises Unsupported (all operators without an importer at once), Refused, Usage, UnsafeFile.
     """
     native = open_model(model, weights)
-    engine = frameworks.get(frameworks.of(native) or "")
+    framework = frameworks.of(native) or ""
+    engine = frameworks.get(framework)
     try:
-        graph = paused(engine.load)(
-            native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch
-        )
+        with _failures(is_data=framework in DATA or isinstance(model, str | os.PathLike)):
+            graph = paused(engine.load)(
+                native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch
+            )
     except Unsupported as error:
         if fast_math and error.partial is not None:
             error.partial.passes += (with_fast_math,)
@@ -98,6 +102,21 @@ def load(
     if isinstance(input_shapes, Mapping) and (unknown := set(input_shapes) - spelled):
         raise Usage(f"there is no input {', '.join(map(repr, sorted(unknown)))}", why=f"there is {', '.join(known)}")
     return graph
+
+
+@contextmanager
+def _failures(*, is_data: bool) -> Iterator[None]:
+    """Whatever the content of a file leads an importer to raise, as one clear error; code of the user's raises its own."""
+    try:
+        yield
+    except LeakyInteropError:
+        raise
+    except Exception as error:
+        if not is_data:
+            raise
+        why = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+        cause = None if isinstance(error, StopIteration) else error  # contextlib takes one caused by that for itself
+        raise RuntimeFailure("the network cannot be read", why=why, hint="Its file may be damaged or not valid") from cause
 
 
 def _made(source: str) -> Any:

@@ -40,7 +40,7 @@ def parse(text: str) -> Conformance:
             known=tuple(map(_difference, data["known"])),
             cells=tuple(map(_cell, data["cells"])),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"expected a conformance record of format {FORMAT}; received {text[:60]!r} ({error})"
         ) from error

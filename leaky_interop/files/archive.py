@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from .source import FLOOR, MIB, believe, copy, damaged, opened, size_of
 MOST_ENTRIES = 200_000
 MOST_JSON = 64 * MIB
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+BROKEN = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, UnicodeDecodeError, zlib.error, struct.error)
 
 
 class Archive:
@@ -28,7 +30,7 @@ class Archive:
         handle.seek(0)
         try:
             self.zip = zipfile.ZipFile(handle)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
             raise damaged(name, str(error)) from None
         self.entries = {entry.filename: entry for entry in self.zip.infolist()}
         self._judge(size_of(handle))
@@ -71,17 +73,19 @@ class Archive:
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """One entry as a stream; a broken one is a clear error."""
+        if name not in self.entries:
+            raise damaged(self.name, f"it has no {name}")
         try:
             with self.zip.open(self.entries[name]) as stream:
                 yield stream
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, zlib.error) as error:
+        except BROKEN as error:
             raise damaged(self.name, f"{name}: {error}") from None
 
     def read(self, name: str, most: int = FLOOR) -> bytes:
         """One entry's bytes."""
-        if self.entries[name].file_size > most:
-            raise self._unsafe(name, f"it is larger than {most // MIB} MiB")
         with self.open(name) as stream:
+            if self.entries[name].file_size > most:
+                raise self._unsafe(name, f"it is larger than {most // MIB} MiB")
             return stream.read()
 
     def read_json(self, name: str) -> Any:

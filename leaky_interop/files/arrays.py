@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
 
-from leaky_interop.errors import UnsafeFile, Usage
+from leaky_interop.errors import LeakyInteropError, UnsafeFile, Usage
 
 from .archive import archive, parse_json
 from .identify import kind, pickled
 from .source import MIB, damaged, opened, size_of
 
+MOST_AXES = 64  # numpy's own limit
 PLAIN = "biufcUS"  # numpy's letters for bool, integers, floats, complex and fixed-length text
 MOST_HEADER = 100 * MIB
+NPY, MOST_NPY_HEADER = b"\x93NUMPY", 10_000  # bytes; numpy parses no more
 SAFETENSORS = {
     "BOOL": np.bool_,
     "U8": np.uint8,
@@ -72,18 +75,25 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_npy(stream: IO[bytes], size: int, name: str) -> np.ndarray:
     """One array in numpy's format, of exactly `size` bytes with its header."""
     try:
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(stream)
-    except (ValueError, EOFError) as error:
-        raise damaged(name, str(error).splitlines()[0]) from None
+        start = stream.read(8)
+        width = 2 if start[6:7] == b"\1" else 4
+        length = stream.read(width)
+        if not start.startswith(NPY) or int.from_bytes(length, "little") > MOST_NPY_HEADER:
+            raise damaged(name, "it does not begin as an array does")
+        header = io.BytesIO(length + stream.read(int.from_bytes(length, "little")))
+        read_header = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(header)
+    except LeakyInteropError:
+        raise
+    except Exception as error:  # numpy parses the header as Python's literals: whatever its text leads to is raised
+        raise damaged(name, str(error).partition("\n")[0]) from None
     if dtype.hasobject:
         raise pickled(name)
     if dtype.kind not in PLAIN:
         raise Usage(f"{name} has elements of type {dtype}, which are not read")
     count = math.prod(shape)
     stored = size - stream.tell()
-    if count < 0 or count * dtype.itemsize > stored:
+    if not _is_shape(shape, dtype.itemsize) or count * dtype.itemsize > stored:
         raise UnsafeFile(f"{name} declares the shape {shape} of {dtype}", why=f"it stores only {stored:,} bytes")
     data = np.frombuffer(stream.read(count * dtype.itemsize), dtype, count)
     return data.reshape(shape[::-1]).T if fortran else data.reshape(shape)
@@ -105,12 +115,14 @@ def safetensors(path: Path) -> dict[str, np.ndarray]:
     result, covered = {}, 0
     for name, row in sorted(header.items(), key=lambda item: _offsets(item, path.name)):
         begin, end = _offsets((name, row), path.name)
-        dtype, shape = SAFETENSORS.get(row.get("dtype")), row.get("shape")
+        dtype, shape = SAFETENSORS.get(str(row.get("dtype"))), row.get("shape")
         if dtype is None:
             raise Usage(f"{path.name} has elements of type {row.get('dtype')!r}, which are not read", where=repr(name))
-        if not isinstance(shape, list) or not all(isinstance(d, int) and d >= 0 for d in shape):
+        if not isinstance(shape, list) or not all(type(d) is int and d >= 0 for d in shape):
             raise UnsafeFile(f"{path.name} has a tensor with the shape {shape!r}", where=repr(name))
-        if begin != covered or end - begin != math.prod(shape) * np.dtype(dtype).itemsize or end > data.size:
+        itemsize = np.dtype(dtype).itemsize
+        fits = _is_shape(shape, itemsize) and end - begin == math.prod(shape) * itemsize
+        if begin != covered or not fits or end > data.size:
             why = "tensors must follow each other without a gap, each as long as its shape says"
             raise UnsafeFile(f"{path.name} has a tensor at bytes {begin} to {end}", where=repr(name), why=why)
         result[name] = data[begin:end].view(dtype).reshape(shape)
@@ -118,6 +130,12 @@ def safetensors(path: Path) -> dict[str, np.ndarray]:
     if covered != data.size:
         raise damaged(path.name, f"{data.size - covered:,} bytes belong to no tensor")
     return {name: result[name] for name in header}
+
+
+def _is_shape(shape: Sequence[Any], itemsize: int) -> bool:
+    """Whether an array can have this shape: sizes that numpy can count in bytes, a zero among them or not."""
+    whole = len(shape) <= MOST_AXES and all(type(d) is int and d >= 0 for d in shape)
+    return whole and math.prod(d for d in shape if d) * max(itemsize, 1) < 2**63
 
 
 def _offsets(item: tuple[str, Any], file: str) -> tuple[int, int]:

@@ -18,7 +18,6 @@ from leaky_interop.errors import UnsafeFile, Usage
 
 from .archive import Archive, archive
 from .arrays import read_npy
-from .source import damaged
 
 DESCRIPTION = "chainer.json"
 FORMAT = "leaky_interop chainer 1"
@@ -120,14 +119,16 @@ class _Reader:
             if not isinstance(attributes, dict):
                 raise self.unsafe(f"{name!r} has no settings")
             reads = []
-            for place in row.get("inputs") or ():
-                if not isinstance(place, list) or len(place) != 2 or place[0] not in ("value", "weight"):
+            for place in self.rows("inputs", list, row):
+                if len(place) != 2 or place[0] not in ("value", "weight"):
                     raise self.unsafe(f"{name!r} reads {place!r}")
                 self.indices(place[1:], weights if place[0] == "weight" else values, name)
                 if place[0] == "value" and place[1] not in known:
                     raise self.unsafe(f"{name!r} reads a value that is not computed before it")
                 reads.append((place[0], place[1]))
-            results = row.get("outputs") or ()
+            results = row.get("outputs")
+            if not isinstance(results, list):
+                raise self.unsafe(f"{name!r} has no list of outputs")
             made = self.indices([index for index in results if index is not None], values, name)
             if not reads or not made or known & set(made) or len(set(made)) != len(made):
                 raise self.unsafe(f"{name!r} does not compute values of its own")
@@ -157,8 +158,6 @@ class _Reader:
             raise self.unsafe("it holds no run")
 
     def array(self, name: str) -> np.ndarray:
-        if name not in self.members.entries:
-            raise damaged(self.members.name, f"it has no {name}")
         with self.members.open(name) as stream:
             return read_npy(stream, self.members.entries[name].file_size, f"{name} of {self.members.name}")
 
@@ -170,8 +169,8 @@ class _Reader:
             raise Usage(f"{self.members.name} has values of type {dtype!r}, which are not read")
         return Port(self.text(row, "name"), tuple(shape), np.dtype(dtype))
 
-    def rows(self, name: str, kind: type) -> list[Any]:
-        found = self.described.get(name)
+    def rows(self, name: str, kind: type, within: dict[str, Any] | None = None) -> list[Any]:
+        found = (self.described if within is None else within).get(name)
         if not isinstance(found, list) or not all(type(row) is kind for row in found):
             raise self.unsafe(f"it has no list of {name}")
         return found

@@ -21,4 +21,4 @@ def content(path: str | os.PathLike[str], most: int) -> bytes:
                 why=f"a file of its kind is read up to {most // MIB} MiB",
                 hint="Take the part of it that holds the layers",
             )
-        return handle.read(most)
+        return handle.read(size)

@@ -24,11 +24,17 @@ HINT = "Save the weights again as plain datasets in one file"
 @contextmanager
 def hdf5(path: Path, name: str) -> Iterator[Any]:
     """The HDF5 file, opened and judged; `name` is what messages call it."""
-    h5py = require("h5py")
+    with _opened(path, "r", name) as file:
+        for _ in datasets(file, name):
+            pass
+        yield file
+
+
+@contextmanager
+def _opened(path: Path, mode: str, name: str) -> Iterator[Any]:
+    """The file; whatever h5py raises means that it is damaged."""
     try:
-        with h5py.File(path, "r") as file:
-            for _ in datasets(file, name):
-                pass
+        with require("h5py").File(path, mode) as file:
             yield file
     except LeakyInteropError:
         raise
@@ -91,8 +97,7 @@ def array(dataset: Any) -> np.ndarray:
 
 def widen(path: Path, name: str) -> None:
     """Write the bfloat16 numbers of a judged file of our own as float32, which holds them exactly."""
-    h5py = require("h5py")
-    with h5py.File(path, "r+") as file:
+    with _opened(path, "r+", name) as file:
         narrow = [(where, array(dataset)) for where, dataset in datasets(file, name) if dataset.dtype == np.dtype("V2")]
         for where, values in narrow:
             del file[where]

@@ -100,7 +100,7 @@ def _from_zip(path: Path, folder: Path) -> KerasFile:
                 )
         if WEIGHTS not in members.entries:
             raise Usage(f"{path.name} has no weights", hint="Save the model again")
-        config = _config(members.read_json("config.json"), path.name)
+        config = config_of(members.read_json("config.json"), path.name)
         metadata = members.read_json("metadata.json") if "metadata.json" in members.entries else {}
         for name in members.entries:
             if name == WEIGHTS or (name.startswith("assets/") and not name.endswith("/")):
@@ -125,11 +125,11 @@ def _from_hdf5(path: Path, folder: Path) -> KerasFile:
     weights = copied.rename(folder / ("weights.h5" if legacy else WEIGHTS))
     if legacy:
         widen(weights, path.name)  # Keras cannot read back the bfloat16 that it writes here
-    parsed = None if config is None else _config(parse_json(config, f"the configuration in {path.name}"), path.name)
+    parsed = None if config is None else config_of(parse_json(config, f"the configuration in {path.name}"), path.name)
     return KerasFile(path.name, folder, weights, parsed, keras_legacy.version(written_by), legacy)
 
 
-def _config(config: Any, name: str) -> dict[str, Any]:
+def config_of(config: Any, name: str) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise Usage(f"{name} has a configuration that describes no model")
     return config

@@ -132,6 +132,8 @@ class _Checker:
         name = config if class_name == "function" else class_name
         if not isinstance(name, str):
             raise self.unsafe(f"function {name!r}", "it is not a name")
+        if not isinstance(registered, str | None):
+            raise self.unsafe(f"registered_name {registered!r}", "it is not a name")
         if registered in self.custom or name in self.custom:
             return given
         if registered not in (None, "", class_name, name):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from leaky_interop.errors import Refused, require
+from leaky_interop.errors import LeakyInteropError, Refused, UnsafeFile, Usage, require
 
 Config = dict[str, Any]
 RENAMED = {
@@ -44,10 +44,20 @@ def version(text: str | None) -> tuple[int, ...]:
 
 
 def upgraded(config: Config, written_by: tuple[int, ...]) -> Config:
-    """The configuration in Keras 3's words."""
-    if written_by >= (3,):
-        return dict(_with_numbers(config))
-    wrapped = sorted({str(name) for kind, name in _named(config) if kind in TENSORFLOW})
+    """The configuration in Keras 3's words. Raises Usage where it is not laid out as Keras does it."""
+    try:
+        return dict(_with_numbers(config) if written_by >= (3,) else _upgraded(config))
+    except RecursionError:
+        raise UnsafeFile("a configuration is nested too deeply") from None
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, LeakyInteropError):
+            raise
+        why = f"{type(error).__name__}: {error}"[:200]
+        raise Usage("a configuration is not laid out as Keras 2 does it", why=why, hint="Save the model again") from None
+
+
+def _upgraded(config: Config) -> Config:
+    wrapped = sorted({str(name) for kind, name in _named(config) if isinstance(kind, str) and kind in TENSORFLOW})
     if wrapped:
         raise Refused(
             "TensorFlow calls inside a Keras 2 model",

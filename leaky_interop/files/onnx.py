@@ -44,6 +44,7 @@ def read_onnx(path: str | os.PathLike[str], allow_root: str | os.PathLike[str] |
     """
     path = Path(path)
     model = _parse(path)
+    _judge_texts(model, path.name)
     _judge_functions(model, path.name)
     tensors = [(tensor, place, kept) for tensor, place, kept in _tensors(model)]
     sizes = [_size(tensor, f"{place} of {path.name}") for tensor, place, _ in tensors]
@@ -103,6 +104,20 @@ def _tensors(model: Any) -> Iterator[tuple[Any, str, bool]]:
             if field.message_type and field.message_type.name.removesuffix("Proto") in CARRIERS:
                 several = [value] if hasattr(value, "DESCRIPTOR") else value
                 stack.extend((child, place, field.name == "initializer") for child in several)
+
+
+def _judge_texts(model: Any, name: str) -> None:
+    """Refuse texts that are not UTF-8: protobuf hands them over as bytes, and nobody expects a name to be that."""
+    stack = [model]
+    while stack:
+        message = stack.pop()
+        for field, value in message.ListFields():
+            if field.message_type:
+                stack.extend([value] if hasattr(value, "DESCRIPTOR") else value)
+            elif field.type == field.TYPE_STRING:
+                for text in [value] if isinstance(value, str | bytes) else value:
+                    if isinstance(text, bytes):
+                        raise damaged(name, f"the {field.name} {text[:100]!r} is not UTF-8")
 
 
 def _size(tensor: Any, place: str) -> int:

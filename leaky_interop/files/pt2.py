@@ -67,7 +67,7 @@ def open_pt2(path: str | os.PathLike[str]) -> Any:
     torch = safe_torch()
     with archive(path) as members, private_folder() as folder:
         copied = folder / "program.pt2"
-        _copy(torch, members, copied)
+        copy_judged(torch, members, copied)
         try:
             return torch.export.load(str(copied))
         except Exception as error:  # the loader raises whatever it meets
@@ -75,7 +75,7 @@ def open_pt2(path: str | os.PathLike[str]) -> Any:
             raise RuntimeFailure(f"torch {torch.__version__} cannot load {path.name}", why=why) from error
 
 
-def _copy(torch: Any, members: Archive, target: Path) -> None:
+def copy_judged(torch: Any, members: Archive, target: Path) -> None:
     """A new archive of the judged entries alone."""
     tops = {name.partition("/")[0] for name in members.entries}
     if len(tops) != 1 or not any(name.endswith("/archive_format") for name in members.entries):
@@ -102,15 +102,15 @@ def _judge_entry(torch: Any, members: Archive, name: str, inner: str) -> None:
             raise _unsafe(members, why, what)
     elif inner.endswith("_config.json"):
         config = members.read_json(name)
-        rows = config.get("config", {}) if isinstance(config, dict) else {}
+        rows = config.get("config") if isinstance(config, dict) else None
+        if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+            raise damaged(members.name, f"{inner} lists nothing")
         for key, row in rows.items():
-            stored = row.get("path_name", "") if isinstance(row, dict) else ""
+            stored = row.get("path_name", "")
             if not QUOTABLE.fullmatch(key) or not re.fullmatch(r"[\w.\-]+", str(stored)):
                 raise _unsafe(members, PASTED, key)
             if row.get("use_pickle"):
                 entry = f"{name.rpartition('/')[0]}/{stored}"
-                if entry not in members.entries:
-                    raise damaged(members.name, f"{stored} is missing")
                 check_weights_only(torch, members.read(entry, BLOCK * 1024), f"{stored} of {members.name}")
     elif inner.endswith(".pt"):
         check_weights_only(torch, members.read(name, BLOCK * 1024), f"{inner} of {members.name}")

@@ -59,8 +59,22 @@ def _load(torch: Any, path: Path) -> Any:
     with opened(path) as handle:
         if handle.read(4) == ZIP:
             Archive(handle, path.name)
-        handle.seek(0)
-        return load_weights_only(torch, handle, path.name)
+            handle.seek(0)
+            return load_weights_only(torch, handle, path.name)
+        with _Bounded(os.dup(handle.fileno())) as bounded:
+            return load_weights_only(torch, bounded, path.name)
+
+
+class _Bounded(io.BufferedReader):
+    """A file that allocates no more than it holds, however much a pickle asks it for."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(io.FileIO(descriptor))
+        self.size = os.fstat(descriptor).st_size
+        self.seek(0)
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(-1 if size is None or size < 0 else min(size, self.size))
 
 
 def load_weights_only(torch: Any, handle: IO[bytes], name: str) -> Any:
@@ -74,7 +88,7 @@ def load_weights_only(torch: Any, handle: IO[bytes], name: str) -> Any:
             why=f"it names {named[1]}" if named else "its pickle names something else",
             hint="Load it where you trust it and save model.state_dict() alone",
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except Exception as error:  # its unpickler raises whatever a damaged file leads to
         raise damaged(name, str(error).partition("\n")[0]) from None
 
 

@@ -31,7 +31,7 @@ def parse(text: str) -> Report:
         if data["format"] != FORMAT:
             raise ValueError(f"its format is {data['format']!r}")
         report: Report = _read(Report, data)
-    except (KeyError, StopIteration, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"expected a report of format {FORMAT}; received {text[:60]!r} ({error})") from error
     return report
 
@@ -58,7 +58,10 @@ def _read(kind: Any, data: Any) -> Any:
     if origin is dict:
         return {key: _read(inner[1], item) for key, item in data.items()}
     if origin is types.UnionType:
-        return None if data is None else _read(next(k for k in inner if _fits(k, data)), data)
+        fitting = [k for k in inner if _fits(k, data)]
+        if data is not None and not fitting:
+            raise ValueError(f"{data!r} is no {kind}")
+        return None if data is None else _read(fitting[0], data)
     return float(data) if kind is float else data
 
 

@@ -290,7 +290,7 @@ def _added(evaluator: Evaluator, at: Called, arguments: list[Any]) -> Array:
 
 
 def _connected(evaluator: Evaluator, at: Called, arguments: list[Any]) -> Array:
-    graph, *ends = arguments
+    graph, *ends = arguments or [None]
     if not (
         isinstance(graph, Array)
         and graph.joined is not None

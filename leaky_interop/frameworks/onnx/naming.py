@@ -40,7 +40,7 @@ def _layer(node: Any, weights: Collection[str]) -> str:
 
 def _scope(node: Any) -> tuple[str, str]:
     """The path that a node's name states, and what is left: its operator, perhaps numbered, or a name without a path."""
-    name = node.name or next(o for o in node.output if o)
+    name = node.name or next((o for o in node.output if o), "")
     *path, last = filter(None, name.split("/")) if name.strip("/") else [node.op_type]
     steps: list[str] = []
     for step in path:
