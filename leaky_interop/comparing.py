@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,9 @@ def verify(
     atol: Any = None,
     rtol: Any = None,
     reproducer: str | os.PathLike[str] | None = None,
+    allow_root: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> Report:
     """Whether `b` computes what `a` computes.
 
@@ -48,7 +51,7 @@ def verify(
     inputs : arrays in the order and layout of a's inputs, or a dict by name; by default seeded random ones
     example, input_shapes : as for `load`, where a model needs them; in a's layout
     weights : weights file for a factory
-    fast_math : as for `load`, for both models
+    fast_math, allow_root, trust, custom_objects : as for `load`, for both models
     gradients : also whether both learn alike: gradients of a seeded loss with respect to every input and trainable
         weight, at inference and in training mode (dropout off), and the weights after `steps` steps of descent
     atol, rtol : tolerances of the outputs, numbers or dicts by output name, instead of the derived ones
@@ -58,8 +61,9 @@ def verify(
     """
     like = example if example is not None else inputs
     stage("load")
-    first = load(a, like, input_shapes, weights=weights, fast_math=fast_math)
-    second = load_second(first, open_model(b, weights), like, input_shapes, fast_math)
+    opening: Any = {"weights": weights, "allow_root": allow_root, "trust": trust, "custom_objects": custom_objects}
+    first = load(a, like, input_shapes, fast_math=fast_math, **opening)
+    second = load_second(first, open_model(b, **opening), like, input_shapes, fast_math)
     first.notes += [note for note in second.notes if note not in first.notes]
     stage("verify")
     comparison = compare_graphs(first, second)

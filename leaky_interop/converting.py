@@ -89,6 +89,9 @@ def convert(
     atol: Any = None,
     rtol: Any = None,
     reproducer: str | os.PathLike[str] | None = None,
+    allow_root: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> Any:
     """Convert a network.
 
@@ -99,6 +102,7 @@ def convert(
         .pt2, .safetensors or .m (MATLAB source, whose numbers go into a .mat file beside it)
     io : "as_source" (the same arrays go into both) or "native" (inputs and outputs in the target's own layout)
     example, input_shapes, weights, static_batch, dynamic_batch, fast_math : as for `load`
+    allow_root, trust, custom_objects : as for `load`, where files are opened
     opset : ONNX operator set to write, from 13; by default the newest that the installed onnxruntime takes
     external_data : whether an ONNX file's weights go into a file beside it, `net.onnx.data`; by default above 1.5 GiB
     float16 : convert the numbers to float16: "inside" leaves inputs and outputs as they are, "everywhere" does not
@@ -129,6 +133,9 @@ def convert(
             static_batch=static_batch,
             dynamic_batch=dynamic_batch,
             fast_math=fast_math,
+            allow_root=allow_root,
+            trust=trust,
+            custom_objects=custom_objects,
         )
     except Unsupported as error:
         if error.partial is None or not (cut_inputs or cut_outputs):

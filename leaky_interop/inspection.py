@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from . import frameworks
@@ -109,16 +110,24 @@ class Inspection:
 
 
 def inspect(
-    model: Any, example: Any = None, input_shapes: Any = None, *, weights: Any = None, fast_math: bool = False
+    model: Any,
+    example: Any = None,
+    input_shapes: Any = None,
+    *,
+    weights: Any = None,
+    fast_math: bool = False,
+    allow_root: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> Inspection:
     """What a network takes, gives and is made of.
 
     Parameters
     ----------
     model : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
-    example, input_shapes, weights, fast_math : as for `load`
+    example, input_shapes, weights, fast_math, allow_root, trust, custom_objects : as for `load`
     """
-    native = open_model(model, weights)
+    native = open_model(model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects)
     framework = frameworks.of(native) or ""
     engine = frameworks.get(framework)
     missing: list[tuple[str, str]] = []

@@ -20,13 +20,20 @@ DATA = ("onnx", *frameworks.FORMATS)  # whose models are data and hold no code o
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
-def open_model(source: Any, weights: Any = None) -> Any:
+def open_model(
+    source: Any,
+    weights: Any = None,
+    *,
+    allow_root: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> Any:
     """The native model of a source.
 
     source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2`, `.chainer` or `.m` file, or "package.module:factory",
     whose function (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a
-    factory's module, loaded strictly; a `.mat` file for a MATLAB source. Raises Usage for what is none of these,
-    UnsafeFile for a file that is not to be trusted.
+    factory's module, loaded strictly; a `.mat` file for a MATLAB source. The others: as for `load`. Raises Usage for what
+    is none of these, UnsafeFile for a file that is not to be trusted.
     """
     from . import files
 
@@ -39,10 +46,10 @@ def open_model(source: Any, weights: Any = None) -> Any:
         return _with_weights(_made(source), weights)
     kind = files.kind(source)
     if kind == "onnx":
-        return files.read_onnx(source)
+        return files.read_onnx(source, allow_root, trust=trust)
     if kind in ("keras", "h5"):
         require("keras", "keras")
-        return files.open_keras(source)
+        return files.open_keras(source, custom_objects, trust=trust)
     if kind == "pt2":
         require("torch", "torch")
         return files.open_pt2(source)
@@ -63,6 +70,9 @@ def load(
     static_batch: bool = False,
     dynamic_batch: bool = False,
     fast_math: bool = False,
+    allow_root: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> Graph:
     """The canonical graph of a model.
 
@@ -76,10 +86,13 @@ def load(
     dynamic_batch : open the batch where the source fixes it
     fast_math : also recognise LeakyReLU where it was spelled in a way that differs from it for some numbers (in the sign
         of a zero, at infinities, by roundings); the graph's notes name each place, and what differs
+    allow_root : a folder inside which links of a file's external data may lead, as in the caches of model hubs
+    trust : also take what runs code or has kernels that read beyond their data: Lambda layers, ai.onnx.ml
+    custom_objects : the user's own Keras classes and functions by name, for a .keras or .h5 file
 
     Raises Unsupported (all operators without an importer at once), Refused, Usage, UnsafeFile.
     """
-    native = open_model(model, weights)
+    native = open_model(model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects)
     framework = frameworks.of(native) or ""
     engine = frameworks.get(framework)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,16 @@ from .loading import open_model
 STYLE = re.compile("\x1b\\[[0-9;]*m")  # Keras writes errors in bold
 
 
-def run(model: Any, arrays: Any, *, example: Any = None, weights: Any = None) -> list[np.ndarray]:
+def run(
+    model: Any,
+    arrays: Any,
+    *,
+    example: Any = None,
+    weights: Any = None,
+    allow_root: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> list[np.ndarray]:
     """The outputs of a model, flat, in its own order and layout, at inference.
 
     Parameters
@@ -24,10 +34,11 @@ def run(model: Any, arrays: Any, *, example: Any = None, weights: Any = None) ->
     model : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
     arrays : one array, arrays in the order of the model's inputs, or a dict by input name
     weights : weights file for a factory
+    allow_root, trust, custom_objects : as for `load`, where files are opened
 
     Raises Usage where the arrays do not fit, RuntimeFailure where the framework fails.
     """
-    native = open_model(model, weights)
+    native = open_model(model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects)
     engine = frameworks.get(frameworks.of(native) or "")
     feeds: Any
     if isinstance(arrays, Mapping):

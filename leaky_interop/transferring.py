@@ -8,7 +8,8 @@ layout. Nothing is written until everything is known to fit.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,16 @@ class Transfer:
 
 
 def transfer(
-    src: Any, dst: Any, example: Any = None, input_shapes: Any = None, *, weights: Any = None, strict: bool = True
+    src: Any,
+    dst: Any,
+    example: Any = None,
+    input_shapes: Any = None,
+    *,
+    weights: Any = None,
+    strict: bool = True,
+    allow_root: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> Transfer:
     """Copy the weights of `src` into `dst`, in place, and verify that both then compute the same.
 
@@ -71,6 +81,7 @@ def transfer(
     dst : a living model, which receives the weights
     example, input_shapes : as for `load`, where a model needs them; in the source's layout
     weights : weights file for a factory
+    allow_root, trust, custom_objects : as for `load`, where files are opened
     strict : refuse, before anything is written, unless every layer with weights of either network finds its counterpart
 
     Raises Refused where the structures differ, Usage where `dst` is no living model.
@@ -78,7 +89,7 @@ def transfer(
     if frameworks.of(dst) is None:
         hint = "Load it first; a file is written by convert"
         raise Usage("the target of a transfer is no model", why="weights are copied into a living one", hint=hint)
-    first = load(open_model(src, weights), example, input_shapes)
+    first = load(open_model(src, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects), example, input_shapes)
     second = load_second(first, dst, example, input_shapes)
     pairs = align_weights(first, second, numbers=False)
     unused, missing = _left(first, (a for a, _ in pairs)), _left(second, (b for _, b in pairs))

@@ -61,6 +61,12 @@ Reproducer = Annotated[
 FastMath = Annotated[
     bool, typer.Option("--fast-math", help="Also recognise LeakyReLU where it differs for some numbers: see the notes.")
 ]
+AllowRoot = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Links of external data may lead inside this folder: a model hub's cache.")
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Also take what runs code of the file: Lambda layers; and operators of ai.onnx.ml.")
+]
 Names = Annotated[list[str], typer.Option(metavar="NAME", help="Cut the network at this value or layer. Repeatable.")]
 
 
@@ -111,6 +117,8 @@ def convert(
     rtol: Tolerance = [],  # noqa: B006
     report: Reports = [],  # noqa: B006
     reproducer: Reproducer = None,
+    allow_root: AllowRoot = None,
+    trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -119,7 +127,7 @@ def convert(
     path = parsing.target_path(source, target)
     source = parsing.source(source)
     reports = parsing.report_paths(report)
-    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer)
+    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer, allow_root, trust)
     try:
         with console.Stages() as stages, listening(stages):
             made = li.convert(
@@ -163,13 +171,15 @@ def verify(
     rtol: Tolerance = [],  # noqa: B006
     report: Reports = [],  # noqa: B006
     reproducer: Reproducer = None,
+    allow_root: AllowRoot = None,
+    trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
     """Compare two models, node by node and end to end."""
     console.set_verbosity(quiet, verbose)
     reports = parsing.report_paths(report)
-    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer)
+    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer, allow_root, trust)
     with console.Stages() as stages, listening(stages):
         found = li.verify(parsing.source(a), parsing.source(b), fast_math=fast_math, gradients=gradients, **options)
     console.show_report(found, reproducer)
@@ -185,6 +195,8 @@ def inspect(
     weights: Weights = None,
     fast_math: FastMath = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    allow_root: AllowRoot = None,
+    trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -193,7 +205,14 @@ def inspect(
     with console.Stages() as stages, listening(stages):
         stage("read")
         shapes = parsing.input_shapes(input_shape)
-        found = li.inspect(parsing.source(model), input_shapes=shapes, weights=weights, fast_math=fast_math)
+        found = li.inspect(
+            parsing.source(model),
+            input_shapes=shapes,
+            weights=weights,
+            fast_math=fast_math,
+            allow_root=allow_root,
+            trust=trust,
+        )
     console.say(found.to_json() if json else str(found))
 
 
@@ -205,6 +224,8 @@ def run(
         Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Write the outputs.")
     ] = None,
     weights: Weights = None,
+    allow_root: AllowRoot = None,
+    trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -218,7 +239,7 @@ def run(
 
     with console.Stages() as stages, listening(stages):
         stage("load")
-        native = open_model(parsing.source(model), weights)
+        native = open_model(parsing.source(model), weights, allow_root=allow_root, trust=trust)
         stage("run")
         outputs = li.run(native, arrays)
     console.show_arrays(dict(zip(output_names_of(native, len(outputs)), outputs, strict=True)), output)
@@ -275,6 +296,8 @@ def _shared(
     atol: list[str],
     rtol: list[str],
     reproducer: Path | None,
+    allow_root: Path | None,
+    trust: bool,
 ) -> dict[str, Any]:
     """The arguments that `convert` and `verify` have in common."""
     arrays = None if verify_inputs is None else parsing.arrays([verify_inputs])
@@ -286,4 +309,6 @@ def _shared(
         "atol": parsing.tolerance("--atol", atol),
         "rtol": parsing.tolerance("--rtol", rtol),
         "reproducer": reproducer,
+        "allow_root": allow_root,
+        "trust": trust,
     }

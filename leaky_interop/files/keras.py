@@ -46,30 +46,35 @@ class KerasFile:
         with hdf5(self.weights, self.name) as file:
             return {place.lstrip("/"): array(dataset) for place, dataset in datasets(file, self.name)}
 
-    def build(self, custom_objects: Mapping[str, Any] | None = None) -> Any:
-        """The Keras model, rebuilt from Keras' own classes and the user's `custom_objects`, with its weights."""
+    def build(self, custom_objects: Mapping[str, Any] | None = None, *, trust: bool = False) -> Any:
+        """The Keras model, rebuilt from Keras' own classes and the user's `custom_objects`, with its weights.
+
+        `trust`: the Python code of Lambda layers is taken, too; it runs where the model does.
+        """
         if self.config is None:
             raise Usage(
                 f"{self.name} holds weights and no network",
                 hint="Give the network's code with package.module:factory and this file as --weights",
             )
         custom = {**keras_legacy.FUNCTIONS, **(custom_objects or {})}
-        config = allowed(keras_legacy.upgraded(self.config, self.written_by), custom, self.name)
+        config = allowed(keras_legacy.upgraded(self.config, self.written_by), custom, self.name, trust=trust)
         with _failures(self.name, "rebuild"):
             saving = require("keras").saving
             if self.legacy:
-                model = saving.deserialize_keras_object(config, custom_objects=custom, safe_mode=True)
+                model = saving.deserialize_keras_object(config, custom_objects=custom, safe_mode=not trust)
                 if model.weights:
                     model.load_weights(str(self.weights))
                 return model
             (self.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-            return saving.load_model(str(self.folder), custom_objects=custom, compile=False, safe_mode=True)
+            return saving.load_model(str(self.folder), custom_objects=custom, compile=False, safe_mode=not trust)
 
 
-def open_keras(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The Keras model in a `.keras` or whole-model HDF5 file, not compiled."""
+def open_keras(
+    path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None, *, trust: bool = False
+) -> Any:
+    """The Keras model in a `.keras` or whole-model HDF5 file, not compiled. The options: as for `KerasFile.build`."""
     with read_keras(path) as file:
-        return file.build(custom_objects)
+        return file.build(custom_objects, trust=trust)
 
 
 def load_keras_weights(model: Any, path: str | os.PathLike[str]) -> None:

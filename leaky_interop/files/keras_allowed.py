@@ -69,6 +69,7 @@ DENIED = {
     "__lambda__": "it holds Python code",
     "__typespec__": "it names a type to import",
 }
+CODE = {"Lambda": "keras.layers", "__lambda__": "builtins"}  # taken where the file is trusted
 PLAIN = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
 OPERATIONS = re.compile(r"keras\.src\.ops\.(core|einops|image|linalg|math|nn|numpy)")
 ACTIVATIONS = """
@@ -82,12 +83,18 @@ FUNCTIONS: dict[str, frozenset[str]] = {
     "keras.ops": frozenset((ACTIVATIONS + POINTWISE).split()),
 }
 PATHS = ("vocabulary", "idf_weights", "filepath", "path", "url")  # keys whose text would be opened
-CUSTOM = "If it is yours, load the model with keras.saving.load_model and convert it live"
+CUSTOM = "If it is yours, pass custom_objects, or load it with keras.saving.load_model and convert it live"
+TRUST = "If you trust whoever wrote the file, pass --trust, in Python trust=True: its code then runs"
 
 
-def allowed(config: Any, custom: Mapping[str, Any] | None = None, name: str = "the model") -> Any:
-    """The configuration with every class and function found in the lists; `custom` holds the user's own by name."""
-    checked = _Checker(name, custom or {})
+def allowed(
+    config: Any, custom: Mapping[str, Any] | None = None, name: str = "the model", *, trust: bool = False
+) -> Any:
+    """The configuration with every class and function found in the lists; `custom` holds the user's own by name.
+
+    `trust`: Lambda layers stay, whose code is Python's bytecode.
+    """
+    checked = _Checker(name, custom or {}, trust)
     result = checked.value(config, "", 0)
     if checked.strangers:
         listed = ", ".join(sorted(checked.strangers))
@@ -96,13 +103,14 @@ def allowed(config: Any, custom: Mapping[str, Any] | None = None, name: str = "t
 
 
 class _Checker:
-    def __init__(self, name: str, custom: Mapping[str, Any]) -> None:
-        self.name, self.custom = name, custom
+    def __init__(self, name: str, custom: Mapping[str, Any], trust: bool) -> None:
+        self.name, self.custom, self.trust = name, custom, trust
         self.strangers: set[str] = set()
         self.values = 0
 
     def unsafe(self, what: str, why: str) -> UnsafeFile:
-        return UnsafeFile(f"{self.name} has an unsafe configuration", where=what[:300], why=why, hint=CUSTOM)
+        hint = TRUST if what in CODE else CUSTOM
+        return UnsafeFile(f"{self.name} has an unsafe configuration", where=what[:300], why=why, hint=hint)
 
     def value(self, value: Any, key: str, depth: int) -> Any:
         """Any part of the configuration, checked; `key` is what it stands under."""
@@ -127,6 +135,8 @@ class _Checker:
             raise self.unsafe(f"class_name {class_name!r}", "it is not a name")
         if class_name in PLAIN:
             return given
+        if self.trust and class_name in CODE:
+            return {**given, "module": CODE[class_name], "registered_name": None}
         if class_name in DENIED and class_name not in self.custom:
             raise self.unsafe(class_name, DENIED[class_name])
         name = config if class_name == "function" else class_name

@@ -24,6 +24,7 @@ from .source import MIB, damaged, opened, size_of
 MOST_INLINE = 1500 * MIB
 MOST_PROTOBUF = 2**31 - 1
 MOST_CALLS = 5_000_000  # nodes after all functions are expanded
+MOST_NESTED = 200  # functions that call each other, one within the other
 # Messages that can lead to a tensor; the others are not walked.
 CARRIERS = ("Model", "Graph", "Node", "Attribute", "Function", "TrainingInfo", "SparseTensor", "Tensor")
 BITS = (
@@ -34,17 +35,21 @@ BITS = (
     | {name: 8 for name in ("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "FLOAT8E8M0")}
     | {"COMPLEX128": 128, "UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2}
 )
+LEARNING = "ai.onnx.ml"
 TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
-def read_onnx(path: str | os.PathLike[str], allow_root: str | os.PathLike[str] | None = None) -> Any:
+def read_onnx(
+    path: str | os.PathLike[str], allow_root: str | os.PathLike[str] | None = None, *, trust: bool = False
+) -> Any:
     """The model, complete: an `onnx.ModelProto`, or an `onnx_ir.Model` on memory maps above `MOST_INLINE`.
 
     `allow_root`: a folder inside which symbolic links of external data may lead, as in the caches of model hubs.
+    `trust`: operators of ai.onnx.ml are taken, whose kernels in onnxruntime have read beyond their data.
     """
     path = Path(path)
     model = _parse(path)
-    _judge_texts(model, path.name)
+    _judge_messages(model, path.name, trust)
     _judge_functions(model, path.name)
     tensors = [(tensor, place, kept) for tensor, place, kept in _tensors(model)]
     sizes = [_size(tensor, f"{place} of {path.name}") for tensor, place, _ in tensors]
@@ -106,11 +111,18 @@ def _tensors(model: Any) -> Iterator[tuple[Any, str, bool]]:
                 stack.extend((child, place, field.name == "initializer") for child in several)
 
 
-def _judge_texts(model: Any, name: str) -> None:
-    """Refuse texts that are not UTF-8: protobuf hands them over as bytes, and nobody expects a name to be that."""
+def _judge_messages(model: Any, name: str, trust: bool) -> None:
+    """Refuse texts that are not UTF-8, which protobuf hands over as bytes, and operators that are not trusted."""
     stack = [model]
     while stack:
         message = stack.pop()
+        if not trust and message.DESCRIPTOR.name == "NodeProto" and message.domain == LEARNING:
+            raise UnsafeFile(
+                f"{name} has an operator of {LEARNING}",
+                where=message.op_type,
+                why="kernels of such trees and vectors have read beyond their data",
+                hint="If you trust whoever wrote the file, pass --trust, in Python trust=True",
+            )
         for field, value in message.ListFields():
             if field.message_type:
                 stack.extend([value] if hasattr(value, "DESCRIPTOR") else value)
@@ -149,12 +161,14 @@ def _size(tensor: Any, place: str) -> int:
 
 
 def _judge_functions(model: Any, name: str) -> None:
-    """Refuse model-local functions that call each other in a ring or expand to far too many nodes."""
-    bodies = {(f.domain, f.name, getattr(f, "overload", "")): f for f in model.functions}
+    """Refuse model-local functions that call each other in a ring, or a graph that expands to far too many nodes."""
+    bodies = {_key(f.domain, f.name, f): f for f in model.functions}
     if len(bodies) != len(model.functions):
         raise UnsafeFile(f"{name} defines a function twice")
-    calls = {key: _called(body) for key, body in bodies.items()}
+    calls = {key: _called(body.node) for key, body in bodies.items()}
+    calls["the graph",] = _called(model.graph.node)
     total: dict[Any, int] = {}
+    depth: dict[Any, int] = {}
     for root in calls:
         stack: list[tuple[Any, bool]] = [(root, False)]
         open_calls: set[Any] = set()
@@ -164,7 +178,10 @@ def _judge_functions(model: Any, name: str) -> None:
                 open_calls.discard(key)
                 total[key] = sum(total.get(callee, 1) for callee in calls[key])
                 if total[key] > MOST_CALLS:
-                    raise UnsafeFile(f"{name} expands beyond {MOST_CALLS:,} nodes", where=f"function {key[1]!r}")
+                    raise UnsafeFile(f"{name} expands beyond {MOST_CALLS:,} nodes", where=" ".join(filter(None, key)))
+                depth[key] = 1 + max((depth.get(callee, 0) for callee in calls[key]), default=0)
+                if depth[key] > MOST_NESTED:
+                    raise UnsafeFile(f"{name} has functions nested deeper than {MOST_NESTED}", where=f"function {key[1]!r}")
             elif key not in total:
                 if key in open_calls:
                     raise UnsafeFile(
@@ -175,12 +192,17 @@ def _judge_functions(model: Any, name: str) -> None:
                 stack.extend((callee, False) for callee in set(calls[key]) if callee in calls)
 
 
-def _called(body: Any) -> list[tuple[str, str, str]]:
-    """What every node of a function calls, subgraphs included."""
-    found, stack = [], list(body.node)
+def _key(domain: str, name: str, owner: Any) -> tuple[str, ...]:
+    """What a function is called by; ONNX's own domain has two names."""
+    return ("" if domain == "ai.onnx" else domain), name, getattr(owner, "overload", "")
+
+
+def _called(nodes: Any) -> list[tuple[str, ...]]:
+    """What every node calls, subgraphs included."""
+    found, stack = [], list(nodes)
     while stack:
         node = stack.pop()
-        found.append((node.domain, node.op_type, getattr(node, "overload", "")))
+        found.append(_key(node.domain, node.op_type, node))
         for attribute in node.attribute:
             for graph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
                 stack.extend(graph.node)
