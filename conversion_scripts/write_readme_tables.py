@@ -1,4 +1,4 @@
-"""Writes the README's generated tables anew: python -m conversion_scripts.write_readme_tables [--check]"""
+"""Writes the generated tables of README.md and SECURITY.md anew: python -m conversion_scripts.write_readme_tables [--check]"""
 
 import sys
 from pathlib import Path
@@ -6,19 +6,25 @@ from pathlib import Path
 import leaky_interop as li
 
 README = Path(__file__).parents[1] / "README.md"
+SECURITY = README.with_name("SECURITY.md")
 CONFORMANCE = README.parent / "docs" / "conformance.md"  # written by leaky-interop conformance --markdown
 
 
-def tables() -> dict[str, str]:
-    """Each generated table by the name of its marker."""
+def tables(page: Path = README) -> dict[str, str]:
+    """Each generated table of a page by the name of its marker."""
+    if page == SECURITY:
+        from tests import test_security_ids
+
+        return {"advisories": test_security_ids.table()}
     lines = CONFORMANCE.read_text(encoding="utf-8").partition("\n## ")[0].splitlines(keepends=True)
     measured = "".join(line for line in lines if line.startswith("|"))
     return {"slopes": li.slopes().to_markdown(), "conformance": measured, "support": li.support().to_markdown()}
 
 
-def written(text: str) -> str:
-    """The README with what stands between each table's markers replaced."""
-    for name, table in tables().items():
+def written(page: Path = README) -> str:
+    """The page with what stands between each table's markers replaced."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables(page).items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
@@ -27,12 +33,14 @@ def written(text: str) -> str:
 
 
 def main(check: bool = False) -> int:
-    """Write the README; with --check only say whether it is up to date."""
-    now = README.read_text(encoding="utf-8")
-    new = written(now)
-    if not check:
-        README.write_text(new, encoding="utf-8")
-    return int(check and new != now)
+    """Write the pages; with --check only say whether they are up to date."""
+    stale = False
+    for page in (README, SECURITY):
+        new = written(page)
+        stale |= new != page.read_text(encoding="utf-8")
+        if not check:
+            page.write_text(new, encoding="utf-8")
+    return int(check and stale)
 
 
 if __name__ == "__main__":

@@ -293,7 +293,7 @@ def harness(tmp_path):
 
     yield make
     for one in made:
-        one.watching = False
+        one.watch.on = False
 
 
 def _kinds(folder):

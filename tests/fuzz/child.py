@@ -22,35 +22,11 @@ from typing import Any
 
 from . import mutation
 from .readers import CANARY, PACKAGE, READERS, Reader
+from .watching import Watch
 
 GIB = 1 << 30
 MEMORY = GIB  # that a reader may take above what the process had before
 STATE = struct.Struct("<QdQd")  # executions, start of the present one (0 between two), accepted, seconds of the slowest
-WATCHED = {
-    "open",
-    "os.system",
-    "subprocess.Popen",
-    "socket.connect",
-    "os.remove",
-    "os.rename",
-    "os.link",
-    "os.symlink",
-    "os.chmod",
-}
-READABLE = tuple(
-    {
-        sys.prefix,
-        sys.base_prefix,
-        "/usr",
-        "/lib",
-        "/etc/ld",
-        "/proc",
-        "/sys/",
-        "/dev/null",
-        "/dev/urandom",
-        str(PACKAGE.parent),
-    }
-)
 
 
 class State:
@@ -80,9 +56,7 @@ class Harness:
         self.state = State(folder / "state")
         self.count, self.accepted, self.slowest = 0, 0, 0.0
         self.sizes: dict[str, int] = {}
-        self.opened: list[str] = []
-        self.watching = False
-        sys.addaudithook(self.audit)
+        self.watch = Watch(folder)
 
     def prepare(self) -> None:
         """What may be read along, and what may not: an outside file, reached by name, by a link and by a hard link."""
@@ -92,36 +66,17 @@ class Harness:
             if not os.path.lexists(self.model / name):
                 make(self.folder / "secret.bin", self.model / name)
 
-    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.watching or event not in WATCHED:
-            return
-        if event == "open":
-            path, mode = arguments[0], arguments[1]
-            text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
-            inside = not text.startswith("/") or text.startswith(str(self.folder))
-            if text.endswith("secret.bin") or not (
-                inside or (text.startswith(READABLE) and set(mode or "") <= set("rbt"))
-            ):
-                self.opened.append(f"open {text[:200]!r} {mode}")
-        elif event in ("os.remove", "os.rename"):
-            if (
-                not os.fsdecode(arguments[0]).startswith(str(self.folder))
-                and len(os.fsdecode(arguments[0])) > 1
-                and arguments[-1] == -1
-            ):
-                self.opened.append(f"{event} {arguments[0]!r}")
-        else:
-            self.opened.append(f"{event} {arguments!r}"[:300])
-
     def execute(self, data: bytes) -> None:
         (self.folder / "input").write_bytes(data)
         started = time.perf_counter()
         self.state.write(self.count, time.monotonic(), self.accepted, self.slowest)
-        self.watching = True
+        self.watch.on = True
         try:
-            made = self.reader.read(self.model, data)
+            try:
+                made = self.reader.read(self.model, data)
+            finally:
+                self.watch.on = False
             self.accepted += 1
-            self.watching = False
             if isinstance(made, list) and any(
                 isinstance(part, bytes) and CANARY in part and CANARY not in data for part in made
             ):
@@ -133,11 +88,9 @@ class Harness:
             self.found("memory", "MemoryError", _place(error), data)
         except Exception as error:
             self.found("exception", f"{type(error).__name__}: {str(error)[:200]}", _place(error), data)
-        finally:
-            self.watching = False
-        for text in self.opened:
+        for text in self.watch.seen:
             self.found("outside", text, "", data)
-        self.opened.clear()
+        self.watch.seen.clear()
         self.count += 1
         self.slowest = max(self.slowest, time.perf_counter() - started)
         self.state.write(self.count, 0.0, self.accepted, self.slowest)
