@@ -65,6 +65,9 @@ def save(model: Any, path: Path, graph: Graph) -> None:
         raise _no_flow(graph, str(error).strip().partition("\n")[0]) from error
     if flows and (fixed := _fixed(graph, program)):
         raise _no_flow(graph, f"it fixes the sizes {', '.join(fixed)}")
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # it names files of this machine
     with path.open("wb") as file:
         sink = Sink(file)
         torch.export.save(program, sink)
