@@ -8,13 +8,14 @@ import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["LEAKY_INTEROP_SANDBOX"] = "0"  # commands run in the process that looks at them; test_sandbox.py has its own
 
 # Files whose tests do not come near Keras: running them on a second backend shows nothing new.
 WITHOUT_KERAS = {
     "test_conformance_known", "test_conformance_oracle", "test_conformance_running", "test_conformance_runtimes",
     "test_conformance_verdicts", "test_errors", "test_files", "test_files_faults", "test_files_onnx", "test_files_pt2", "test_files_writing",
     "test_layout", "test_mutants", "test_numeric", "test_plotting", "test_real", "test_report", "test_report_browser",
-    "test_sizes", "test_spellings_texts",
+    "test_sandbox", "test_sizes", "test_spellings_texts",
 }  # fmt: skip
 
 

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         from .app import app
 
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        code = app(args=given, obj=given, standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         code = 130

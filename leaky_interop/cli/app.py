@@ -13,6 +13,7 @@ import leaky_interop as li
 from ..errors import Mismatch, Usage
 from ..stages import listening, stage
 from . import bench, conformance, console, parsing, plot, slopes, triton
+from .confined import MemoryLimit, Sandbox, TimeLimit, confined
 
 app = typer.Typer(
     help="Converts neural networks between Keras, PyTorch and ONNX, and proves that the numbers are the same.",
@@ -84,6 +85,7 @@ def every_command(
 
 @app.command()
 def convert(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL)],
     target: Annotated[str, typer.Argument(metavar="DST", help="What to write: .onnx, .keras, .pt2, .safetensors or .m.")],
     input_shape: InputShape = [],  # noqa: B006  (typer reads it)
@@ -119,11 +121,15 @@ def convert(
     reproducer: Reproducer = None,
     allow_root: AllowRoot = None,
     trust: Trust = False,
+    sandbox: Sandbox = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
     """Convert a network, verify it node by node, and write it only if the numbers agree."""
     console.set_verbosity(quiet, verbose)
+    confined(context, sandbox, memory_limit, time_limit, [source, weights], [target, *report])
     path = parsing.target_path(source, target)
     source = parsing.source(source)
     reports = parsing.report_paths(report)
@@ -158,6 +164,7 @@ def convert(
 
 @app.command()
 def verify(
+    context: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help=MODEL)],
     b: Annotated[str, typer.Argument(metavar="B", help="The model that ought to compute the same.")],
     input_shape: InputShape = [],  # noqa: B006
@@ -173,11 +180,15 @@ def verify(
     reproducer: Reproducer = None,
     allow_root: AllowRoot = None,
     trust: Trust = False,
+    sandbox: Sandbox = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
     """Compare two models, node by node and end to end."""
     console.set_verbosity(quiet, verbose)
+    confined(context, sandbox, memory_limit, time_limit, [a, b, weights], report)
     reports = parsing.report_paths(report)
     options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer, allow_root, trust)
     with console.Stages() as stages, listening(stages):
@@ -190,6 +201,7 @@ def verify(
 
 @app.command()
 def inspect(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
     input_shape: InputShape = [],  # noqa: B006
     weights: Weights = None,
@@ -197,11 +209,15 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     allow_root: AllowRoot = None,
     trust: Trust = False,
+    sandbox: Sandbox = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
     """Say what a network takes, gives and is made of, and where each of its slopes comes from."""
     console.set_verbosity(quiet, verbose)
+    confined(context, sandbox, memory_limit, time_limit, [model, weights])
     with console.Stages() as stages, listening(stages):
         stage("read")
         shapes = parsing.input_shapes(input_shape)
@@ -218,6 +234,7 @@ def inspect(
 
 @app.command()
 def run(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
     input: Annotated[list[Path], typer.Option(metavar="FILE", help="A .npz by name, or .npy in order. Repeatable.")],
     output: Annotated[
@@ -226,11 +243,15 @@ def run(
     weights: Weights = None,
     allow_root: AllowRoot = None,
     trust: Trust = False,
+    sandbox: Sandbox = None,
+    memory_limit: MemoryLimit = None,
+    time_limit: TimeLimit = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
     """Run a network in its own framework (ONNX by onnxruntime) and print or write its outputs."""
     console.set_verbosity(quiet, verbose)
+    confined(context, sandbox, memory_limit, time_limit, [model, weights], [output])
     if output is not None and output.suffix != ".npz":
         raise Usage(f"--output {output.name} is not understood", hint="Its name ends in .npz")
     arrays = parsing.arrays(input)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LeakyInteropError
 from ..report.phrases import measured, number, printable, slope
+from ..sandbox import out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,9 @@ def failed(error: Exception) -> int:
     """Write an error on stderr, without its traceback unless asked for; the exit code."""
     if verbosity >= 2 or os.environ.get(DEBUG):
         traceback.print_exception(error)
-    if isinstance(error, LeakyInteropError):
+    if text := out_of_memory(error):
+        message, code = text, 5
+    elif isinstance(error, LeakyInteropError):
         message, code = str(error), error.exit_code
         if "input_shapes" in error.hint:
             message += " On the command line that is --input-shape NAME:1,3,224,224."

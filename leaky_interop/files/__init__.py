@@ -15,7 +15,7 @@ from .matlab import open_matlab
 from .onnx import read_onnx
 from .pt2 import open_pt2
 from .torch import state_dict
-from .writing import atomic
+from .writing import atomic, remove_leftovers
 
 __all__ = [
     "KerasFile",
@@ -35,6 +35,7 @@ __all__ = [
     "read_mat",
     "read_onnx",
     "read_recording",
+    "remove_leftovers",
     "state_dict",
     "write_mat",
     "write_npz",

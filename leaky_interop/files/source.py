@@ -16,7 +16,7 @@ from typing import IO, BinaryIO
 
 from leaky_interop.errors import MissingFile, UnsafeFile, Usage
 
-from .temporary import locked_folder
+from .temporary import PRIVATE, locked_folder
 
 MIB = 1 << 20
 BLOCK = MIB
@@ -58,7 +58,7 @@ def size_of(handle: IO[bytes]) -> int:
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """A new folder that only this user can read, gone afterwards, or with the next one where its process was killed."""
-    with locked_folder(Path(tempfile.gettempdir()), "leaky_interop_") as folder:
+    with locked_folder(Path(tempfile.gettempdir()), PRIVATE) as folder:
         yield folder
 
 

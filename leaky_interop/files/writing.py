@@ -11,13 +11,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from leaky_interop.errors import LeakyInteropError, Usage
 
-from .temporary import lock, locked_folder
+from .temporary import PRIVATE, lock, locked_folder, remove_dead
 
 MARK = ".leaky_interop-"
 READY = ".ready"
@@ -51,6 +52,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         if reason := _full(error, target.parent) or (not inside and isinstance(error, OSError) and error.strerror):
             raise Usage(f"{target.name} cannot be written", why=reason, hint=EARLIER) from error
         raise
+
+
+def remove_leftovers(folder: Path | None = None) -> None:
+    """Remove what killed writers left in a folder; without one, what they left in the temporary folder."""
+    remove_dead(*((Path(tempfile.gettempdir()), PRIVATE) if folder is None else (folder, MARK)))
 
 
 def interrupted(path: str | os.PathLike[str]) -> bool:
