@@ -13,6 +13,7 @@ import leaky_interop as li
 from ..errors import Mismatch, Usage
 from ..stages import listening, stage
 from . import bench, conformance, console, parsing, plot, slopes, triton
+from .batch import ContinueOnError, IsBatch, Jobs, To, check_alone, convert_batch
 from .confined import MemoryLimit, Sandbox, TimeLimit, confined
 
 app = typer.Typer(
@@ -121,14 +122,21 @@ def convert(
     reproducer: Reproducer = None,
     allow_root: AllowRoot = None,
     trust: Trust = False,
+    batch: IsBatch = False,
+    to: To = None,
+    jobs: Jobs = 1,
+    continue_on_error: ContinueOnError = False,
     sandbox: Sandbox = None,
     memory_limit: MemoryLimit = None,
     time_limit: TimeLimit = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Convert a network, verify it node by node, and write it only if the numbers agree."""
+    """Convert a network, verify it node by node, and write it only if the numbers agree; with --batch, many of them."""
     console.set_verbosity(quiet, verbose)
+    if batch:
+        convert_batch(context)
+    check_alone(context)
     confined(context, sandbox, memory_limit, time_limit, [source, weights], [target, *report])
     path = parsing.target_path(source, target)
     source = parsing.source(source)

@@ -13,6 +13,7 @@ from .keras import KerasFile, load_keras_weights, open_keras, read_keras
 from .mat import read_mat, write_mat
 from .matlab import open_matlab
 from .onnx import read_onnx
+from .parts import parts
 from .pt2 import open_pt2
 from .torch import state_dict
 from .writing import atomic, remove_leftovers
@@ -29,6 +30,7 @@ __all__ = [
     "open_keras",
     "open_matlab",
     "open_pt2",
+    "parts",
     "plain",
     "read_image",
     "read_keras",

@@ -121,6 +121,11 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>#~&])", r"\\\1", printable(text))
 
 
+def cell(text: str) -> str:
+    """Any text, as it goes into a cell of a table."""
+    return _plain(text).replace("|", BAR)
+
+
 def _code(text: str) -> str:
     """A code span of any text, its own backticks included."""
     text = printable(text)
