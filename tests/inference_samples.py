@@ -36,7 +36,9 @@ def same(shape: Sequence[int | str], kind: int = TensorProto.FLOAT) -> onnx.Mode
     return network([helper.make_node("Identity", ["x"], ["y"])], shape, kind=kind, result=kind)
 
 
-def classifier(classes: int = 5, size: int = 8, *, last: str | None = None, batch: int | str = "batch") -> onnx.ModelProto:
+def classifier(
+    classes: int = 5, size: int = 8, *, last: str | None = None, batch: int | str = "batch"
+) -> onnx.ModelProto:
     """A convolution, LeakyReLU and a dense layer over NCHW pictures."""
     rng = np.random.default_rng(3)
     weights = {
@@ -64,7 +66,9 @@ def saved(model: onnx.ModelProto, path) -> str:
 def photo(width: int = 60, height: int = 45, seed: int = 0) -> Image.Image:
     """A picture with smooth and sharp parts."""
     rng = np.random.default_rng(seed)
-    small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     pixels = np.array(small)
     pixels[height // 3 : height // 2, width // 4 : width // 2] = rng.integers(0, 256, 3)
     return Image.fromarray(pixels)

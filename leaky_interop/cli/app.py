@@ -10,11 +10,25 @@ import typer
 
 import leaky_interop as li
 
-from ..errors import Mismatch, Usage
+from ..errors import Mismatch
 from ..stages import listening, stage
-from . import bench, conformance, console, parsing, plot, slopes, triton
+from . import bench, conformance, console, parsing, plot, run, slopes, triton
 from .batch import ContinueOnError, IsBatch, Jobs, To, check_alone, convert_batch
 from .confined import MemoryLimit, Sandbox, TimeLimit, confined
+from .options import (
+    AllowRoot,
+    FastMath,
+    InputShape,
+    Names,
+    Quiet,
+    Reports,
+    Reproducer,
+    Tolerance,
+    Trust,
+    Verbose,
+    VerifyInputs,
+    Weights,
+)
 
 app = typer.Typer(
     help="Converts neural networks between Keras, PyTorch and ONNX, and proves that the numbers are the same.",
@@ -38,38 +52,6 @@ class Layout(str, Enum):  # noqa: UP042  (older typers take no StrEnum)
 
     as_source = "as_source"
     native = "native"
-
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, metavar="", help="Every node; twice: tracebacks.")]
-InputShape = Annotated[
-    list[str], typer.Option(metavar="NAME:1,3,224,224", help="An input's shape; None leaves a size open. Repeatable.")
-]
-Weights = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Weights (.safetensors, .pth) for a factory's PyTorch module; .mat for a MATLAB source.")
-]
-Reports = Annotated[
-    list[Path], typer.Option(metavar="FILE", help="Write the report as .html, .json or .md. Repeatable.")
-]
-Tolerance = Annotated[
-    list[str], typer.Option(metavar="[NAME:]NUMBER", help="Tolerance of all outputs, or of one by name. Repeatable.")
-]
-VerifyInputs = Annotated[
-    Path | None, typer.Option(metavar="FILE.npz", help="Verify on these arrays instead of seeded random ones.")
-]
-Reproducer = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write the first node that differs as a model of its own.")
-]
-FastMath = Annotated[
-    bool, typer.Option("--fast-math", help="Also recognise LeakyReLU where it differs for some numbers: see the notes.")
-]
-AllowRoot = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Links of external data may lead inside this folder: a model hub's cache.")
-]
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Also take what runs code of the file: Lambda layers; and operators of ai.onnx.ml.")
-]
-Names = Annotated[list[str], typer.Option(metavar="NAME", help="Cut the network at this value or layer. Repeatable.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -120,6 +102,16 @@ def convert(
     rtol: Tolerance = [],  # noqa: B006
     report: Reports = [],  # noqa: B006
     reproducer: Reproducer = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="State in the .onnx how pictures become numbers: imagenet, keras:FAMILY, darknet, gan, or a .toml file.",
+        ),
+    ] = None,
+    with_preprocessing: Annotated[
+        bool, typer.Option("--with-preprocessing", help="And do it in the graph, so that bytes of pictures go in.")
+    ] = False,
     allow_root: AllowRoot = None,
     trust: Trust = False,
     batch: IsBatch = False,
@@ -142,11 +134,12 @@ def convert(
     source = parsing.source(source)
     reports = parsing.report_paths(report)
     options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer, allow_root, trust)
+    embedded = parsing.preprocessing(preprocess, with_preprocessing, path, external_data)
     try:
-        with console.Stages() as stages, listening(stages):
+        with console.Stages() as stages, listening(stages), embedded as written:
             made = li.convert(
                 source,
-                path,
+                written,
                 io.value,
                 static_batch=static_batch is True,
                 dynamic_batch=static_batch is False,
@@ -241,40 +234,6 @@ def inspect(
 
 
 @app.command()
-def run(
-    context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
-    input: Annotated[list[Path], typer.Option(metavar="FILE", help="A .npz by name, or .npy in order. Repeatable.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Write the outputs.")
-    ] = None,
-    weights: Weights = None,
-    allow_root: AllowRoot = None,
-    trust: Trust = False,
-    sandbox: Sandbox = None,
-    memory_limit: MemoryLimit = None,
-    time_limit: TimeLimit = None,
-    quiet: Quiet = False,
-    verbose: Verbose = 0,
-) -> None:
-    """Run a network in its own framework (ONNX by onnxruntime) and print or write its outputs."""
-    console.set_verbosity(quiet, verbose)
-    confined(context, sandbox, memory_limit, time_limit, [model, weights], [output])
-    if output is not None and output.suffix != ".npz":
-        raise Usage(f"--output {output.name} is not understood", hint="Its name ends in .npz")
-    arrays = parsing.arrays(input)
-    from ..loading import open_model
-    from ..running import output_names_of
-
-    with console.Stages() as stages, listening(stages):
-        stage("load")
-        native = open_model(parsing.source(model), weights, allow_root=allow_root, trust=trust)
-        stage("run")
-        outputs = li.run(native, arrays)
-    console.show_arrays(dict(zip(output_names_of(native, len(outputs)), outputs, strict=True)), output)
-
-
-@app.command()
 def record(
     source: Annotated[str, typer.Argument(metavar="SRC", help="package.module:factory, or file.py:factory.")],
     target: Annotated[str, typer.Argument(metavar="DST.chainer", help="The recording to write.")],
@@ -311,6 +270,7 @@ def support(
         console.table("", found.head, found.cells())
 
 
+app.command()(run.run)
 app.command()(slopes.slopes)
 app.command()(plot.plot)
 app.command()(conformance.conformance)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,26 @@ def target_path(source: str, target: str) -> str:
     if Path(source).exists() and Path(target).exists() and Path(source).samefile(target):
         raise Usage(f"{target} is the source itself", hint="Write to another file")
     return target
+
+
+@contextlib.contextmanager
+def preprocessing(name: str | None, fold: bool, target: str, external_data: bool | None) -> Iterator[str | Path]:
+    """Where to write a conversion: the target itself, or a file that becomes it once its preprocessing is in it."""
+    if name is None:
+        if fold:
+            raise Usage("--with-preprocessing is given without --preprocess", hint="Name the preprocessing: --preprocess imagenet")
+        yield target
+        return
+    from .. import files
+    from ..inference.embedding import embed
+    from ..inference.recipes import recipe
+
+    if Path(target).suffix != ".onnx":
+        raise Usage("--preprocess is given", why=f"it is kept in .onnx files, and {target} is none")
+    stated = recipe(name)
+    with files.atomic(target) as temporary:
+        yield temporary
+        embed(temporary, stated, fold=fold, external_data=external_data)
 
 
 def arrays(paths: Sequence[Path]) -> list[np.ndarray] | dict[str, np.ndarray] | None:

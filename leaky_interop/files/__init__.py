@@ -15,6 +15,8 @@ from .matlab import open_matlab
 from .onnx import read_onnx
 from .parts import parts
 from .pt2 import open_pt2
+from .sounds import read_wav
+from .tables import csv_rows, parquet_count, parquet_rows
 from .torch import state_dict
 from .writing import atomic, remove_leftovers
 
@@ -25,11 +27,14 @@ __all__ = [
     "arrays",
     "atomic",
     "content",
+    "csv_rows",
     "kind",
     "load_keras_weights",
     "open_keras",
     "open_matlab",
     "open_pt2",
+    "parquet_count",
+    "parquet_rows",
     "parts",
     "plain",
     "read_image",
@@ -37,6 +42,7 @@ __all__ = [
     "read_mat",
     "read_onnx",
     "read_recording",
+    "read_wav",
     "remove_leftovers",
     "state_dict",
     "write_mat",

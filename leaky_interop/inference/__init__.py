@@ -9,5 +9,6 @@ from .postprocessing import Postprocessing, labels
 from .preprocessing import Preprocessing
 from .recipes import recipe
 from .session import Session
+from .sound import Sound
 
-__all__ = ["Job", "Postprocessing", "Preprocessing", "Record", "Results", "Session", "labels", "recipe"]
+__all__ = ["Job", "Postprocessing", "Preprocessing", "Record", "Results", "Session", "Sound", "labels", "recipe"]

@@ -22,7 +22,8 @@ import numpy as np
 from ..errors import LeakyInteropError, RuntimeFailure, Usage
 from .postprocessing import Postprocessing
 from .preprocessing import Preprocessing
-from .session import Session
+from .session import Session, WrongJob
+from .sound import Sound
 
 INPUT = "input"  # the column that names the record
 
@@ -50,7 +51,7 @@ class Job:
     """model: a path or "package.module:factory". columns: those of a table that go into the network, in its order."""
 
     model: str
-    preprocessing: Preprocessing | None = None  # None: what the model's metadata says
+    preprocessing: Preprocessing | Sound | None = None  # None: what the model's metadata says
     postprocessing: Postprocessing = dataclasses.field(default_factory=Postprocessing)
     columns: tuple[str, ...] | None = None
     providers: tuple[str, ...] | None = None
@@ -58,12 +59,15 @@ class Job:
     batch: int | None = None  # rows that run at once; None: all that an engine hands over
     input_shapes: Any = None
     weights: str | None = None
+    allow_root: str | None = None
+    trust: bool = False
 
     def open(self) -> Session:
         """The session that runs it, after the outputs proved to be what the postprocessing wants."""
         session = Session(
             self.model, self.providers, self.threads,
             preprocess=self.preprocessing, input_shapes=self.input_shapes, weights=self.weights,
+            allow_root=self.allow_root, trust=self.trust,
         )  # fmt: skip
         try:
             self.postprocessing.fits(session.outputs, session.last_operators)
@@ -93,7 +97,7 @@ class Job:
             try:
                 good.append((record, self.arrays(session, record)))
             except LeakyInteropError as error:
-                if isinstance(error, RuntimeFailure):
+                if isinstance(error, RuntimeFailure | WrongJob):
                     raise
                 bad.append((record.name, str(error)))
         return Results(self.rows(session, [r.name for r, _ in good], [a for _, a in good]), bad)
@@ -113,11 +117,11 @@ class Job:
     def _from_columns(self, session: Session, row: Mapping[str, Any]) -> np.ndarray:
         """The numbers of a table's row in the shape of the network's one input."""
         if len(session.inputs) != 1:
-            raise Usage("a row of a table is given", why=f"the network has {len(session.inputs)} inputs")
+            raise WrongJob("a row of a table is given", why=f"the network has {len(session.inputs)} inputs")
         port = session.inputs[0]
         names = self.columns or tuple(row)
         if lacking := [name for name in names if name not in row]:
-            raise Usage(f"there is no column {', '.join(map(repr, lacking))}", why=f"there is {', '.join(row)}")
+            raise WrongJob(f"there is no column {', '.join(map(repr, lacking))}", why=f"there is {', '.join(row)}")
         try:
             numbers = np.array([row[name] for name in names], port.dtype)
         except (TypeError, ValueError, OverflowError) as error:

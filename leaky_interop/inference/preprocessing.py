@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -94,6 +95,14 @@ class Preprocessing:
             return dataclasses.replace(self, size=wanted, shorter=shorter), shape
         return dataclasses.replace(self, size=wanted), shape
 
+    def sample(self, image: Any, name: str, shape: Picture, kind: np.dtype) -> np.ndarray:
+        """A picture's file, the bytes of one, or a `PIL.Image`, as `apply` makes it."""
+        from .. import files
+
+        is_file = isinstance(image, str | os.PathLike | bytes)
+        made = files.read_image(image, name) if is_file else files.plain(image, name or "the picture")
+        return self.apply(made, shape, kind)
+
     def apply(self, image: Image, shape: Picture, kind: np.dtype) -> np.ndarray:
         """A picture of mode RGB or L as the network takes it, in its layout, without the batch."""
         placed, corner = self.framed(image, shape)
@@ -172,15 +181,6 @@ class Preprocessing:
         """What `from_json` reads; fields at their defaults are left out."""
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
         return json.dumps(given)
-
-    @classmethod
-    def from_json(cls, text: str) -> Preprocessing:
-        """The recipe of a model's metadata. Raises Usage for what is none."""
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise Usage("the model's preprocessing does not parse", why=str(error)) from None
-        return cls.from_fields(found, "the model's preprocessing")
 
     @classmethod
     def from_fields(cls, given: Any, where: str, base: Preprocessing | None = None) -> Preprocessing:

@@ -14,12 +14,15 @@ numbers of pictures of another size than the network's differ a little from dark
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from ..errors import Usage
 from .preprocessing import Preprocessing
+from .sound import Sound
 
 MOST_TOML = 1 << 20
 
@@ -44,8 +47,11 @@ RECIPES = {
 }
 
 
-def recipe(name: str | os.PathLike[str]) -> Preprocessing:
-    """The recipe of a name or of a `.toml` file, whose `base` names the recipe that its fields change."""
+def recipe(name: str | os.PathLike[str]) -> Preprocessing | Sound:
+    """The recipe of a name or of a `.toml` file, whose `base` names the recipe that its fields change.
+
+    One with a `sample_rate` is for sounds.
+    """
     if str(name) in RECIPES:
         return RECIPES[str(name)]
     if Path(name).suffix.lower() == ".toml":
@@ -53,14 +59,33 @@ def recipe(name: str | os.PathLike[str]) -> Preprocessing:
     raise Usage(f"there is no preprocessing {str(name)!r}", hint=f"There is {', '.join(RECIPES)}, or name a .toml file")
 
 
-def _from_toml(path: Path) -> Preprocessing:
+def _from_toml(path: Path) -> Preprocessing | Sound:
     from ..files import content
 
+    text = content(path, MOST_TOML)
     try:
-        fields = tomllib.loads(content(path, MOST_TOML).decode())
+        fields = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise Usage(f"{path.name} is not TOML", why=str(error)) from None
     base = fields.pop("base", None)
-    if base is not None and base not in RECIPES:
+    if base is not None and str(base) not in RECIPES:
         raise Usage(f"{path.name} is based on {base!r}", hint=f"There is {', '.join(RECIPES)}")
-    return Preprocessing.from_fields(fields, path.name, RECIPES[base] if base else None)
+    return _of(fields, path.name, RECIPES[base] if base else None)
+
+
+def stored(text: str) -> Preprocessing | Sound:
+    """The recipe in a model's metadata. Raises Usage for what is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Usage("the model's preprocessing does not parse", why=str(error)) from None
+    return _of(found, "the model's preprocessing")
+
+
+def _of(fields: Any, where: str, base: Preprocessing | None = None) -> Preprocessing | Sound:
+    if not isinstance(fields, dict) or "sample_rate" not in fields or base:
+        return Preprocessing.from_fields(fields, where, base)
+    known = [field.name for field in dataclasses.fields(Sound)]
+    if unknown := sorted(set(fields) - set(known)):
+        raise Usage(f"{where} has no field {unknown[0]!r}", why=f"for sounds there is {', '.join(known)}")
+    return Sound(**fields)

@@ -17,9 +17,14 @@ import numpy as np
 from .. import ort
 from ..errors import RuntimeFailure, Usage
 from . import cache
-from .ports import Picture, Port, picture, port
+from .ports import Picture, Port, port
 from .preprocessing import KEY, Preprocessing
-from .recipes import recipe
+from .recipes import recipe, stored
+from .sound import Samples, Sound
+
+
+class WrongJob(Usage):
+    """What is stated of the inputs does not fit the network, whichever input comes: not the fault of one of them."""
 
 
 class Session:
@@ -32,6 +37,7 @@ class Session:
     threads : threads that work on one operator; all cores by default
     preprocess : a Preprocessing, its name or its file; by default what the model's metadata says
     example, input_shapes, weights : as for `convert`, for models that are no ONNX file
+    allow_root, trust : as for `load`, where a file is opened
 
     Raises Usage, UnsafeFile, Unsupported, Refused as `convert` does, and RuntimeFailure where onnxruntime does not take it.
     """
@@ -42,25 +48,28 @@ class Session:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         *,
-        preprocess: Preprocessing | str | os.PathLike[str] | None = None,
+        preprocess: Preprocessing | Sound | str | os.PathLike[str] | None = None,
         example: Any = None,
         input_shapes: Any = None,
         weights: Any = None,
+        allow_root: str | os.PathLike[str] | None = None,
+        trust: bool = False,
     ) -> None:
         if threads is not None and threads < 1:
             raise Usage(f"threads={threads}", why="a network runs on one thread or more")
         stated = recipe(preprocess) if isinstance(preprocess, str | os.PathLike) else preprocess
-        proto = ort.as_proto(_native(model, {"input_shapes": input_shapes, "example": example, "weights": weights}))
+        options = {"input_shapes": input_shapes, "example": example, "weights": weights}
+        proto = ort.as_proto(_native(model, options, allow_root, trust))
         self._runtime: Any = ort.session(proto, providers=providers or (ort.CPU,), threads=threads)
         self.inputs: tuple[Port, ...] = tuple(map(port, self._runtime.get_inputs()))
         self.outputs: tuple[Port, ...] = tuple(map(port, self._runtime.get_outputs()))
         self.last_operators = _last_operators(proto)
         if stated is None and (kept := [p.value for p in proto.metadata_props if p.key == KEY]):
-            stated = Preprocessing.from_json(kept[0])
-        self.preprocessing: Preprocessing | None = stated
-        self.picture: Picture | None = None
+            stated = stored(kept[0])
+        self.preprocessing: Preprocessing | Sound | None = stated
+        self.held: Picture | Samples | None = None  # how the input holds what is preprocessed
         if stated is not None and len(self.inputs) == 1:
-            self.preprocessing, self.picture = stated.fitted(self.inputs[0])
+            self.preprocessing, self.held = stated.fitted(self.inputs[0])
 
     @property
     def batch(self) -> int | None:
@@ -92,23 +101,15 @@ class Session:
         found = self.run(feeds, batch)
         return found[0] if len(found) == 1 else found
 
-    def sample(self, image: Any, name: str = "") -> np.ndarray:
-        """One picture as the network takes it, without the batch axis. `name`: what errors call it, instead of its file's name."""
-        from .. import files
-
-        if self.preprocessing is None or self.picture is None:
-            if len(self.inputs) > 1:
-                raise Usage("pictures are given", why="the network has several inputs", hint="Pass arrays by name")
-            picture(self.inputs[0])
-            raise Usage(
-                "nothing says how pictures become this network's numbers",
-                hint="Pass preprocess=, or --preprocess: imagenet, keras:mobilenet_v2, darknet, gan or a .toml file",
-            )
-        if isinstance(image, str | os.PathLike | bytes):
-            image = files.read_image(image, name)
-        else:
-            image = files.plain(image, name or "the picture")
-        return self.preprocessing.apply(image, self.picture, self.inputs[0].dtype)
+    def sample(self, given: Any, name: str = "") -> np.ndarray:
+        """One picture or sound as the network takes it, without the batch axis. `name`: what errors call it."""
+        if self.preprocessing is not None and self.held is not None:
+            made: Any = self.preprocessing  # the two kinds of recipe have each its own kind of shape
+            return made.sample(given, name, self.held, self.inputs[0].dtype)
+        if len(self.inputs) > 1:
+            raise WrongJob("a file is given", why="the network has several inputs", hint="Pass arrays by name")
+        hint = "Pass preprocess=, or --preprocess: imagenet, keras:mobilenet_v2, darknet, gan or a .toml file"
+        raise WrongJob("nothing says how pictures or sounds become this network's numbers", hint=hint)
 
     def run(self, arrays: Sequence[Any], batch: int | None = None) -> list[np.ndarray]:
         """All outputs for arrays in the order of the inputs, `batch` rows at a time. Errors as `predict`."""
@@ -167,19 +168,21 @@ class Session:
         self.close()
 
 
-def _native(model: Any, options: dict[str, Any]) -> Any:
+def _native(model: Any, options: dict[str, Any], allow_root: Any, trust: bool) -> Any:
     """The network as an ONNX model with its weights: read, or converted."""
     from .. import files
 
     if isinstance(model, str | os.PathLike) and not _is_factory(model):
         kind = files.kind(model)
-        return files.read_onnx(model if kind == "onnx" else _converted(model, kind, options))
+        if kind == "onnx":
+            return files.read_onnx(model, allow_root, trust=trust)
+        return files.read_onnx(_converted(model, kind, {**options, "allow_root": allow_root, "trust": trust}))
     from .. import frameworks
     from ..converting import convert
 
     if not isinstance(model, str) and frameworks.of(model) == "onnx":
         return model
-    return convert(model, to="onnx", verify=True, **options)
+    return convert(model, to="onnx", verify=True, allow_root=allow_root, trust=trust, **options)
 
 
 def _is_factory(source: str | os.PathLike[str]) -> bool:
@@ -221,9 +224,12 @@ def _fitting(given: Any, wanted: Port) -> np.ndarray:
     Only floating-point numbers change their width: bytes put into a network of fractions are more often forgotten
     preprocessing than meant.
     """
-    from ..running import to_array
+    if isinstance(given, np.ndarray):
+        array = given
+    else:
+        from ..running import to_array  # imports every operator
 
-    array = given if isinstance(given, np.ndarray) else to_array(given)
+        array = to_array(given)
     if array.dtype != wanted.dtype:
         if not (array.dtype.kind == "f" and (wanted.dtype.kind == "f" or wanted.dtype.name == "bfloat16")):
             hint = "Convert the array, if these are the numbers that the network wants"
