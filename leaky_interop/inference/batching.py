@@ -75,7 +75,9 @@ def fastest_batch(
         slower = 0 if rate > best_rate * (1 + GAIN) else slower + 1
         if not slower:
             best, best_rate = size, rate
-        if now + 2 * max(now - before, 0) > limit:  # the next size grows by twice what this one did
+        if (
+            now + (now - before) * (2 if size > 1 else 1) > limit
+        ):  # each size takes twice the rows that the last one added
             break
         before, size = now, 2 * size
     return best

@@ -122,6 +122,10 @@ class Job:
         names = self.columns or tuple(row)
         if lacking := [name for name in names if name not in row]:
             raise WrongJob(f"there is no column {', '.join(map(repr, lacking))}", why=f"there is {', '.join(row)}")
+        if lacking := [
+            name for name in names if row[name] is None or (isinstance(row[name], list) and None in row[name])
+        ]:
+            raise Usage(f"the column {lacking[0]!r} is empty", why="numpy would read NaN")
         try:
             numbers = np.array([row[name] for name in names], port.dtype)
         except (TypeError, ValueError, OverflowError) as error:

@@ -97,13 +97,11 @@ class Postprocessing:
         scores = found[0].reshape(len(found[0]), -1).astype(np.float64)
         if self.labels and len(self.labels) != scores.shape[1]:
             raise Usage(f"there are {len(self.labels)} labels", why=f"the network has {scores.shape[1]} classes")
+        names, places = self.columns(outputs), min(self._places(found[0].shape), self._places(outputs[0].shape))
+        # Before softmax, which may round two scores to one. Of equal ones the lower class is first, and NaN is last.
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :places]
         if self.softmax or (self.softmax is None and last_operators[0] == "LogSoftmax"):
             scores = softmax(scores)
-        names, places = self.columns(outputs), self._places(found[0].shape)
-        places = min(places, self._places(outputs[0].shape))
-        order = np.argsort(-scores, axis=1, kind="stable")[
-            :, :places
-        ]  # the lower class first where scores are equal; NaN last
         return [dict.fromkeys(names) | self._row(one, best) for one, best in zip(scores, order, strict=True)]
 
     def _row(self, scores: np.ndarray, order: np.ndarray) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def sources(given: Sequence[str], folder: Path, stdin: BinaryIO) -> list[Source]
 
     Of a folder and all below it the pictures and sounds, hidden files left out. Raises Usage where nothing is meant.
     """
+    if given.count(STDIN) > 1:
+        raise Usage("standard input is given twice")
     found: list[Source] = []
     for text in given:
         path = Path(text)
@@ -63,8 +65,6 @@ def sources(given: Sequence[str], folder: Path, stdin: BinaryIO) -> list[Source]
             ]
         else:
             found.append(Source(path, text, SUFFIXES.get(path.suffix.lower()) or _kind(path)))
-    if given.count(STDIN) > 1:
-        raise Usage("standard input is given twice")
     return found
 
 
