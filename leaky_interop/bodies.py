@@ -7,13 +7,16 @@ runs alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .graph import Graph, Node, Rewrite, Value, interpret
+from .graph import Graph, Node, Value, interpret
 from .sizes import Dim, Size, agree, symbol, symbols
+
+if TYPE_CHECKING:
+    from .op import Op
 
 
 def alike(one: Graph, other: Graph) -> bool:
@@ -85,8 +88,13 @@ def run_body(body: Graph, arrays: Sequence[Any]) -> list[Any]:
     return interpret(body, arrays, dtype=np.float64 if wide else None)
 
 
-def inline(rewrite: Rewrite, like: Node, body: Graph, operands: Sequence[Value | None], prefix: str = "") -> list[Value]:
-    """What a body computes, as nodes of the graph around it. Raises KeyError for a size that only the body tells."""
+def inline(
+    graph: Graph, body: Graph, operands: Sequence[Value | None], emit: Callable[[Node, Op, list[Any]], Sequence[Value]]
+) -> list[Value]:
+    """What a body computes, as nodes of the graph around it: `emit` applies an operator there on behalf of a node.
+
+    Raises KeyError for a size that only the body tells.
+    """
     made: dict[int, Value | None] = {id(v): o for v, o in zip(body.inputs, operands, strict=True)}
     sizes: dict[str, Any] = dict(sizes_outside(body.inputs, operands))
 
@@ -94,14 +102,12 @@ def inline(rewrite: Rewrite, like: Node, body: Graph, operands: Sequence[Value |
         if value is None or id(value) in made:
             return None if value is None else made[id(value)]
         if value.const is not None:
-            return rewrite.new.parameter(value.const)
+            return graph.parameter(value.const)
         assert value.sizes is not None
-        return rewrite.new.of_sizes(_renamed(value.sizes, sizes), value.dtype)
+        return graph.of_sizes(_renamed(value.sizes, sizes), value.dtype)
 
     for node in body.nodes:
-        inner = Node(node.op, (), (), source=node.source or like.source, left_out=node.left_out, roundings=node.roundings)
-        outputs = rewrite.emit(inner, node.op.bound(sizes), map(get, node.inputs), name=f"{prefix}{node.name}")
-        for old, new in zip(node.outputs, outputs, strict=True):
+        for old, new in zip(node.outputs, emit(node, node.op.bound(sizes), [get(v) for v in node.inputs]), strict=True):
             made[id(old)] = new
             for dim, size in zip(old.shape, new.shape, strict=True):
                 if isinstance(dim, Size) and dim == symbol(str(dim)):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import kinds
 from .errors import Usage
 from .graph import Graph, Value, bind, check_fits
 from .parameter import invert
@@ -70,10 +71,11 @@ def given_arrays(graph: Graph, perms: Sequence[Any], inputs: Any) -> list[np.nda
         raise Usage(f"{what} are given", why=f"the network takes {', '.join(names)}")
     arrays = [to_array(a) for a in given]
     for value, array, perm in zip(graph.inputs, arrays, perms, strict=False):
-        if array.dtype != value.dtype:
-            raise Usage(f"input {value.name!r} takes {value.dtype}, received {array.dtype}")
+        inside = array if isinstance(array, list) else [] if array is None else [array]
+        if any(a.dtype != kinds.element(value.dtype) for a in inside):
+            raise Usage(f"input {value.name!r} takes {value.dtype}, received {', '.join(str(a.dtype) for a in inside)}")
         try:
-            check_fits(value, turned(array, perm) if array.ndim == value.rank else array)
+            check_fits(value, turned(array, perm) if perm is not None and array.ndim == value.rank else array)
         except ValueError as error:
             raise Usage(str(error)) from None
     return arrays
@@ -104,6 +106,9 @@ def example_arrays(
         size = next((s for s in OPEN if not _empties(graph, sizes or {}, batches, s)), OPEN[0])
     result = []
     for value in graph.inputs:
+        if isinstance(value.dtype, kinds.Sequence | kinds.Optional):
+            result.append(_example(value.dtype, rng, scale))
+            continue
         shape = concrete(rename(value.shape, sizes or {}), batches, batch, size)
         rows = _rows(graph, value)
         if value.dtype == bool:
@@ -114,6 +119,17 @@ def example_arrays(
             array = rng.standard_normal(shape) * scale
         result.append(np.asarray(array, value.dtype))
     return result
+
+
+def _example(kind: Any, rng: np.random.Generator, scale: float) -> Any:
+    """Something of a kind: an optional that is there, a sequence of three members that differ in their open sizes."""
+    if isinstance(kind, kinds.Optional):
+        content = kind.content
+        return _example(content, rng, scale) if isinstance(content, kinds.Sequence) else _example(kinds.Sequence(content, kind.shape), rng, scale)[0]
+    shapes = [tuple(size if d is None else d for d in kind.shape or ()) for size in (2, 3, 5)]
+    if kind.element.kind in "fV":
+        return [(rng.standard_normal(shape) * scale).astype(kind.element) for shape in shapes]
+    return [rng.integers(0, 2, shape).astype(kind.element) for shape in shapes]
 
 
 def batch_symbols(graph: Graph) -> set[str]:

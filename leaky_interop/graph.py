@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .kinds import Optional, of_dtype
 from .parameter import Anchor, Parameter, Step, apply_steps, invert_steps
-from .sizes import Dim, Shape, Size, evaluate, may_agree, symbol
+from .sizes import Dim, Shape, Size, evaluate, may_agree, symbol, symbols
 
 if TYPE_CHECKING:
     from .op import Op
@@ -36,7 +37,7 @@ class Value:
         self.graph = graph
         self.name = name
         self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype)
+        self.dtype: Any = of_dtype(dtype)  # numpy's, or a kind of value that is no array
         self.const = const  # the numbers, where the value is a weight or a constant
         self.sizes: np.ndarray | None = None  # symbolic content of a small integer value: shape arithmetic
         self.anchor: Anchor | None = None
@@ -237,7 +238,7 @@ def bind(shapes: Iterable[Shape], arrays: Iterable[np.ndarray], sizes: dict[str,
     """The value of every symbol that stands alone as a dimension of one of several arrays, added to `sizes`."""
     sizes = {} if sizes is None else sizes
     for shape, array in zip(shapes, arrays, strict=True):
-        for dim, size in zip(shape, np.shape(array), strict=True):
+        for dim, size in zip(shape, np.shape(array) if shape else (), strict=True):
             if isinstance(dim, Size) and dim == symbol(str(dim)):
                 sizes.setdefault(str(dim), size)
     return sizes
@@ -257,12 +258,16 @@ def interpret(
     compute: gives an operator's results in another way than its reference. sizes: receives what every symbol is, those
     included that only the run tells. Raises ValueError where an array does not fit an input.
     """
-    arrays = [np.asarray(a) for a in arrays]
+    arrays = [a if a is None or isinstance(a, list) else np.asarray(a) for a in arrays]
     for value, array in zip(graph.inputs, arrays, strict=True):
         check_fits(value, array)
     sizes = bind((v.shape for v in graph.inputs), arrays, sizes)
 
-    def widen(array: np.ndarray) -> np.ndarray:
+    def widen(array: Any) -> Any:
+        if isinstance(array, list):
+            return [widen(a) for a in array]
+        if array is None:
+            return None
         return array.astype(dtype) if dtype and array.dtype.kind in "fV" else array
 
     env = {id(v): widen(a) for v, a in zip(graph.inputs, arrays, strict=True)}
@@ -294,6 +299,12 @@ def interpret(
 
 def check_fits(value: Value, array: np.ndarray) -> None:
     """Raise ValueError where an array does not have an input's rank or fixed sizes."""
+    if value.dtype.kind == "L":
+        if isinstance(array, np.ndarray) and not isinstance(value.dtype, Optional):
+            raise ValueError(f"input {value.name!r} takes a {value.dtype}, received an array")
+        return
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"input {value.name!r} takes an array, received {'nothing' if array is None else 'a sequence'}")
     fits = array.ndim == value.rank and all(
         isinstance(d, Size) or d == s for d, s in zip(value.shape, array.shape, strict=True)
     )
@@ -412,18 +423,28 @@ def prune(graph: Graph) -> None:
     """
     kept: list[Node] = []
     state: dict[int, bool] = {}  # by node: whether its inputs are all placed
-    waiting = [v.node for v in reversed(graph.outputs) if v.node is not None]
+    told = {str(d): v for n in reversed(graph.nodes) for v in n.outputs for d in v.shape if str(d).startswith("?") and d == symbol(str(d))}
+    sizes = [told[name] for v in graph.outputs if v.sizes is not None for name in sorted(symbols(v.sizes.tolist())) if name in told]
+    waiting = [v.node for v in reversed([*graph.outputs, *sizes]) if v.node is not None]
     while waiting:
         node = waiting.pop()
         if state.get(id(node)):
             continue
-        before = [v.node for v in node.inputs if v is not None and v.node is not None and not state.get(id(v.node))]
+        read = [v for v in node.inputs if v is not None]
+        read += [told[name] for name in sorted(_mentioned(node)) if name in told and told[name].node is not node] if told else []
+        before = [v.node for v in read if v.node is not None and not state.get(id(v.node))]
         if before:
             waiting += [node, *reversed(before)]
         else:
             state[id(node)] = True
             kept.append(node)
     graph.nodes = kept
+
+
+def _mentioned(node: Node) -> set[str]:
+    """The symbols in an operator's fields and in operands that are known as sizes."""
+    fields = tuple(getattr(node.op, f.name) for f in dataclasses.fields(node.op))  # type: ignore[arg-type]
+    return symbols(fields).union(*(symbols(v.sizes.tolist()) for v in node.inputs if v is not None and v.sizes is not None))
 
 
 def consumers(graph: Graph) -> dict[int, list[Node]]:

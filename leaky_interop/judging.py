@@ -14,6 +14,7 @@ import numpy as np
 
 from .bodies import run_body
 from .graph import Graph, Node, Value, apply_steps, bind, interpret
+from .kinds import element
 from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, ulp, unit_roundoff
 from .op import Op
 from .report.record import Rule
@@ -37,7 +38,9 @@ def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], result
         return [sum_limit(length, m, v.dtype) if v.dtype.kind in "fV" else exact_limit(r) for m, v, r in rows]
     limits = []
     for value, result in zip(node.outputs, results, strict=True):
-        if op.tolerance == "exact" or value.dtype.kind not in "fV":
+        if value.dtype.kind == "L":  # compared where its members are read, and at the end
+            limits.append(np.zeros(()))
+        elif op.tolerance == "exact" or value.dtype.kind not in "fV":
             limits.append(exact_limit(result))
         else:
             limits.append(rounding_limit(np.asarray(result).astype(value.dtype)))
@@ -46,13 +49,13 @@ def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], result
 
 def flow_limits(op: Any, sizes: Mapping[str, int], inputs: list[Any], results: list[np.ndarray]) -> Limits:
     """What class-sized errors inside an operator's graphs, and float32, may make of its results."""
-    wide = [a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind in "fV" else a for a in inputs]
+    wide = _wide(inputs)
     exact = op.flow(run_body, *wide)
     tries = [op.flow(_perturbing(np.random.default_rng(seed)), *wide) for seed in range(TRIES)]
     limits = []
     for index, (result, best) in enumerate(zip(results, exact, strict=True)):
         if not is_float(result):
-            limits.append(exact_limit(result))
+            limits.append(exact_limit(result) if isinstance(result, np.ndarray) else np.zeros(()))
             continue
         carried = max(2 * _apart(t[index], best) for t in tries)
         limits.append(network_limit(carried, _apart(result, best), _largest(np.abs(best)), np.asarray(result).dtype))
@@ -64,12 +67,26 @@ def is_float(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.dtype.kind in "fV"
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
+def _apart(one: Any, other: Any) -> float:
     """The largest difference; nothing where an error led another way, to a result of another size."""
-    if np.shape(one) != np.shape(other):
+    one, other = _numbers(one), _numbers(other)
+    if one.shape != other.shape:
         return 0.0
     with np.errstate(all="ignore"):
-        return _largest(np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)))
+        return _largest(np.abs(one - other))
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """A value in float64; the members of a sequence in a row, nothing of an optional that is not there."""
+    if isinstance(value, list):
+        return np.concatenate([_numbers(v).reshape(-1) for v in value]) if value else np.zeros(0)
+    array = np.asarray([] if value is None else value)
+    return np.zeros(0) if array.dtype.kind in "OUS" else array.astype(np.float64)
+
+
+def _wide(values: Any) -> list[Any]:
+    """Floats in float64, those of sequences too."""
+    return [_wide(v) if isinstance(v, list) else v.astype(np.float64) if is_float(v) else v for v in values]
 
 
 def _perturbing(draw: np.random.Generator) -> Any:
@@ -135,7 +152,7 @@ class Blocks:
         if known is None:
             known = self.seen_value(value)
         if known is not None:
-            return known.astype(np.float64) if wide and known.dtype.kind in "fV" else known
+            return _wide([known])[0] if wide else known
         store = self.wide if wide else self.narrow
         if id(value) not in store:
             results = self.reference(value.node, wide)  # type: ignore[arg-type]
@@ -160,7 +177,7 @@ class Blocks:
                 noise = draw.uniform(-1, 1, np.shape(result)) * np.where(np.isfinite(limit), limit, 0)
                 moved.wide[id(value)] = result + noise if value.dtype.kind in "fV" else result
         results = moved.reference(node, wide=True)
-        return [2 * _largest(np.abs(np.asarray(a, float) - np.asarray(b, float))) for a, b in zip(results, exact, strict=True)]
+        return [2 * _apart(a, b) for a, b in zip(results, exact, strict=True)]
 
     def covered(self, node: Node) -> list[Node]:
         """The nodes before this one whose values the source does not show."""
@@ -220,15 +237,14 @@ def network_limits(graph: Graph, arrays: list[np.ndarray], sizes: dict[str, int]
     distance: dict[int, float] = {}
 
     def measure(value: Value, array: np.ndarray) -> None:
-        is_float = value.dtype.kind in "fV"
-        distance[id(value)] = _largest(np.abs(np.asarray(array, np.float64) - exact[id(value)])) if is_float else 0.0
+        distance[id(value)] = _apart(array, exact[id(value)]) if element(value.dtype).kind in "fV" else 0.0
 
     with np.errstate(all="ignore"):
         interpret(graph, arrays, watch=lambda v, array: exact.__setitem__(id(v), array), dtype=np.float64, sizes=sizes)
         interpret(graph, arrays, watch=measure)
         tries = [_perturbed(graph, arrays, sizes, exact, seed) for seed in range(TRIES)]
         return {
-            key: Bound(max(t[key] for t in tries), distance[key], _largest(np.abs(array)) if array.dtype.kind == "f" else 0.0)
+            key: Bound(max(t[key] for t in tries), distance[key], _largest(np.abs(_numbers(array))))
             for key, array in exact.items()
         }
 
@@ -237,10 +253,9 @@ def _perturbed(
     graph: Graph, arrays: list[np.ndarray], sizes: Mapping[str, int], exact: Mapping[int, np.ndarray], seed: int
 ) -> dict[int, float]:
     """Run in float64 again, every result off by up to its class limit; the largest difference from `exact` by value."""
-    wide = [np.asarray(a, np.float64) if np.asarray(a).dtype.kind in "fV" else a for a in arrays]
-    read = perturbed(graph, wide, dict(sizes), np.random.default_rng(seed))
+    read = perturbed(graph, _wide(arrays), dict(sizes), np.random.default_rng(seed))
     values = [v for n in graph.nodes for v in n.outputs]
-    return {id(v): 2 * _apart(read(v), exact[id(v)]) if v.dtype.kind in "fV" else 0.0 for v in values}
+    return {id(v): 2 * _apart(read(v), exact[id(v)]) if element(v.dtype).kind in "fV" else 0.0 for v in values}
 
 
 def perturbed(

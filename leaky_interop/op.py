@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
+from . import kinds
 from .bodies import alike, run_body, sizes_outside
 from .errors import Refused
 from .graph import Graph, Parameter, Value
@@ -36,7 +37,7 @@ from .sizes import (
 
 __all__ = [
     "CASES", "Case", "Dim", "Graph", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
-    "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "invert", "maximum",
+    "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "invert", "kinds", "maximum",
     "may_agree", "op", "product", "refuses", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols",
     "together", "weight",
 ]  # fmt: skip

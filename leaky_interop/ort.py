@@ -79,6 +79,9 @@ def feed(made: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> 
     """Run a session on arrays in the order of its inputs, or by name."""
     names = [i.name for i in made.get_inputs()]
     feeds = dict(arrays) if isinstance(arrays, Mapping) else dict(zip(names, arrays, strict=True))
+    for port in made.get_inputs():
+        if port.type.startswith("tensor") and isinstance(feeds.get(port.name), list):  # a sequence feeds no tensor
+            feeds[port.name] = np.asarray(feeds[port.name])
     try:
         if any(port.type == "tensor(bfloat16)" for port in (*made.get_inputs(), *made.get_outputs())):
             return [_array(v) for v in made.run_with_ort_values(None, {k: _value(a) for k, a in feeds.items()})]

@@ -50,7 +50,7 @@ def run(
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, LeakyInteropError):
             raise
-        given = ", ".join(f"{a.dtype}{list(a.shape)}" for a in (feeds.values() if isinstance(feeds, dict) else feeds))
+        given = ", ".join(map(described, feeds.values() if isinstance(feeds, dict) else feeds))
         text = f"it lacks an array for {error}" if isinstance(error, KeyError) else STYLE.sub("", str(error))
         why = " ".join(text.partition("Arguments received")[0].split())
         raise Usage(f"the model does not take {given}", why=why, hint="Its inspection says what it takes") from error
@@ -65,11 +65,24 @@ def output_names_of(model: Any, count: int) -> list[str]:
     return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
 
 
-def to_array(given: Any) -> np.ndarray:
-    """A numpy array of what the user brings; tensors of a framework that is loaded included."""
+def to_array(given: Any) -> Any:
+    """A numpy array of what the user brings; tensors of a framework that is loaded included.
+
+    A list of arrays is a sequence of them, None an optional that is not there.
+    """
     torch = sys.modules.get("torch")
+    arrays = (np.ndarray,) if torch is None else (np.ndarray, torch.Tensor)
+    if given is None or (isinstance(given, list) and all(isinstance(g, arrays) for g in given)):
+        return given if given is None else [to_array(g) for g in given]
     if torch is not None and isinstance(given, torch.Tensor):
         from .frameworks.torch.arrays import to_numpy
 
         return to_numpy(given)
     return np.asarray(given)
+
+
+def described(given: Any) -> str:
+    """What an input was given, in a word: dtype and shape, or of a sequence those of its members."""
+    if isinstance(given, list):
+        return f"[{', '.join(map(described, given))}]"
+    return "nothing" if given is None else f"{given.dtype}{list(given.shape)}"

@@ -24,6 +24,7 @@ from .layout import ChannelsLast, transposes
 from .numeric import compare, exact_limit
 from .op import EXPORTERS
 from .report.record import Error, NodeResult, OutputResult, Report, Slope
+from .running import described
 
 if TYPE_CHECKING:
     from .op import Op
@@ -93,7 +94,7 @@ def verify_conversion(
     for node in graph.nodes:
         for value in node.outputs:
             key = conversion.handles.get(id(value))
-            if value.anchor is not None and key is not None and key not in taken:
+            if value.anchor is not None and key is not None and key not in taken and value.dtype.kind != "L":
                 taken.add(key)  # where the target needs nothing for a node (dropout), its value is its input's
                 pairs.append(Pair(node, value, Anchor(key)))
     none: list[Any] = [None] * max(len(graph.inputs), len(graph.outputs))
@@ -242,7 +243,7 @@ class Verification:
     def compare_outputs(
         self, draw: Draw, runtime: str, expected: list[np.ndarray], outputs: list[np.ndarray], network: Mapping[int, Bound]
     ) -> Iterator[OutputResult]:
-        batch = draw.arrays[0].shape[0] if draw.arrays and draw.arrays[0].ndim else None
+        batch = next((a.shape[0] for a in draw.arrays if isinstance(a, np.ndarray) and a.ndim), None)
         if len(expected) != len(outputs):
             problem = f"{len(outputs)} outputs, but should be {len(expected)}"
             yield OutputResult(
@@ -252,19 +253,23 @@ class Verification:
         outputs = outputs if self.c.order is None else [outputs[i] for i in self.c.order]
         for i, (wanted, got) in enumerate(zip(expected, outputs, strict=True)):
             name, value = self.graph.output_names[i], self.graph.outputs[i]
-            wanted = turned(wanted, self.c.from_source[i])
-            found = compare(wanted, got, self.allowed(name, value, wanted, network))
-            problem = found if isinstance(found, str) else ""
-            yield OutputResult(
-                name=name,
-                runtime=runtime,
-                batch=batch,
-                shape=tuple(got.shape),
-                dtype=got.dtype.name,
-                error=None if isinstance(found, str) else found,
-                passed=not problem and found.ratio <= 1,  # type: ignore[union-attr]
-                problem=problem,
-            )
+            if isinstance(wanted, np.ndarray) and isinstance(got, np.ndarray):
+                pairs = [(name, turned(wanted, self.c.from_source[i]), got)]
+            else:
+                pairs = members(name, wanted, got)
+            for label, one, other in pairs:
+                found = other if isinstance(other, str) else compare(one, other, self.allowed(name, value, one, network))
+                problem = found if isinstance(found, str) else ""
+                yield OutputResult(
+                    name=label,
+                    runtime=runtime,
+                    batch=batch,
+                    shape=getattr(one, "shape", ()),
+                    dtype=one.dtype.name if isinstance(one, np.ndarray) else "",
+                    error=None if isinstance(found, str) else found,
+                    passed=not problem and found.ratio <= 1,  # type: ignore[union-attr]
+                    problem=problem,
+                )
 
     def allowed(self, name: str, value: Value, wanted: np.ndarray, network: Mapping[int, Bound]) -> np.ndarray:
         atol, rtol = (t.get(name, t.get("")) if isinstance(t, Mapping) else t for t in (self.atol, self.rtol))
@@ -273,6 +278,17 @@ class Verification:
         if id(value) not in network:  # an input or a constant, passed on
             return exact_limit(wanted)
         return network[id(value)].limit(wanted)
+
+
+def members(name: str, wanted: Any, got: Any) -> list[tuple[str, Any, Any]]:
+    """The members of two sequences, pair by pair under names of their own; what is wrong, where they have no pairs."""
+    if wanted is None and got is None:
+        return []
+    if not isinstance(wanted, list) or not isinstance(got, list):
+        return [(name, wanted, f"{described(got)}, but should be {described(wanted)}")]
+    if len(wanted) != len(got):
+        return [(name, wanted, f"{len(got)} members, but should be {len(wanted)}")]
+    return [(f"{name}[{i}]", a, b) for i, (a, b) in enumerate(zip(wanted, got, strict=True))]
 
 
 def compare_readings(op: Op, blocks: Blocks, node: Node, expected: np.ndarray, received: np.ndarray) -> Error | None:

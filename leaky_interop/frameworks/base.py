@@ -12,6 +12,7 @@ import numpy as np
 from .. import ops as _ops  # noqa: F401  (registers every adapter)
 from ..errors import LeakyInteropError, Refused, Unsupported, Usage
 from ..graph import Anchor, Graph, Node, Value, claim, label, prune, snake
+from ..kinds import element
 from ..layout import ChannelsLast
 from ..op import EXPORTERS, Op, Perm, op
 from ..sizes import Dim, Shape, symbol
@@ -140,7 +141,7 @@ DTYPES = frozenset(
 
 def check_dtype(value: Value, source: str) -> None:
     """Refuse element types that no operator here is defined for: float8, int4, complex numbers, text."""
-    if value.dtype.name not in DTYPES:
+    if element(value.dtype).name not in DTYPES:
         raise Refused(
             f"the element type {value.dtype.name}", source,
             "only booleans, integers of 8 to 64 bits and floats of 16 to 64 bits convert",

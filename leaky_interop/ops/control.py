@@ -25,6 +25,7 @@ from ..op import (
     agree,
     exports,
     imports,
+    kinds,
     maximum,
     op,
     rename,
@@ -34,6 +35,7 @@ from ..op import (
     symbols,
 )  # fmt: skip
 from .join import Concat
+from .sequence import Optional
 
 Call = Callable[[Graph, Sequence[Any]], list[Any]]  # runs a body on arrays
 ONE_KIND = "a value has one rank and one type, whichever way it is computed"
@@ -64,7 +66,7 @@ class Control(Op):
 
     def open_size(self, index: int, axis: int) -> Dim:
         """The symbol of a size of a result that only a run tells."""
-        return symbol(f"{self.label}_{index}_{axis}")
+        return symbol(f"?{self.label}_{index}_{axis}")
 
 
 @op
@@ -84,7 +86,7 @@ class If(Control):
         for index, (one, other) in enumerate(zip(*both, strict=True)):
             dims = enumerate(zip(one, other, strict=True))
             shape = tuple(a if agree(a, b) else self.open_size(index, axis) for axis, (a, b) in dims)
-            results.append((shape, self.then.outputs[index].dtype))
+            results.append((shape, kinds.joined(self.then.outputs[index].dtype, self.other.outputs[index].dtype)))
         return results
 
     def flow(self, call: Call, *arrays: Any) -> tuple[Any, ...]:
@@ -130,11 +132,11 @@ class Loop(Control):
                 if self.fixed(axis, index) and str(dim) not in known and dim == symbol(str(dim)):
                     known[str(dim)] = initial[index].shape[axis]
         count = self.rounds(trips, condition)
-        rows = symbol(f"{self.label}_rounds") if count is None else count
+        rows = symbol(f"?{self.label}_rounds") if count is None else count
         results = []
         for index, value in enumerate(self.body.outputs[1:]):
             if index < self.carried:
-                results.append((self.carried_shape(index, known), value.dtype))
+                results.append((self.carried_shape(index, known), inner[index].dtype))
             else:
                 results.append(((rows, *self.outside(index, value.shape, known)), value.dtype))
         return results
@@ -240,9 +242,11 @@ def if_from_onnx(node, condition):
     if known is not None:  # one branch is all that ever runs
         return node.inlined(branches[0 if np.all(known) else 1])
     then, other = (node.read_body(branch, []) for branch in branches)
-    for one, two in zip(then.outputs, other.outputs, strict=True):
-        if (one.rank, one.dtype) != (two.rank, two.dtype):
+    for index, (one, two) in enumerate(zip(then.outputs, other.outputs, strict=True)):
+        kind = kinds.joined(one.dtype, two.dtype)
+        if kind is None or one.rank != two.rank:
             raise node.refused("an If whose branches differ in rank or type", why=ONE_KIND)
+        then.outputs[index], other.outputs[index] = as_kind(one, kind), as_kind(two, kind)
     (then, other), captured = node.closed(then, other)
     return If(label=node.label, then=then, other=other)(condition.reshape(), *captured)
 
@@ -254,7 +258,8 @@ def loop_from_onnx(node, trips, condition, *carried):
     count, begins = trips.content(), condition.content()
     short = isinstance(count, int) and begins is True and count <= SHORT
     try:
-        (body,), captured = node.closed(carried_body(node, carried))
+        body, given = carried_body(node, carried)
+        (body,), captured = node.closed(body)
     except Refused:
         if not short:  # written out, every round knows its number
             raise
@@ -262,24 +267,31 @@ def loop_from_onnx(node, trips, condition, *carried):
     loop = Loop(label=node.label, carried=len(carried), body=body)
     if count == FOREVER and begins is True and loop.endless:
         raise node.refused("a Loop without an end", why="nothing stops it")
-    return loop(trips, condition, *carried, *captured)
+    return loop(trips, condition, *map(as_kind, carried, given), *captured)
+
+
+def as_kind(value: Value, kind: Any) -> Value:
+    """A value as an optional, where that is what holds it."""
+    return Optional(kind=None)(value) if isinstance(kind, kinds.Optional) and not isinstance(value.dtype, kinds.Optional) else value
 
 
 def carried_body(node, carried):
-    """The body of a Loop, read until the shapes of its carried values hold for every round."""
-    kinds = [(v.shape, v.dtype) for v in carried]
+    """The body of a Loop, read until shapes and kinds of its carried values hold for every round; those kinds."""
+    before = [(v.shape, v.dtype) for v in carried]
     while True:
-        body = node.read_body(node.body, [((), np.dtype(np.int64)), ((), np.dtype(bool)), *kinds])
-        wider = []
-        for index, ((shape, dtype), value) in enumerate(zip(kinds, body.outputs[1:], strict=False)):
-            if (value.rank, value.dtype) != (len(shape), dtype):
+        body = node.read_body(node.body, [((), np.dtype(np.int64)), ((), np.dtype(bool)), *before])
+        after = []
+        for index, ((shape, dtype), value) in enumerate(zip(before, body.outputs[1:], strict=False)):
+            kind = kinds.joined(dtype, value.dtype)
+            if kind is None or value.rank != len(shape):
                 raise node.refused("a Loop whose carried value changes its rank or type", why=ONE_KIND)
             dims = enumerate(zip(shape, value.shape, strict=True))
-            wider.append((tuple(a if agree(a, b) else symbol(f"{node.label}_{index}_{axis}") for axis, (a, b) in dims), dtype))
-        if wider == kinds:
-            body.outputs[0] = body.outputs[0].reshape()
-            return body
-        kinds = wider
+            after.append((tuple(a if agree(a, b) else symbol(f"{node.label}_{index}_{axis}") for axis, (a, b) in dims), kind))
+        if after == before:
+            outputs = zip(body.outputs[1:], (kind for _, kind in after), strict=False)
+            body.outputs[: 1 + len(after)] = [body.outputs[0].reshape(), *(as_kind(v, kind) for v, kind in outputs)]
+            return body, [kind for _, kind in after]
+        before = after
 
 
 def written_out(node, count, carried):

@@ -6,11 +6,12 @@ for the other. A loop is written out round after round where their number is kno
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from ..bodies import inline
 from ..graph import Graph, Node, Rewrite, Value, inherit
-from ..op import agree
+from ..op import Op, agree
 from ..ops.compare import Where
 from ..ops.control import If, Loop, Scan
 from ..ops.gather import Gather, GatherElements, GatherND
@@ -47,6 +48,8 @@ def unroll(graph: Graph) -> Graph:
 
 def _can(node: Node) -> bool:
     op = node.op
+    if any(v is not None and v.dtype.kind == "L" for v in (*node.inputs, *node.outputs)):
+        return False
     if isinstance(op, If):
         pairs = zip(op.then.outputs, op.other.outputs, strict=True)
         same = all(agree(o.shape, a.shape) and agree(o.shape, b.shape) for o, (a, b) in zip(node.outputs, pairs, strict=True))
@@ -71,7 +74,7 @@ def _branches(rewrite: Rewrite, node: Node, operands: Sequence[Value | None]) ->
     op = node.op
     assert isinstance(op, If)
     condition, *captured = operands
-    then, other = (inline(rewrite, node, body, captured, f"{node.name}.{side}.") for body, side in ((op.then, "then"), (op.other, "other")))
+    then, other = (_inlined(rewrite, node, body, captured, side) for body, side in ((op.then, "then"), (op.other, "other")))
     return [rewrite.emit(node, Where(), (condition, a, b))[0] for a, b in zip(then, other, strict=True)]
 
 
@@ -83,7 +86,7 @@ def _rounds(rewrite: Rewrite, node: Node, operands: Sequence[Value | None]) -> l
     rows: list[list[Value]] = []
     for step in range(op.rounds(trips, going)):  # type: ignore[arg-type]
         given = (rewrite.new.constant(step, "int64"), going, *carried, *captured)
-        going, *results = inline(rewrite, node, op.body, given, f"{node.name}.{step}.")
+        going, *results = _inlined(rewrite, node, op.body, given, step)
         carried = results[: op.carried]
         rows.append(results[op.carried :])
     return [*carried, *(_stacked(rewrite, node, row, 0) for row in zip(*rows, strict=True))]  # type: ignore[list-item]
@@ -98,11 +101,21 @@ def _places(rewrite: Rewrite, node: Node, operands: Sequence[Value | None]) -> l
     for step in range(count):
         walked = zip(lists, op.axes, op.backwards, strict=True)
         at = [rewrite.emit(node, Select(axis=a, index=count - 1 - step if back else step), (x,))[0] for x, a, back in walked]
-        results = inline(rewrite, node, op.body, (*states, *at, *captured), f"{node.name}.{step}.")
+        results = _inlined(rewrite, node, op.body, (*states, *at, *captured), step)
         states = results[: op.states]
         rows.append(results[op.states :])
     turns = zip(zip(*rows, strict=True), op.result_axes, op.result_backwards, strict=True)
     return [*states, *(_stacked(rewrite, node, row[::-1] if back else row, axis) for row, axis, back in turns)]
+
+
+def _inlined(rewrite: Rewrite, node: Node, body: Graph, operands: Sequence[Value | None], part: object) -> list[Value]:
+    """A body's nodes, each under the name of the node around it, the part (a side, a round), and its own."""
+
+    def emit(inner: Node, op: Op, values: list[Value]) -> Sequence[Value]:
+        like = dataclasses.replace(inner, source=inner.source or node.source)
+        return rewrite.emit(like, op, values, name=f"{node.name}.{part}.{inner.name}")
+
+    return inline(rewrite.new, body, operands, emit)
 
 
 def _stacked(rewrite: Rewrite, node: Node, row: Sequence[Value], axis: int) -> Value:

@@ -36,6 +36,7 @@ LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does no
     "uint32": {"CumSum", "Pow"},
     "uint64": {"Where", "CumSum", "Pow"},
 }  # fmt: skip
+NEWEST = dict.fromkeys(("Optional", "OptionalGetElement", "OptionalHasElement"), 27)  # later ones have no kernel yet
 CARRIERS = {"float16": "float32", "bfloat16": "float32", "uint32": "int64", "uint64": "int64"}
 CARRIERS |= dict.fromkeys(("bool", "int8", "uint8", "int16", "uint16"), "int32")
 

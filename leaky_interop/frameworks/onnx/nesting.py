@@ -14,6 +14,7 @@ from onnx import helper
 
 from ...graph import Graph, Node
 from ...op import Op
+from .types import info
 
 if TYPE_CHECKING:
     from .write import OnnxBuilder, Symbol
@@ -30,8 +31,6 @@ class Body:
 
     def proto(self, builder: OnnxBuilder, name: str) -> onnx.GraphProto:
         """The subgraph, when every value around it has its name."""
-        from .write import info
-
         nodes = builder.protos(self.nodes)
         inputs = [info(s.name, v) for s, v in zip(self.inputs, self.graph.inputs, strict=False)]
         outputs = [info(s.name, v) for s, v in zip(self.outputs, self.graph.outputs, strict=True)]

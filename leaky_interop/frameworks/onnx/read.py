@@ -17,16 +17,19 @@ import onnx.inliner
 import onnx.shape_inference
 from onnx import helper, numpy_helper
 
+from ... import kinds
+from ...bodies import inline
 from ...errors import Refused, Usage
-from ...graph import Anchor, Graph, Parameter, Value
+from ...graph import Anchor, Graph, Node, Parameter, Value
 from ...layout import settle
-from ...op import importer_of
+from ...op import Op, importer_of
 from ...passes import after_import
 from ...sizes import Dim, Shape, symbol
-from ..base import Call, Importing, check_dtype
+from ..base import Call, Importing, attribute, check_dtype
 from . import bodies, contrib
 from .naming import OWN, titles
 from .run import Program, as_proto, describe
+from .types import read_type
 
 FRAMEWORK = "onnx"
 FROZEN = "leaky_interop.frozen"  # model metadata: the names of weights that training leaves alone
@@ -99,10 +102,10 @@ class NodeCall(Call):
         inner.body(proto)
         return inner.results(proto)
 
-    def read_body(self, proto: Any, kinds: Sequence[tuple[Shape, Any]]) -> Graph:
+    def read_body(self, proto: Any, own: Sequence[tuple[Shape, Any]]) -> Graph:
         """A subgraph as a graph of its own that takes inputs of these shapes and dtypes; captures nothing yet: `closed`."""
         inner = Reader.within(self.reader)
-        for info, (shape, dtype) in zip(proto.input, kinds, strict=True):
+        for info, (shape, dtype) in zip(proto.input, own, strict=True):
             value = inner.graph.input(info.name, shape, dtype)
             scalar = not shape and len(info.type.tensor_type.shape.dim) == 1  # the step and the condition of a Loop
             inner.env[info.name] = value.reshape(1) if scalar else value
@@ -120,15 +123,32 @@ class NodeCall(Call):
         self.graph.notes += [note for body in finished for note in body.notes]
         return finished, captured
 
-    def composed(self, kinds: Sequence[tuple[Shape, Any]], captured: Sequence[Value], apply: Callable[..., Any]) -> Graph:
+    def composed(self, own: Sequence[tuple[Shape, Any]], captured: Sequence[Value], apply: Callable[..., Any]) -> Graph:
         """A body of operators that no file spells out: what `apply` makes of its own inputs and the captured ones."""
         graph = Graph()
-        own = [graph.input(f"input_{i}", shape, dtype) for i, (shape, dtype) in enumerate(kinds)]
-        results = apply(*own, *(graph.input(v.name, v.shape, v.dtype) for v in captured))
+        graph.source = self.graph.source
+        inputs = [graph.input(f"input_{i}", shape, dtype) for i, (shape, dtype) in enumerate(own)]
+        results = apply(*inputs, *(graph.input(v.name or "captured", v.shape, v.dtype) for v in captured))
         graph.outputs = list(results) if isinstance(results, tuple) else [results]
         graph.output_names = [f"output_{i}" for i in range(len(graph.outputs))]
         graph.structure = tuple(range(len(graph.outputs)))
         return bodies.finished(graph)
+
+    def applied(self, body: Graph, operands: Sequence[Value]) -> list[Value]:
+        """What a body makes of values, computed in their graph."""
+        graph = next(v.graph for v in operands)
+
+        def emit(node: Node, op: Op, values: list[Value]) -> Sequence[Value]:
+            start, graph.source = len(graph.nodes), node.source
+            results = graph.emit(op, values)
+            attribute(graph, start, node.name)
+            return results
+
+        return inline(graph, body, operands, emit)
+
+    def kind_of(self, proto: Any) -> Any:
+        """What a type in the file says of an optional value that is not there."""
+        return kinds.Optional(read_type(proto)[1])
 
     def numpy_dtype(self, element_type: int) -> np.dtype:
         """The numpy dtype of an ONNX element type."""
@@ -233,7 +253,9 @@ class Reader:
     def input(self, info: Any, index: int) -> Value:
         kind = info.type.tensor_type
         if not info.type.HasField("tensor_type"):
-            raise Refused(f"input {info.name!r} is no tensor", why="only tensors are inputs of a network")
+            value = self.graph.input(info.name, (), read_type(info.type)[1])
+            check_dtype(value, f"onnx input {info.name!r}")
+            return value
         value = self.graph.input(info.name, self.shape(info.name, kind, index), helper.tensor_dtype_to_np_dtype(kind.elem_type))
         check_dtype(value, f"onnx input {info.name!r}")
         value.anchor = Anchor(info.name)

@@ -81,7 +81,7 @@ class Program:
         """Flat outputs. `watch(key, array)` sees each value in `keys` (all, if None); consumers read the `given` values."""
         if watch is None:
             return compute(self.model, arrays, optimise=False)
-        known = {i.name: np.asarray(a) for i, a in zip(self.inputs, arrays, strict=True)}
+        known = {i.name: a for i, a in zip(self.inputs, arrays, strict=True)}
         for key, array in known.items():
             watch(key, array)
         wanted = [o for n in self.model.graph.node for o in n.output if o and (keys is None or o in keys)]
@@ -121,7 +121,11 @@ class Program:
         kept = {i for n in nodes for i in _reads(n)}
         part.graph.initializer.extend(t for t in graph.initializer if t.name in kept)
         part.graph.sparse_initializer.extend(s for s in graph.sparse_initializer if s.values.name in kept)
+        ports = {i.name: i for i in self.inputs}
         for name, array in feeds.items():
+            if not isinstance(array, np.ndarray):
+                part.graph.input.append(ports[name])
+                continue
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
             part.graph.input.append(helper.make_tensor_value_info(name, kind, [None] * array.ndim))
         part.graph.output.extend(onnx.ValueInfoProto(name=r + OWN if r in feeds else r) for r in results)

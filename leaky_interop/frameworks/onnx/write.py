@@ -25,6 +25,7 @@ from .naming import OWN
 from .nesting import Body, write_body
 from .read import CONSTANTS, FROZEN
 from .run import newest_opset
+from .types import info, type_proto
 
 FRAMEWORK = "onnx"
 OLDEST = 13  # the first operator set that every exporter knows how to write, or refuses in words
@@ -47,7 +48,7 @@ def prepare(graph: Graph) -> Graph:
 
 def build(graph: Graph, *, opset: int | None = None) -> tuple[onnx.ModelProto, dict[int, Any]]:
     """A model, and the name of what computes each canonical value (by id)."""
-    builder = OnnxBuilder(graph, checked(opset))
+    builder = OnnxBuilder(graph, checked(opset, graph))
     builder.export()
     model, handles = builder.finish()
     for tensor, (_, parameter) in zip(model.graph.initializer, builder.weights.values(), strict=True):
@@ -59,7 +60,7 @@ def build_file(
     graph: Graph, path: Path, *, opset: int | None = None, external_data: bool | None = None
 ) -> tuple[onnx.ModelProto, dict[int, Any]]:
     """Write a graph as an `.onnx` file, one weight at a time in memory: what `build` makes, without the weights' numbers."""
-    builder = OnnxBuilder(graph, checked(opset))
+    builder = OnnxBuilder(graph, checked(opset, graph))
     builder.export()
     model, handles = builder.finish()
     weights = [parameter for _, parameter in builder.weights.values()]
@@ -67,9 +68,10 @@ def build_file(
     return model, handles
 
 
-def checked(opset: int | None) -> int:
+def checked(opset: int | None, graph: Graph) -> int:
     """The operator set to write: by default the newest that is released and that the installed onnxruntime takes."""
-    newest = newest_opset()
+    kinds = {type(node.op).__name__ for node in graph.all_nodes()}
+    newest = min([newest_opset(), *(last for kind, last in kernels.NEWEST.items() if kind in kinds)])
     if opset is not None and not OLDEST <= opset <= newest:
         why = f"the installed onnx and onnxruntime go up to {newest}" if opset > newest else ""
         raise Usage(f"opset {opset} cannot be written", why=why, hint=f"Choose one from {OLDEST} to {newest}")
@@ -153,7 +155,8 @@ class OnnxBuilder(Builder):
         if unknown:
             why = f"ONNX has it since opset {kernels.since(kind, unknown[0])}"
             raise self.refuse(f"{unknown[0]} of {kind} in opset {self.opset}", why=why, instead="Write a newer opset")
-        if dtype is not None and not (kernels.runs(kind, dtype) and types.allows(types.main, dtype)):
+        plain = dtype is not None and dtype.kind != "L" and not any(isinstance(v, Body) for v in attributes.values())
+        if plain and not (kernels.runs(kind, dtype) and types.allows(types.main, dtype)):
             return self.detour(kind, inputs, types, dtype, outputs, attributes)
         operands = [None if i is None else self.typed(i, dtypes.get(types.input(n))) for n, i in enumerate(inputs)]
         while operands and operands[-1] is None:
@@ -285,7 +288,12 @@ class OnnxBuilder(Builder):
 
         return helper.np_dtype_to_tensor_dtype(by_name(dtype))
 
+    def type_of(self, dtype: Any, shape: Any) -> onnx.TypeProto:
+        """The type of a value that an attribute holds."""
+        return type_proto(dtype, shape)
+
     def finished(self, value: Value, native: Symbol) -> Symbol:
+        native.dtype = value.dtype  # a schema does not tell what bodies give
         if native.made_by is not None and not native.name:
             native.name = self.names(value.name)
         return native
@@ -374,9 +382,3 @@ def _dtype(operand: Any) -> np.dtype | None:
     if operand is None or isinstance(operand, bool | int | float):
         return None
     return operand.dtype if isinstance(operand, Symbol | Value) else np.asarray(operand).dtype
-
-
-def info(name: str, value: Value) -> onnx.ValueInfoProto:
-    """Type and shape of a port; a symbol keeps its name, an expression stays open."""
-    dims = [d if isinstance(d, int) else str(d) if d == symbol(str(d)) else None for d in value.shape]
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), dims)

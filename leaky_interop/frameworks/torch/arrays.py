@@ -8,16 +8,20 @@ import numpy as np
 import torch
 
 
-def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """The tensor's numbers; shares memory where it can."""
+def to_numpy(tensor: Any) -> Any:
+    """The tensor's numbers; shares memory where it can. Of a list, those of each; of None, None."""
+    if tensor is None or isinstance(tensor, list):
+        return tensor and [to_numpy(t) for t in tensor]
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(numpy_dtype(torch.bfloat16))
     return tensor.numpy()
 
 
-def from_numpy(array: np.ndarray) -> torch.Tensor:
-    """A tensor of its own memory."""
+def from_numpy(array: Any) -> Any:
+    """A tensor of its own memory. Of a list, one of each; of None, None."""
+    if array is None or isinstance(array, list):
+        return array and [from_numpy(a) for a in array]
     array = np.array(array, order="C", copy=True)
     with torch.device("cpu"):
         if array.dtype.name == "bfloat16":

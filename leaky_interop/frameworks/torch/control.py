@@ -1,4 +1,6 @@
-"""Branches and loops as PyTorch modules, which run the graphs that they hold.
+"""Branches, loops and lists as PyTorch modules: the former run the graphs that they hold.
+
+What is done to a list, or asks whether a value is None, is a module because fx cannot trace it.
 
 This text imports nothing of the package that it comes from: a pickled module takes it along, and written source holds it.
 """
@@ -102,11 +104,51 @@ class Scan(nn.Module):
         return results[0] if len(results) == 1 else results
 
 
+class SequenceLength(nn.Module):
+    """How many members a list has."""
+
+    def forward(self, sequence):
+        return torch.tensor(len(sequence))
+
+
+class SequenceErase(nn.Module):
+    """A list without the member at a position."""
+
+    def forward(self, sequence, position):
+        kept = list(sequence)
+        del kept[int(position)]
+        return kept
+
+
+class SplitToSequence(nn.Module):
+    """Pieces along an axis, of these sizes or all of this one, as a list."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.axis = axis
+
+    def extra_repr(self):
+        return f"axis={self.axis}"
+
+    def forward(self, x, sizes):
+        return list(x.split(sizes.tolist(), self.axis))
+
+
+class OptionalHasElement(nn.Module):
+    """Whether a value is there."""
+
+    def forward(self, value):
+        return torch.tensor(value is not None)
+
+
+KINDS = (If, Loop, Scan, SequenceLength, SequenceErase, SplitToSequence, OptionalHasElement)
+
+
 def _reduced(module):
     """How a module is pickled: with this text, so that it is read where this file is not."""
     made = "exec(SOURCE, scope := {'SOURCE': SOURCE, '__name__': 'control'}) or scope[KIND].__new__(scope[KIND])"
     return eval, (made, {"SOURCE": SOURCE, "KIND": type(module).__name__}), module.__dict__
 
 
-for kind in (If, Loop, Scan):
+for kind in KINDS:
     kind.__reduce__ = _reduced

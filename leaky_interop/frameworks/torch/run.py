@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from ...errors import RuntimeFailure
 from .arrays import from_numpy, to_numpy
-from .export import SHAPES
+from .export import LISTS, SHAPES
 
 
 def owns(model: Any) -> bool:
@@ -55,7 +55,9 @@ class Program:
             module = self.model
         with torch.no_grad():
             results = _Watched(module, watch, keys, given or {}).run(*inputs)
-        return _flat(user_outputs(self.model, results) if isinstance(self.model, torch.export.ExportedProgram) else results)
+        if isinstance(self.model, torch.export.ExportedProgram):
+            results = user_outputs(self.model, results)
+        return _flat(results, self.model)
 
 
 def user_outputs(program: torch.export.ExportedProgram, outputs: Sequence[Any]) -> list[Any]:
@@ -100,7 +102,7 @@ def _evaluated(model: torch.nn.Module, args: Any, kwargs: Any) -> list[np.ndarra
     modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
-            return _flat(model.eval()(*args, **kwargs))
+            return _flat(model.eval()(*args, **kwargs), model)
     except RuntimeError as error:
         raise RuntimeFailure(f"torch could not run {type(model).__name__}", why=str(error).partition("\n")[0]) from error
     finally:
@@ -113,11 +115,12 @@ def leaves(structure: Any) -> list[Any]:
     return pytree.tree_leaves(structure)
 
 
-def _flat(results: Any) -> list[np.ndarray]:
-
-    return [to_numpy(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor)]
-
-
+def _flat(results: Any, model: Any) -> list[Any]:
+    """Flat outputs; the lists that a model of ours gives stay lists."""
+    lists = getattr(model, "meta", {}).get(LISTS)
+    if not lists:
+        return [to_numpy(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor)]
+    return [to_numpy(r) for r in (results if isinstance(results, tuple) else (results,))]
 
 
 def describe(model: Any) -> str:

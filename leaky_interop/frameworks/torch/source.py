@@ -100,14 +100,13 @@ CLASS = '''class {name}(nn.Module):
 
 {forward}
 '''
-FLOW = (control.If, control.Loop, control.Scan)
 
 
 def _classes(model: torch.fx.GraphModule) -> str:
-    """The classes of branches and loops, of the graphs that they hold, and of the network."""
+    """The classes of branches, loops and lists, of the graphs that they hold, and of the network."""
     kinds = {type(m) for m in model.modules()}
-    texts = [f"{inspect.getsource(kind)}\n\n" for kind in FLOW if kind in kinds]
-    texts += [text + "\n" for text in _graph_classes(model, "Network", names.Unique(["Network", *(kind.__name__ for kind in FLOW)]))]
+    texts = [f"{inspect.getsource(kind)}\n\n" for kind in control.KINDS if kind in kinds]
+    texts += [text + "\n" for text in _graph_classes(model, "Network", names.Unique(["Network", *(kind.__name__ for kind in control.KINDS)]))]
     return "".join(texts)
 
 
@@ -115,7 +114,7 @@ def _graph_classes(model: torch.fx.GraphModule, name: str, unique: names.Unique)
     """The class of a graph, after those of the graphs inside it."""
     flows: dict[str, str] = {}
     for path, module in _modules_of(model):
-        if not isinstance(module, FLOW):
+        if not isinstance(module, control.KINDS):
             continue
         held = {}
         for key, body in module.named_children():
@@ -139,7 +138,7 @@ def _modules_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]
     for path, module in model.named_modules():
         if not path.startswith(inside or "\n"):
             yield path, module
-        if isinstance(module, FLOW):
+        if isinstance(module, control.KINDS):
             inside = (*inside, f"{path}.")
 
 

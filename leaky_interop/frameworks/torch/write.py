@@ -18,10 +18,11 @@ from ... import names
 from ...draws import example_arrays
 from ...errors import Refused
 from ...graph import Graph, Parameter, Step, Value
+from ...kinds import element
 from ...sizes import Dim, Size, fold, symbol
 from ..base import Builder, arrange
 from .arrays import from_numpy, torch_dtype
-from .export import DTYPES, NAMES, SHAPES, add_submodule, named
+from .export import DTYPES, LISTS, NAMES, SHAPES, add_submodule, named
 
 FRAMEWORK = "torch"
 
@@ -288,7 +289,7 @@ class TorchBuilder(Builder):
         return native
 
     def finish(self) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
-        outputs = [self.tensor(v).node for v in self.graph.outputs]
+        outputs = [o.node if isinstance(o, Proxy) else o for o in map(self.tensor, self.graph.outputs)]
         structured = arrange(self.graph.structure, outputs)
         self.fx.output(structured)
         self.settle_attributes()
@@ -299,7 +300,8 @@ class TorchBuilder(Builder):
         ports = {self.made[id(v)].node.name: v for v in self.graph.inputs}
         model.meta[NAMES] = self.named
         model.meta[SHAPES] = {k: tuple(None if isinstance(d, Size) else d for d in v.shape) for k, v in ports.items()}
-        model.meta[DTYPES] = {k: torch_dtype(v.dtype) for k, v in ports.items()}
+        model.meta[DTYPES] = {k: torch_dtype(element(v.dtype)) for k, v in ports.items()}
+        model.meta[LISTS] = {i for i, v in enumerate(self.graph.outputs) if v.dtype.kind == "L"}
         handles = {key: p.node.name for key, p in self.made.items() if isinstance(key, int) and isinstance(p, Proxy)}
         return model, handles
 
