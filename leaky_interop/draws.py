@@ -15,6 +15,7 @@ from .parameter import invert
 from .running import to_array
 from .sizes import Shape, Size, evaluate, rename, symbols
 
+WORDS = ("", "leaky", "ReLU unit", "0.5", "a,b,,c", "Straße")
 OPEN = (64, 256, 1024, 4096, 16384)  # open sizes that are no batch; multiples of what most networks stride over in all
 
 
@@ -111,7 +112,9 @@ def example_arrays(
             continue
         shape = concrete(rename(value.shape, sizes or {}), batches, batch, size)
         rows = _rows(graph, value)
-        if value.dtype == bool:
+        if value.dtype == object:
+            array = rng.choice(np.asarray(WORDS, object), shape)
+        elif value.dtype == bool:
             array = rng.random(shape) < 0.5
         elif value.dtype.kind in "iu" or rows is not None:
             array = rng.integers(0, 5 if rows is None else rows, shape)

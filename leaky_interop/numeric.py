@@ -201,6 +201,12 @@ def compare(expected: Any, received: Any, limit: Any) -> Error | str:
         return f"shape {b.shape}, but should be {a.shape}"
     if a.dtype != b.dtype:
         return f"dtype {b.dtype.name}, but should be {a.dtype.name}"
+    if a.dtype.kind == "O":
+        wrong = np.asarray(a != b, bool)
+        if wrong.any():
+            at = _index(wrong)
+            return f"other text in {np.count_nonzero(wrong)} of {a.size} places, first at {at}: {b[at]!r}, but should be {a[at]!r}"
+        return Error(absolute=0.0, ulp=0.0, limit=0.0, ratio=0.0)
     if is_float(a.dtype):
         x, y = _wide(a), _wide(b)
         for name, found in (

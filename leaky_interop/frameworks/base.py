@@ -135,12 +135,12 @@ class Importing:
 
 
 DTYPES = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64".split()
-)
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 object".split()
+)  # object: text
 
 
 def check_dtype(value: Value, source: str) -> None:
-    """Refuse element types that no operator here is defined for: float8, int4, complex numbers, text."""
+    """Refuse element types that no operator here is defined for: float8, int4, complex numbers."""
     if element(value.dtype).name not in DTYPES:
         raise Refused(
             f"the element type {value.dtype.name}", source,
@@ -196,6 +196,7 @@ class Builder:
 
     framework = ""
     lacking: Collection[str] = ()  # dtypes in which the framework has no arithmetic
+    text = False  # whether it has arrays of text
 
     def __init__(self, graph: Graph, module: Any = None):
         self.graph = graph
@@ -206,6 +207,8 @@ class Builder:
         self.node: Node = Node(Op(), (), ())
         self.inputs: list[Port | None] = []
         self.outputs: list[Port] = []
+        if not self.text:
+            self.check_text()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name)
@@ -273,6 +276,15 @@ class Builder:
         if missing:
             raise Unsupported(missing)
 
+    def check_text(self) -> None:
+        """Raise Refused where a value is text."""
+        ports = [(f"input {v.name!r}", v) for v in self.graph.inputs]
+        ports += [(n.source or n.name, v) for n in self.graph.all_nodes() for v in (*n.outputs, *n.inputs) if v is not None]
+        for where, value in ports:
+            if element(value.dtype).kind == "O":
+                hint = "Cut the network behind it, and give it numbers"
+                raise Refused("text", where, f"{self.framework} has no tensors of it", hint)
+
     def origin(self) -> str:
         """The place in the user's model that the node at hand came from."""
         return self.node.source or self.node.name
@@ -287,7 +299,7 @@ class Builder:
             return None
         if value.const is not None and position in op.weights:
             return value
-        if value.const is not None and op.scalars and value.is_constant and value.rank == 0:
+        if value.const is not None and op.scalars and value.is_constant and value.rank == 0 and value.dtype.kind != "O":
             return value.array().item()
         return self.tensor(value)
 

@@ -18,6 +18,22 @@ from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, product
 
 
+def each(function: Any, *arrays: np.ndarray) -> np.ndarray:
+    """A function of texts or numbers on every element."""
+    return np.asarray(np.frompyfunc(function, len(arrays), 1)(*arrays), object)
+
+
+def as_text(number: Any) -> str:
+    """A number as onnxruntime writes it: eight digits of a float, "INF" and "NaN"."""
+    if isinstance(number, str):
+        return number
+    if isinstance(number, bool | np.bool_ | int | np.integer):
+        return str(int(number))
+    if np.isnan(float(number)):
+        return "NaN"
+    return f"{float(number):.8g}".replace("inf", "INF")
+
+
 @op
 class Cast(Op):
     """The numbers in another dtype: float to integer truncates, to bool asks whether it is not zero."""
@@ -35,8 +51,14 @@ class Cast(Op):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         from ..numeric import dtype
 
+        (x,) = arrays
+        if self.dtype == "object":
+            return each(as_text, x)
+        if x.dtype == object and x.size and not isinstance(x.flat[0], str):  # sizes
+            return x
         with np.errstate(invalid="ignore", over="ignore"):
-            return arrays[0] if arrays[0].dtype == object else arrays[0].astype(dtype(self.dtype))
+            number = float if dtype(self.dtype).kind in "fV" else int
+            return (each(number, x) if x.dtype == object else x).astype(dtype(self.dtype))
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
         return Moved(self, (perm,), (perm,))

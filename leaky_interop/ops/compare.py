@@ -21,7 +21,7 @@ from .table import binary
 def _equal(x: np.ndarray, y: np.ndarray) -> Any:
     if x.dtype != object:
         return np.equal(x, y)
-    return np.frompyfunc(_equal_sizes, 2, 1)(x, y)
+    return np.asarray(np.frompyfunc(_equal_sizes, 2, 1)(x, y), bool)  # of sizes, or of text
 
 
 def _equal_sizes(x: Any, y: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from ..op import Size, Value, shortest
 
 INTEGER = {"torch": np.dtype(np.int64), "keras": np.dtype(np.int32), "onnx": np.dtype(np.int64)}  # of a Python int
-KINDS = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2}  # V: bfloat16
+KINDS = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2, "O": 3}  # V: bfloat16; O: text
 
 
 def in_one_dtype(call: Any, *operands: Any) -> list[Value]:

@@ -101,7 +101,7 @@ class Types:
 
 def _type_string(dtype: np.dtype) -> str:
     """A dtype as schemas spell it."""
-    return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(dtype.name, dtype.name)})"
+    return f"tensor({ {'float32': 'float', 'float64': 'double', 'object': 'string'}.get(dtype.name, dtype.name)})"
 
 
 @functools.cache

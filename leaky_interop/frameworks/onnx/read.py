@@ -309,7 +309,9 @@ class Reader:
         value = helper.get_attribute_value(attribute)
         if attribute.name in ("value", "sparse_value"):
             return self.weight(node.output[0], value)
-        dtype = {"f": np.float32, "i": np.int64}.get(attribute.name.removeprefix("value_")[0])
+        dtype: Any = {"f": np.float32, "i": np.int64, "s": object}[attribute.name.removeprefix("value_")[0]]
+        if dtype is object:
+            value = value.decode() if isinstance(value, bytes) else [text.decode() for text in value]
         return self.graph.constant(value, dtype)
 
     def node(self, node: Any, name: str) -> None:

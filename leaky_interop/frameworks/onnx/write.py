@@ -118,6 +118,7 @@ class OnnxBuilder(Builder):
     """`onnx` as exporters see it: every operator is a function that writes a node, `onnx.LeakyRelu(x, alpha=0.3)`."""
 
     framework = FRAMEWORK
+    text = True
 
     def __init__(self, graph: Graph, opset: int):
         super().__init__(graph)
@@ -210,6 +211,9 @@ class OnnxBuilder(Builder):
     def held(self, value: Value) -> Symbol:
         parameter = value.const
         assert parameter is not None
+        if parameter.dtype == object:  # text is no weight
+            texts = [text.encode() for text in parameter.array().reshape(-1)]
+            return self.Constant(value=helper.make_tensor("text", onnx.TensorProto.STRING, parameter.shape, texts))
         key = parameter.identity
         whole = parameter.whole
         first = self.first.setdefault(whole.tie, whole) if parameter.name else parameter
