@@ -3,6 +3,8 @@
 Models are read through `torch.export`; the exported graph is taken as it is, in-place forms get their functional
 meaning, and only a graph that really mutates an aliased tensor is sent through torch's own functionalisation.
 Dimensions that torch keeps symbolic stay symbolic (`sizes`); torch's own arithmetic on them is read, not traced.
+Complex tensors are read as pairs along a last axis of their own, and calls that take one by importers of their own,
+named "complex aten.mul.Tensor" ("mixed" where real tensors of floats go in too): no other may take a pair for two numbers.
 """
 
 from __future__ import annotations
@@ -57,8 +59,9 @@ def _readable(program: Any) -> Any:
 
 
 def _without_importer(program: Any) -> set[Any]:
-    calls = {n.target for n in program.graph.nodes if n.op == "call_function" and not _is_constant(n)}
-    return {t for t in calls if isinstance(t, torch._ops.OpOverload) and not _ignored(str(t)) and _importer(str(t), t._schema) is None}
+    calls = (n for n in program.graph.nodes if n.op == "call_function" and isinstance(n.target, torch._ops.OpOverload))
+    read = (n for n in calls if not _is_constant(n) and not _ignored(str(n.target)))
+    return {n.target for n in read if _importer(_native(n), n.target._schema) is None}
 
 
 def _is_constant(node: torch.fx.Node) -> bool:
@@ -67,6 +70,19 @@ def _is_constant(node: torch.fx.Node) -> bool:
     if not isinstance(target, torch._ops.OpOverload) or node.all_input_nodes or target._schema.name == "aten::empty":
         return False
     return isinstance(node.meta["val"], torch.Tensor) and torch.Tag.nondeterministic_seeded not in target.tags
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_complex()
+
+
+def _native(node: torch.fx.Node) -> str:
+    """The operator's name as torch prints it, marked where a complex tensor goes in."""
+    values = [v for n in node.all_input_nodes for v in pytree.tree_leaves(n.meta.get("val")) if isinstance(v, torch.Tensor)]
+    if not any(map(_is_complex, values)):
+        return str(node.target)
+    mixed = any(v.is_floating_point() for v in values)
+    return f"{'mixed' if mixed else 'complex'} {node.target}"
 
 
 def _ignored(native: str) -> bool:
@@ -157,6 +173,7 @@ class _Reader:
         fake = node.meta["val"]
         if not isinstance(fake, torch.Tensor):
             raise Refused(f"input {node.name!r} is a {type(fake).__name__}", why="only tensors are inputs of a network")
+        refuse_complex(fake, f"input {node.name!r}")
         value = self.graph.input(node.name, self.shape(fake), numpy_dtype(fake.dtype))
         value.anchor = Anchor(node.name)
         return value
@@ -164,6 +181,7 @@ class _Reader:
     def parameter(self, spec: Any, kinds: Any) -> Parameter:
         state = self.program.constants if spec.kind == kinds.CONSTANT_TENSOR else self.program.state_dict
         tensor = state[spec.target] if spec.target in state else self.program.constants[spec.target]
+        refuse_complex(tensor, f"the weight {spec.target!r}")
         constant = spec.kind == kinds.CONSTANT_TENSOR or (spec.kind == kinds.BUFFER and not spec.persistent)
         key = (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype) if tensor.numel() else id(tensor)
         root = self.roots.setdefault(key, tensor)
@@ -190,9 +208,10 @@ class _Reader:
         if _ignored(str(node.target)):
             return
         if _is_constant(node):
-            self.env[node] = self.graph.constant(to_numpy(node.target(*node.args, **node.kwargs)))  # type: ignore[operator]
+            made = node.target(*node.args, **node.kwargs)  # type: ignore[operator]
+            self.env[node] = self.graph.constant(to_numpy(torch.view_as_real(made) if made.is_complex() else made))
             return
-        self.call(node, str(node.target), node.target, node.args, node.kwargs)
+        self.call(node, _native(node), node.target, node.args, node.kwargs)
 
     def call(self, node: torch.fx.Node, native: str, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         where = f"torch {native} {node.name!r}" + (f" in {module!r}" if (module := _module(node)) else "")
@@ -205,7 +224,7 @@ class _Reader:
         operands = [self.argument(given.get(a.name, a.default_value)) for a in schema.arguments]
         if importer is None:
             known = all(isinstance(f, torch.Tensor) for f in fakes)
-            claims = [(self.shape(f), numpy_dtype(f.dtype)) for f in fakes] if known else []
+            claims = [self.claimed(f) for f in fakes] if known else []
             made = self.importing.unsupported(native, where, operands, name=self.name(node), claims=claims, keys=keys)
             self.env[node] = None if not made else made if several else made[0]
             return
@@ -220,8 +239,8 @@ class _Reader:
             name=self.name(node),
             source=where,
             left_out=left_out,
-            claims=[(self.shape(f), numpy_dtype(f.dtype)) if isinstance(f, torch.Tensor) else None for f in fakes],
-            keys=keys,
+            claims=[self.claimed(f) if isinstance(f, torch.Tensor) else None for f in fakes],
+            keys=None if any(map(_is_complex, fakes)) else keys,  # a pair is not compared with a complex number
         )
         self.env[node] = results if several else results[0]
         for changed, spec in zip(args, schema.arguments, strict=False):
@@ -259,15 +278,29 @@ class _Reader:
 
     def value(self, result: Any) -> Value:
         if isinstance(result, torch.fx.Node) and isinstance(self.env.get(result), Value):
+            refuse_complex(result.meta["val"], "an output")
             return self.env[result]
         content = self.argument(result)
         return self.graph.of_sizes(content)
+
+    def claimed(self, fake: torch.Tensor) -> tuple[tuple[Dim, ...], Any]:
+        """Shape and dtype that torch states; of a complex tensor, those of its pairs."""
+        return self.shape(fake) + (2,) * fake.is_complex(), numpy_dtype(fake.real.dtype)
 
     def shape(self, fake: torch.Tensor) -> tuple[Dim, ...]:
         return tuple(self.size(d) for d in fake.shape)
 
     def size(self, dim: Any) -> Dim:
         return _from_sympy(dim.node.expr, self.symbols) if isinstance(dim, torch.SymInt) else int(dim)
+
+
+def refuse_complex(tensor: torch.Tensor, what: str) -> None:
+    """Refuse complex numbers where a network takes, holds or gives them; between its calls they may be."""
+    if _is_complex(tensor):
+        raise Refused(
+            f"{what} is complex", why="ONNX and Keras have no complex tensors",
+            hint="Use torch.view_as_real and torch.view_as_complex inside the network",
+        )  # fmt: skip
 
 
 def _from_sympy(expression: Any, known: Mapping[str, Size]) -> Dim:
