@@ -1,6 +1,7 @@
 """Attention as ONNX says it: caches, lengths, windows, caps and scores that are read, against its own definition."""
 
 import numpy as np
+import onnx
 import pytest
 from family_checks import check_by_definition, onnx_model
 
@@ -100,3 +101,22 @@ def test_a_window_is_a_number_of_keys():
     data = drawn()[:3]
     with pytest.raises(Refused, match="window"):
         li.load(onnx_model("Attention", data, opset=25, left_window_size=-2))
+
+
+def changed(kind, number):
+    """A function that a node brings: its input, and a number that it is added to or multiplied by."""
+    value = onnx.helper.make_node("Constant", [], ["number"], value_float=number)
+    applied = onnx.helper.make_node(kind, ["scores", "number"], ["changed"])
+    ports = [onnx.helper.make_tensor_value_info(n, 1, [None] * 4) for n in ("scores", "changed")]
+    return onnx.helper.make_graph([value, applied], "change", ports[:1], ports[1:])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"score_mod": changed("Mul", 2.0)}, {"prob_mod": changed("Add", 0.5)}], ids=lambda c: "-".join(c)
+)
+def test_flexible_attention(changes, dtype):
+    data = [heads(4, QUERIES, dtype=dtype), heads(2, KEYS, dtype=dtype), heads(2, KEYS, 6, dtype=dtype)]
+    model = onnx_model("FlexAttention", data, opset=1, domain="ai.onnx.preview", scale=0.4, **changes)
+    model.opset_import.append(onnx.helper.make_opsetid("", 24))
+    check_by_definition(model, *data, to=("keras", "torch", "onnx"))

@@ -15,6 +15,8 @@ nothing counts is zeros.
 import math
 from typing import Any
 
+import numpy as np
+
 from ..errors import Refused
 from ..op import Value, imports, shortest
 from .attention import attend, guarded_softmax, heads, repeated, triangle
@@ -117,3 +119,23 @@ def scored(op: Any, q: Value, k: Value, v: Value, mask: Value | None, cap: float
         masked = Where()(mask, capped, -math.inf) if mask.dtype == bool else Add()(capped, mask)
         weights = guarded_softmax(masked)
     return MatMul()(weights, v), scores, capped, masked, weights
+
+
+@imports("onnx", "ai.onnx.preview.FlexAttention")
+def flex_attention_from_onnx(node, q, k, v):
+    """Two functions that the node brings change the scores and the weights, in at least float32."""
+    k, v = (repeated(x, q.shape[1], 1) for x in (k, v))
+    y = attend(q, k, v, None, False, None if node.scale is None else shortest(node.scale))
+    if node.score_mod is None and node.prob_mod is None:
+        return y
+    op = y.node.op
+    *before, size, features = range(k.rank)
+    scores = Mul()(MatMul()(q, k.transpose(*before, features, size)), op.scale)
+    precision = node.softmax_precision or (11 if q.dtype == np.float64 else 1)
+    weights = scores.cast(node.numpy_dtype(precision))
+    if node.score_mod is not None:
+        (weights,) = node.inlined(node.score_mod, [weights])
+    weights = Softmax(axes=(q.rank - 1,))(weights)
+    if node.prob_mod is not None:
+        (weights,) = node.inlined(node.prob_mod, [weights])
+    return MatMul()(weights.cast(q.dtype), v)
