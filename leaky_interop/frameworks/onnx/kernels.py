@@ -21,9 +21,9 @@ BFLOAT16 = {  # the few operators that have a bfloat16 kernel
     "Unsqueeze",
 }  # fmt: skip
 LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does not define for it
-    "float16": {"Celu", "Det"},
+    "float16": {"Celu", "Col2Im", "Det"},
     "float64": {
-        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh",
+        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Col2Im", "Conv", "ConvTranspose", "Cosh",
         "Det", "Elu", "Erf", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Hardmax",
         "InstanceNormalization", "LRN", "LeakyRelu", "LpPool", "Mean", "Mish", "NonZero", "PRelu", "Resize", "Selu",
         "Sinh", "Softplus", "Softsign", "Tan", "ThresholdedRelu", "LSTM", "GRU", "RNN",
