@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import onnx
 
 CPU = "CPUExecutionProvider"
+MOST_INLINE = 1500 * 2**20  # bytes of weights in a message, which cannot pass 2 GiB
+SMALL = 1024  # bytes of a tensor that always stays in the message
 
 
 def as_proto(model: Any) -> onnx.ModelProto:
@@ -30,9 +32,13 @@ def as_proto(model: Any) -> onnx.ModelProto:
 
 
 def session(
-    model: onnx.ModelProto, *, optimise: bool = True, providers: Sequence[str] = (CPU,), threads: int | None = None
+    model: Any, *, optimise: bool = True, providers: Sequence[str] = (CPU,), threads: int | None = None
 ) -> Any:
-    """An onnxruntime session, on the CPU if nothing is said. Raises RuntimeFailure where onnxruntime does not take the model."""
+    """An onnxruntime session of either kind of model, on the CPU if nothing is said.
+
+    onnxruntime opens no file: above `MOST_INLINE` it gets a message without the large weights, and those from our memory,
+    or the memory maps of checked files. Raises RuntimeFailure where it does not take the model.
+    """
     runtime = require("onnxruntime", "onnx")
     if unknown := [name for name in providers if name not in runtime.get_available_providers()]:
         have = ", ".join(runtime.get_available_providers())
@@ -43,12 +49,94 @@ def session(
         options.intra_op_num_threads = threads
     if not optimise:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    hollow, weights = _hollow(model) if _weight(model) > MOST_INLINE else (as_proto(model), {})
+    lent = _lend(options, hollow, weights)
     try:
-        return runtime.InferenceSession(tidied(model).SerializeToString(), options, providers=list(providers))
+        made = runtime.InferenceSession(tidied(hollow).SerializeToString(), options, providers=list(providers))
+        made.lent = lent  # it reads them as long as it lives
+        return made
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise RuntimeFailure(
             "onnxruntime does not take the model", why=str(error).strip().partition("\n")[0]
         ) from error
+
+
+def _weight(model: Any) -> int:
+    """Bytes of the initializers, as far as sizes and types tell; one byte for a number of less."""
+    from onnx import TensorProto, helper
+
+    if hasattr(model, "opset_imports"):
+        return sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+    types = set(TensorProto.DataType.values()) - {TensorProto.UNDEFINED, TensorProto.STRING}
+    known = [t for t in model.graph.initializer if t.data_type in types]
+    return sum(math.prod(t.dims) * helper.tensor_dtype_to_np_dtype(t.data_type).itemsize for t in known)
+
+
+def _lend(options: Any, hollow: Any, weights: Mapping[str, np.ndarray]) -> Any:
+    """Give a session's options the weights that its message lacks, by the names of their files; returns who holds them."""
+    import onnxruntime
+    from onnx import TensorProto
+
+    outside = [t for t in hollow.graph.initializer if t.data_location == TensorProto.EXTERNAL]
+    packed, values = [], {}
+    for tensor in outside:
+        data = weights[tensor.external_data[0].value]
+        size, rest = divmod(data.nbytes, math.prod(tensor.dims))
+        if rest or size == 0:  # several numbers in a byte: no value of onnxruntime's holds them
+            packed.append(tensor.external_data[0].value)
+            continue
+        bits = data.view({1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64, 16: np.complex128}[size])
+        values[tensor.name] = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(
+            bits.reshape(tuple(tensor.dims)), tensor.data_type
+        )
+    if values:
+        options.add_external_initializers(list(values), list(values.values()))
+    if packed:
+        found = [weights[name] for name in packed]
+        options.add_external_initializers_from_files_in_memory(packed, found, [data.nbytes for data in found])
+    return values, weights
+
+
+def _hollow(model: Any) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The model without its large weights, and their bytes by the name of the file in which it says they are."""
+    from onnx import ModelProto, TensorProto
+
+    weights: dict[str, np.ndarray] = {}
+    if not isinstance(model, ModelProto):
+        return _hollow_ir(model, weights), weights
+    hollow = ModelProto(**{field.name: value for field, value in model.ListFields() if field.name != "graph"})
+    graph = hollow.graph
+    graph.MergeFrom(type(graph)(**{f.name: value for f, value in model.graph.ListFields() if f.name != "initializer"}))
+    for tensor in model.graph.initializer:
+        data = tensor.raw_data
+        if len(data) <= SMALL:
+            graph.initializer.add().CopyFrom(tensor)
+            continue
+        made = graph.initializer.add(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+        made.data_location = TensorProto.EXTERNAL
+        name = f"memory-{len(weights)}"
+        weights[name] = np.frombuffer(data, np.uint8)
+        for key, text in (("location", name), ("offset", "0"), ("length", str(len(data)))):
+            made.external_data.add(key=key, value=text)
+    return hollow, weights
+
+
+def _hollow_ir(model: Any, weights: dict[str, np.ndarray]) -> onnx.ModelProto:
+    """The same of an onnx_ir model, whose tensors are put back as they were."""
+    import onnx_ir
+
+    held = [(v, v.const_value) for v in model.graph.initializers.values() if v.const_value is not None and v.const_value.nbytes > SMALL]
+    try:
+        for value, tensor in held:
+            name = f"memory-{len(weights)}"
+            weights[name] = np.asarray(tensor.raw).reshape(-1).view(np.uint8)
+            value.const_value = onnx_ir.ExternalTensor(
+                name, 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=""
+            )
+        return onnx_ir.to_proto(model)
+    finally:
+        for value, tensor in held:
+            value.const_value = tensor
 
 
 def tidied(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -417,6 +417,15 @@ def test_a_hostile_file_is_refused(outcomes, name, case):
     assert row["megabytes"] <= MEGABYTES
 
 
+HONEST = [*sorted((ROOT / "models").glob("*.keras")), *sorted((ROOT / "tests" / "chainer_samples").glob("*.chainer"))]
+
+
+@pytest.mark.parametrize("path", HONEST, ids=lambda path: path.name)
+def test_an_honest_file_is_not_refused(path):
+    """Those of the project; the valid files of every reader are read by `test_fuzz.py`."""
+    assert li.inspect(path).operators
+
+
 def test_the_watch_and_the_measures_would_tell(tmp_path):
     """The same process opens an honest file, and sees a file outside, a program and memory."""
     watch = Watch(tmp_path)
@@ -476,7 +485,7 @@ def test_every_load_of_torch_is_restricted():
 
 def test_onnxruntime_is_given_bytes_and_never_a_path():
     for file, tree in _code().items():
-        if "/conformance/" in file:  # runs files of its own making, in its own process
+        if "/conformance/" in file or "/speed/" in file:  # run files of our own making
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("InferenceSession"):

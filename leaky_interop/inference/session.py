@@ -59,8 +59,9 @@ class Session:
             raise Usage(f"threads={threads}", why="a network runs on one thread or more")
         stated = recipe(preprocess) if isinstance(preprocess, str | os.PathLike) else preprocess
         options = {"input_shapes": input_shapes, "example": example, "weights": weights}
-        proto = ort.as_proto(_native(model, options, allow_root, trust))
-        self._runtime: Any = ort.session(proto, providers=providers or (ort.CPU,), threads=threads)
+        native = _native(model, options, allow_root, trust)
+        proto = ort.as_proto(native)
+        self._runtime: Any = ort.session(native, providers=providers or (ort.CPU,), threads=threads)
         self.inputs: tuple[Port, ...] = tuple(map(port, self._runtime.get_inputs()))
         self.outputs: tuple[Port, ...] = tuple(map(port, self._runtime.get_outputs()))
         self.last_operators = _last_operators(proto)

@@ -49,7 +49,7 @@ def run(model: Any, arrays: Any) -> list[np.ndarray]:
 
 def compute(model: Any, arrays: Any, *, optimise: bool = True) -> list[np.ndarray]:
     """Outputs of the model, in its own order. Raises RuntimeFailure whatever the reason."""
-    return feed(session(as_proto(model), optimise=optimise), arrays)
+    return feed(session(model, optimise=optimise), arrays)
 
 
 class Program:
