@@ -66,6 +66,13 @@ def test_a_header_of_numpys_that_claims_to_be_long(tmp_path):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("dtype", ["<U0", "|S0", "|V4"])
+def test_elements_that_are_no_numbers(tmp_path, dtype):
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': (2,)}}"
+    with pytest.raises(Usage, match="elements of type"):
+        files.arrays(_written(tmp_path / "a.npy", _npy(header) + bytes(8)))
+
+
 @pytest.mark.parametrize("shape", [(-1, -2), (0, 2**62, 2**62), (1,) * 70, (True,)])
 def test_a_shape_that_no_array_has(tmp_path, shape):
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"

@@ -89,7 +89,7 @@ def read_npy(stream: IO[bytes], size: int, name: str) -> np.ndarray:
         raise damaged(name, str(error).partition("\n")[0]) from None
     if dtype.hasobject:
         raise pickled(name)
-    if dtype.kind not in PLAIN:
+    if dtype.kind not in PLAIN or not dtype.itemsize:
         raise Usage(f"{name} has elements of type {dtype}, which are not read")
     count = math.prod(shape)
     stored = size - stream.tell()
