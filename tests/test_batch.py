@@ -457,6 +457,21 @@ def test_weights_and_external_data_are_part_of_a_source(tmp_path, job):
     assert files.parts(tmp_path / "out" / "a.pt2") == [tmp_path / "out" / "a.pt2"]
 
 
+def test_external_data_is_part_of_a_target(tmp_path, job):
+    import dataclasses
+
+    job = dataclasses.replace(job, target="a.onnx")
+    model = onnx.load(job.source)
+    onnx.save(model, tmp_path / "out" / "a.onnx", save_as_external_data=True, location="a.onnx.data", size_threshold=0)
+    with batch.Journal(tmp_path / "out") as journal:
+        journal.add(entry(job, journal))
+        assert journal.holds(job, read_by(job))
+        (tmp_path / "out" / "a.onnx.data").write_bytes(b"torn")
+        assert not journal.holds(job, read_by(job))
+        (tmp_path / "out" / "a.onnx.data").unlink()
+        assert not journal.holds(job, read_by(job))
+
+
 def test_a_network_in_code_is_always_converted_again(job):
     import dataclasses
 

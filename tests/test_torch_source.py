@@ -59,19 +59,6 @@ def test_the_source_of_any_name_runs(tmp_path, through):
     assert {n: p.requires_grad for n, p in again.named_parameters()} == {n: p.requires_grad for n, p in built.named_parameters()}
 
 
-def test_weights_of_another_conversion_are_told(tmp_path):
-    """What a kill between two renames leaves: the source of one network, the weights of another that fit it as well."""
-    from safetensors.torch import load_file, save_file
-
-    for name, slope in (("a", 0.1), ("b", 0.2)):
-        li.convert(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LeakyReLU(slope)), tmp_path / f"{name}.safetensors", example=(X[0, 0, :2, :3],))
-    (tmp_path / "b.safetensors").rename(tmp_path / "a.safetensors")
-    with pytest.raises(ValueError, match=r"a.safetensors was written with another version of this file: convert again"):
-        loaded(tmp_path / "a.py")
-    save_file(load_file(tmp_path / "a.safetensors"), tmp_path / "a.safetensors")
-    assert loaded(tmp_path / "a.py")  # weights that the user has saved himself are his own affair
-
-
 def test_what_is_shared_stays_shared_in_the_source(tmp_path):
     li.convert(network(), tmp_path / "net.safetensors", example=(X,))
     model = loaded(tmp_path / "net.py")

@@ -92,8 +92,11 @@ class Journal:
         return same and bool(entry.writes) and entry.writes == self.written(job)
 
     def written(self, job: Job) -> Digests:
-        """Digests of what a job has written."""
-        return _digests(file for file in job.files(self.out) if file.is_file())
+        """Digests of what a job has written; nothing where its target is not there."""
+        target, *others = job.files(self.out)
+        if not target.is_file():
+            return []
+        return _digests(dict.fromkeys([*files.parts(target), *(file for file in others if file.is_file())]))
 
 
 def read_by(job: Job) -> Digests:

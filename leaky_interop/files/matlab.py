@@ -11,7 +11,6 @@ from leaky_interop.errors import Usage
 
 from .mat import read_mat
 from .source import opened
-from .writing import interrupted
 
 
 def open_matlab(path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> Any:
@@ -25,9 +24,6 @@ def open_matlab(path: str | os.PathLike[str], weights: str | os.PathLike[str] | 
     from leaky_interop.frameworks.matlab.text import MOST_TEXT
 
     path = Path(path)
-    if weights is None and interrupted(path):
-        what = f"{path.name} and {path.with_suffix('.mat').name} are not of the same conversion"
-        raise Usage(what, why="it was killed while it moved them into place", hint="Convert again")
     with opened(path) as handle:
         content = handle.read(4 * MOST_TEXT + 1)
     try:

@@ -2,8 +2,9 @@
 
 Everything is written into a locked folder beside the target, under the target's own name, flushed to the disk and then
 renamed over it. One file is committed by its rename. Several (a source and its weights) are committed by the rename of
-their folder to its READY name: from then on the new ones count, and whoever writes there next finishes what a killed
-writer began. The moves between are made under a lock of the target's folder, one writer at a time.
+their folder to its READY name: from then on the new ones count. They are moved under a lock of the target's folder, one
+writer at a time; where a kill falls between the moves, the target is not there until the next write to its folder, which
+finishes them.
 """
 
 from __future__ import annotations
@@ -59,11 +60,6 @@ def remove_leftovers(folder: Path | None = None) -> None:
     remove_dead(*((Path(tempfile.gettempdir()), PRIVATE) if folder is None else (folder, MARK)))
 
 
-def interrupted(path: str | os.PathLike[str]) -> bool:
-    """Whether a writer was killed while it moved this target's files into place: they do not belong together."""
-    return _ready(Path(path)).is_dir()
-
-
 def _ready(target: Path) -> Path:
     return target.with_name(f"{MARK}{target.name}{READY}")
 
@@ -98,12 +94,19 @@ def _commit(folder: Path, target: Path) -> None:
 
 
 def _finish(parent: Path) -> None:
-    """Move all that is committed below `parent` into place: the files of a target, itself the last one."""
+    """Move all that is committed below `parent` into place.
+
+    The earlier target goes first and the new one comes last: whoever looks in between finds none, and never one file of
+    each.
+    """
     for ready in parent.glob(f"{MARK}*{READY}"):
         if ready.is_symlink():
             continue
         name = ready.name.removeprefix(MARK).removesuffix(READY)
-        for file in sorted(ready.iterdir(), key=lambda file: file.name == name):
+        written = sorted(ready.iterdir(), key=lambda file: file.name == name)
+        if len(written) > 1:
+            (parent / name).unlink(missing_ok=True)
+        for file in written:
             file.replace(parent / file.name)
         ready.rmdir()
 

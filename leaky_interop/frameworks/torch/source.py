@@ -6,8 +6,6 @@ it are identifiers already.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import inspect
 from collections.abc import Iterator, Mapping
 from keyword import iskeyword
@@ -27,20 +25,15 @@ Written by leaky_interop from {origin}.
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
-
-SOURCE = "{digest}"  # in weights that were written with this file
 
 
 {classes}
 def load(weights=Path(__file__).with_name("{weights}")):
     """The network with its trained weights, in evaluation mode."""
     model = Network()
-    with safe_open(weights, "pt") as file:
-        if (file.metadata() or {{}}).get("source", SOURCE) != SOURCE:
-            raise ValueError(f"{{weights}} was written with another version of this file: convert again")
-        state = {{name: file.get_tensor(name) for name in file.keys()}}
+    state = load_file(weights)
     for name, owner in {tied}.items():
         state[name] = state[owner]
     model.load_state_dict(state, strict=True, assign=True){retie}
@@ -51,7 +44,6 @@ def load(weights=Path(__file__).with_name("{weights}")):
 def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
     """Write `net.safetensors` at `path` and `net.py` beside it.
 
-    Both hold the digest of the source, so that what a kill between two renames leaves is an error and no wrong numbers.
     Raises ModuleNotFoundError without safetensors.
     """
     from safetensors.torch import save_file
@@ -71,8 +63,7 @@ def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
         for name, owner in tied.items()
         if name in parameters
     )
-    text = functools.partial(
-        HEADER.format,
+    text = HEADER.format(
         title=f"A network of {sum(p.numel() for p in model.parameters()):,} parameters.",
         origin=" ".join(origin.split()).replace('"""', "'''").replace("\\", "/"),
         classes=_classes(model),
@@ -80,9 +71,8 @@ def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
         tied=tied,
         retie=retie,
     )
-    digest = hashlib.sha256(text(digest="").encode()).hexdigest()
-    save_file(state, path, metadata={"source": digest})
-    path.with_suffix(".py").write_text(text(digest=digest), encoding="utf-8")
+    save_file(state, path)
+    path.with_suffix(".py").write_text(text, encoding="utf-8")
 
 
 def _tensors(model: torch.fx.GraphModule) -> dict[str, torch.Tensor]:
