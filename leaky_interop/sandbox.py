@@ -80,15 +80,23 @@ class Worker:
         self.subject, self.limits = subject, limits
         self.began = time.monotonic()
         self.noise: IO[bytes] = tempfile.TemporaryFile()
-        told = os.dup(err)
-        job = [sys.path, list(arguments), told, os.getpid(), [limits.memory, limits.seconds] if limits else None]
+        self.result: IO[bytes] = tempfile.TemporaryFile()  # the exit code, once the command has ended by itself
+        told, result = os.dup(err), self.result.fileno()
+        job = [
+            sys.path,
+            list(arguments),
+            told,
+            result,
+            os.getpid(),
+            [limits.memory, limits.seconds] if limits else None,
+        ]
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", START, json.dumps(job)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=self.noise,
-                pass_fds=(told,),
+                pass_fds=(told, result),
                 env={**os.environ, **(environment or {})},
                 process_group=0,  # Ctrl-C reaches it once, through its parent
             )
@@ -97,18 +105,18 @@ class Worker:
 
     def poll(self) -> int | None:
         """Its exit code, once it has ended. Raises RuntimeFailure where it was ended by a signal or took too long."""
-        code = self.process.poll()
         seconds = self.limits.seconds if self.limits else float("inf")
-        if code is None:
+        if not self.ended():
             if time.monotonic() - self.began <= seconds:
                 return None
             self.stop()
             raise self._too_long()
-        self.stop()  # its own children, if it has left any
+        code = self.stop()
         if code == -signal.SIGXCPU:
             raise self._too_long()
-        if code < 0:
-            raise self._died(signal.Signals(-code))
+        self.result.seek(0)
+        if code < 0 or self.result.read() != b"%d" % code:  # an engine may call exit(), too
+            raise self._died(code)
         return code
 
     def wait(self) -> int:
@@ -132,22 +140,29 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
 
-    def stop(self) -> None:
-        """End it and all its children."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+    def stop(self) -> int:
+        """End it, and the children that it may have left; how it ended."""
+        if self.process.returncode is None:  # nobody else can have its number yet
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        return self.process.wait()
+
+    def ended(self) -> bool:
+        """Whether it has, without taking its number away."""
+        ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return self.process.returncode is not None or os.waitid(os.P_PID, self.process.pid, ended) is not None
 
     def _too_long(self) -> RuntimeFailure:
         assert self.limits is not None
         what = f"{self.subject} took more than {self.limits.seconds:g} s"
         return RuntimeFailure(what, why="its worker was ended", hint="Give it longer with --time-limit SECONDS")
 
-    def _died(self, by: signal.Signals) -> RuntimeFailure:
+    def _died(self, code: int) -> RuntimeFailure:
         last = self._last_words()
-        why = f"its worker died of {by.name}" + (f", saying {last!r}" if last else "")
+        how = f"died of {signal.Signals(-code).name}" if code < 0 else f"was ended with code {code}"
+        why = f"its worker {how}" + (f", saying {last!r}" if last else "")
         hint = "The file is damaged or hostile, or the engine has a fault"
-        if by == signal.SIGKILL:
+        if code == -signal.SIGKILL:
             why, hint = (
                 "the system killed its worker, as it does when memory runs out",
                 "Use a machine with more memory",
@@ -167,7 +182,7 @@ class Worker:
 # --- the worker -------------------------------------------------------------------------------------------------------
 
 
-def work(arguments: list[str], told: int, parent: int, limits: list[Any] | None) -> NoReturn:
+def work(arguments: list[str], told: int, result: int, parent: int, limits: list[Any] | None) -> NoReturn:
     """What a worker does: take its limits, run the command, and end at once, without what engines do at the end."""
     global current
     sys.stderr = os.fdopen(told, "w", buffering=1, errors="backslashreplace")
@@ -177,15 +192,16 @@ def work(arguments: list[str], told: int, parent: int, limits: list[Any] | None)
     _die_with(parent)
     from .cli import main
 
-    code: Any = 5
     try:
         main(arguments)
     except SystemExit as end:
         code = end.code
+    assert isinstance(code, int)
     with contextlib.suppress(OSError, ValueError):  # nobody reads it
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 0)
+    os.write(result, b"%d" % code)
+    os._exit(code)
 
 
 def confine(limits: Limits) -> None:

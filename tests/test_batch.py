@@ -22,10 +22,14 @@ from leaky_interop.batch.record import Batch, Result
 from leaky_interop.sandbox import GIB
 
 NETWORKS = """
-import ctypes, os, time
+import ctypes, os, sys, time
 
 def crash():
     ctypes.string_at(0)
+
+def fails():
+    print("Error: not this one", file=sys.stderr)
+    raise RuntimeError("it said ValueError: Error: 7|8\n<b>and more</b>")
 
 def hang():
     open(os.environ["STARTED"], "w").close()
@@ -151,10 +155,12 @@ def test_a_target_of_two_files_is_whole_with_both(command, tmp_path):
 
 def test_the_first_failure_ends_a_batch_that_is_not_told_to_go_on(command, tmp_path):
     leaky(tmp_path / "z.onnx")
-    (tmp_path / "rows.csv").write_text("source,target\nnets:crash,c.onnx\nz.onnx,\n")
+    (tmp_path / "rows.csv").write_text("source,target\nnets:fails,c.onnx\nz.onnx,\n")
     done = command("rows.csv", "out", "--to", "onnx", "--report", "r.json")
     assert done.returncode == 5
-    assert results(tmp_path / "r.json") == {"nets:crash": "failed", "z.onnx": "not tried"}
+    assert results(tmp_path / "r.json") == {"nets:fails": "failed", "z.onnx": "not tried"}
+    (reason, _) = (row["reason"] for row in json.loads((tmp_path / "r.json").read_text())["results"])
+    assert reason.startswith("Unexpected RuntimeError: it said ValueError: Error: 7|8. Run it again")
 
 
 def test_ctrl_c_stops_and_the_next_run_goes_on(command, tmp_path):
@@ -382,6 +388,18 @@ def test_options_that_a_row_cannot_have_are_told_first(run, tmp_path, option):
     code, error = run("convert", "--batch", "m.csv", "out", "--to", "onnx")
     assert code == 2 and error.startswith("Error: its options are not understood"), error
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_killed_batch_left_goes_with_the_next_one_even_where_nothing_is_written(tmp_path, job):
+    (tmp_path / "out" / "deep").mkdir()
+    job = batch.Job(job.name, job.source, "deep/a.pt2")
+    (tmp_path / "out" / "deep" / "a.pt2").write_bytes(b"target")
+    with batch.Journal(tmp_path / "out") as journal:
+        journal.add(entry(job, journal))
+    (tmp_path / "out" / "deep" / ".leaky_interop-a.pt2-abcd1234").mkdir()
+    made = batch.Batcher([job], tmp_path / "out", 1, None, False).run()
+    assert [r.result for r in made.results] == ["unchanged"]
+    assert [p.name for p in (tmp_path / "out" / "deep").iterdir()] == ["a.pt2"]
 
 
 # --- the journal ------------------------------------------------------------------------------------------------------

@@ -33,6 +33,9 @@ def abort():
 def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
+def exits():
+    ctypes.CDLL(None).exit(int(os.environ.get("CODE", "0")))
+
 def hang():
     os.write(1, b"hanging\\n")
     while True:
@@ -67,7 +70,7 @@ def status():
     print([line for line in open("/proc/self/status").read().splitlines() if line.startswith("NoNewPrivs")])
     print(os.getuid(), os.stat(".").st_uid)
     print(sys.stdin.read() == "", os.environ.get("PORT"))
-    sys.exit(0)
+    sys.exit("enough")
 
 def copies():
     from leaky_interop.files.source import private_folder
@@ -128,6 +131,12 @@ def test_a_worker_that_the_system_kills_is_told(command):
     )
 
 
+@pytest.mark.parametrize("code", [0, 1, 77])
+def test_an_engine_that_calls_exit_is_no_result(command, code):
+    done = command("inspect", "nets:exits", "--sandbox", env={**os.environ, "CODE": str(code)})
+    assert error_of(done) == f"nets:exits crashed the engine: its worker was ended with code {code}. {HOSTILE}"
+
+
 @pytest.mark.parametrize("name", ["hang", "hang_in_c"])
 def test_a_hang_ends_at_the_time_limit(command, name):
     began = time.monotonic()
@@ -152,7 +161,7 @@ def test_the_limits_are_in_force(command):
     done = command(
         "inspect", "nets:status", "--memory-limit", "2", "--time-limit", "30", env={**os.environ, "PORT": "1"}
     )
-    assert done.returncode == 0, done.stderr
+    assert error_of(done) == "a network's code has called exit: enough."
     limits, score, privileges, users, rest = done.stdout.splitlines()
     assert limits == f"0 {2 << 30} {30 * os.cpu_count() + 1}"
     assert score == "1000"
@@ -184,8 +193,8 @@ def test_there_is_no_network_where_the_kernel_allows_that(command, tmp_path, use
         outside = subprocess.run(
             [*user, *arguments, "--no-sandbox"], cwd="/", env=environment, capture_output=True, text=True
         )
-    assert "connected" in outside.stdout + outside.stderr
-    assert "connected" not in inside.stdout + inside.stderr
+    assert "has called exit: connected" in outside.stderr
+    assert "no network: " in inside.stderr
 
 
 def test_a_crash_leaves_no_copies_and_no_half_files(command, tmp_path):

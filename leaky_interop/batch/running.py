@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from .journal import Digests, Entry, Journal, read_by
 from .plan import Job
 from .record import WORDS, Batch, Result
 
+ERROR = re.compile(r"^Error: ", re.MULTILINE)  # how the command begins its last sentence
 GRACE = 10.0  # seconds that workers have to end after Ctrl-C
 MOST_SAID = 1 << 16  # bytes of a command's error that are read
 
@@ -52,6 +54,8 @@ class Batcher:
         """Convert everything. Raises Usage where another batch is at work on the same folder."""
         interrupted = False
         with Journal(self.out) as journal:
+            for folder in {(self.out / job.target).parent for job in self.jobs}:
+                files.remove_leftovers(folder)  # of a batch that was killed
             waiting = list(reversed(self.jobs))
             try:
                 while waiting or self.running:
@@ -138,7 +142,7 @@ class Batcher:
         """The error that the command has printed, in one line and without the folder that the model is in."""
         each.said.seek(0)
         text = each.said.read(MOST_SAID).decode("utf-8", "replace")
-        text = " ".join(text.rpartition("Error: ")[2].split())
+        text = " ".join(ERROR.split(text)[-1].split())
         folder = each.job.source.removesuffix(each.job.name)
         return text.replace(folder, "") if folder else text
 
@@ -147,11 +151,7 @@ class Batcher:
         for each in self.running:
             each.worker.interrupt()
         latest = time.monotonic() + GRACE
-        while (
-            self.running
-            and time.monotonic() < latest
-            and any(each.worker.process.poll() is None for each in self.running)
-        ):
+        while self.running and time.monotonic() < latest and any(not each.worker.ended() for each in self.running):
             time.sleep(TICK)
         for each in self.running:
             each.worker.stop()

@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit code."""
     import typer
 
+    from ..errors import RuntimeFailure
     from . import console
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reports its start on stderr
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # whoever read the output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except SystemExit as end:  # the parser raises none: the user's code or an engine has
+        code = console.failed(RuntimeFailure("a network's code has called exit", why=str(end.code or "")))
     except Exception as error:  # the last resort: whatever happened becomes a sentence and an exit code
         code = console.failed(error)
     sys.exit(code if isinstance(code, int) else 0)
