@@ -76,6 +76,7 @@ class Worker:
         out: int,
         err: int,
         environment: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         self.subject, self.limits = subject, limits
         self.began = time.monotonic()
@@ -93,7 +94,7 @@ class Worker:
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", START, json.dumps(job)],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=out,
                 stderr=self.noise,
                 pass_fds=(told, result),

@@ -29,7 +29,7 @@ def crash():
 
 def fails():
     print("Error: not this one", file=sys.stderr)
-    raise RuntimeError("it said ValueError: Error: 7|8\n<b>and more</b>")
+    raise RuntimeError("it said ValueError: Error: 7|8\\n<b>and more</b>")
 
 def hang():
     open(os.environ["STARTED"], "w").close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,6 +61,8 @@ def confined(
         limits,
         _descriptor(sys.stdout, 1),
         _descriptor(sys.stderr, 2),
+        # A terminal is the parent's: reading it would stop the worker.
+        stdin=subprocess.DEVNULL if sys.stdin is None or os.isatty(0) else 0,
     )
     try:
         code = worker.wait()
