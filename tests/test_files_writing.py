@@ -191,3 +191,14 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
     with files.atomic(target) as path:
         path.write_bytes(b"last")
     assert _names(tmp_path) == ["net.onnx"]
+
+
+def test_a_file_can_be_written_inside_of_another_ones_temporary_folder(tmp_path):
+    """A conversion that becomes an entry of the cache: its writer must not wait for the folder that its caller holds."""
+    with files.atomic(tmp_path / "outer.txt") as outer:
+        with files.atomic(outer) as inner:
+            inner.write_text("whole")
+            inner.with_name("beside.txt").write_text("too")
+        assert outer.read_text() == "whole"
+    assert (tmp_path / "outer.txt").read_text() == "whole" and (tmp_path / "beside.txt").read_text() == "too"
+    assert {path.name for path in tmp_path.iterdir()} == {"outer.txt", "beside.txt"}

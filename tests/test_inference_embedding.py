@@ -159,3 +159,54 @@ def test_onnxruntimes_own_resize_is_close_to_pillows_and_not_equal():
     (found,) = li.run(model, pixels[None])
     wanted = np.asarray(Image.fromarray(pixels).resize((57, 56), Image.Resampling.BICUBIC))
     assert 0 < np.abs(found[0].astype(int) - wanted).max() <= 1
+
+
+def test_a_foreign_files_numbers_and_external_weights_are_kept(tmp_path):
+    """Numbers in fields of their type, as `onnx.helper.make_tensor` writes them, and weights beside the file."""
+    model = network([helper.make_node("Add", ["x", "k"], ["y"])], ["batch", 3, 16, 16])
+    numbers = np.random.default_rng(0).standard_normal((3, 16, 16)).astype(np.float32)
+    model.graph.initializer.append(helper.make_tensor("k", TensorProto.FLOAT, numbers.shape, numbers.ravel().tolist()))
+    path = tmp_path / "net.onnx"
+    for external in (None, True):
+        saved(model, path)
+        with li.Session(path, preprocess="gan") as session:
+            here = session.predict([ALL])
+        embed(path, recipe("gan"), fold=True, external_data=external)
+        assert (tmp_path / "net.onnx.data").exists() == bool(external)
+        with li.Session(path) as session:
+            np.testing.assert_array_equal(session.predict([ALL]), here)
+
+
+@pytest.mark.parametrize("options", [[], ["--with-preprocessing"], ["--external-data"]], ids=" ".join)
+def test_convert_keeps_the_preprocessing(options, tmp_path, monkeypatch, capsys):
+    from leaky_interop.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    saved(classifier(), tmp_path / "net.onnx")
+    (tmp_path / "own.toml").write_text('base = "imagenet"\nfilter = "bicubic"\n')
+    with pytest.raises(SystemExit) as ended:
+        main(["convert", "net.onnx", "out.onnx", "--preprocess", "own.toml", *options])
+    assert ended.value.code == 0, capsys.readouterr().err
+    with li.Session("out.onnx") as own, li.Session("net.onnx", preprocess="own.toml") as stated:
+        np.testing.assert_allclose(own.predict([photo()]), stated.predict([photo()]), rtol=1e-6, atol=1e-6)
+        assert (own.inputs[0].dtype == np.uint8) == ("--with-preprocessing" in options)
+
+
+@pytest.mark.parametrize("command,match", [
+    ("convert net.onnx out.onnx --preprocess nothing", "there is no preprocessing"),
+    ("convert net.onnx out.torch --preprocess gan", "is none"),
+    ("convert net.onnx out.onnx --with-preprocessing", "without --preprocess"),
+    ("convert flat.onnx out.onnx --preprocess gan", "four axes"),
+    ("convert net.onnx out.onnx --preprocess darknet --with-preprocessing", "127.5"),
+])  # fmt: skip
+def test_preprocessing_that_does_not_fit_leaves_no_file(command, match, tmp_path, monkeypatch, capsys):
+    from leaky_interop.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    saved(classifier(), tmp_path / "net.onnx")
+    saved(same(["batch", 4]), tmp_path / "flat.onnx")
+    with pytest.raises(SystemExit) as ended:
+        main(command.split())
+    assert ended.value.code in (2, 3)
+    assert match in capsys.readouterr().err
+    assert {p.name for p in tmp_path.iterdir()} == {"net.onnx", "flat.onnx"}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 PRIVATE = "leaky_interop_"  # in the system's temporary folder
 LOCKLESS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # what file systems without flock answer
+OWN: set[tuple[int, int]] = set()  # device and number of the folders that this process has locked
 
 
 @contextmanager
@@ -27,9 +28,11 @@ def locked_folder(parent: Path, mark: str, name: str = "") -> Iterator[Path]:
     """
     remove_dead(parent, mark)
     folder, descriptor = _locked(parent, f"{mark}{name}-" if name else mark)
+    OWN.add(own := _identity(descriptor))
     try:
         yield folder
     finally:
+        OWN.discard(own)
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
 
@@ -55,6 +58,16 @@ def opened_folder(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def is_own(descriptor: int) -> bool:
+    """Whether this is a folder that this process itself has made and locked: waiting for its lock would never end."""
+    return _identity(descriptor) in OWN
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def lock(descriptor: int, flags: int = 0) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from leaky_interop.errors import LeakyInteropError, Usage
 
-from .temporary import PRIVATE, lock, locked_folder, remove_dead
+from .temporary import PRIVATE, is_own, lock, locked_folder, remove_dead
 
 MARK = ".leaky_interop-"
 READY = ".ready"
@@ -73,7 +73,8 @@ def _commit(folder: Path, target: Path) -> None:
         _flush(path)
     parent = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        lock(parent)
+        if not is_own(parent):  # a file that is written for another one, in that one's own temporary folder
+            lock(parent)
         _finish(target.parent)
         for file in written:
             if (place := target.with_name(file.name)).is_dir():
