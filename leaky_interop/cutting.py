@@ -19,9 +19,9 @@ from . import names
 from .draws import example_arrays
 from .errors import Unsupported, Usage
 from .frameworks.base import Unread
-from .graph import Graph, Node, Rewrite, Value, bind
+from .graph import Graph, Node, Rewrite, Value, bind, settings, sources
 from .op import Op
-from .sizes import Dim, Size, evaluate, floor_divide, rename, symbol, symbols
+from .sizes import Dim, Size, evaluate, floor_divide, is_measured, rename, symbol, symbols
 
 LARGEST = 4096  # a source's size that a given array's size is traced back to
 TRIED = 257  # sizes up to this one tell whether one size determines another
@@ -109,11 +109,11 @@ def _between(graph: Graph, starts: Sequence[Value], ends: Sequence[Value]) -> tu
     """The nodes that compute `ends` from `starts`, in order, and the graph's inputs that they need besides."""
     cuts = {id(v) for v in starts}
     needed = {id(v) for v in ends} - cuts
-    nodes = []
+    nodes, read = [], sources(graph)
     for node in reversed(graph.nodes):
         if any(id(v) in needed for v in node.outputs):
             nodes.append(node)
-            needed |= {id(v) for v in node.inputs if v is not None} - cuts
+            needed |= {id(v) for v in read(node)} - cuts
     return nodes[::-1], [v for v in graph.inputs if id(v) in needed]
 
 
@@ -160,10 +160,11 @@ class _Sizes:
 
     def __init__(self, starts: Mapping[str, Value], nodes: Sequence[Node]):
         self.known = {str(d) for v in starts.values() for d in v.shape if isinstance(d, Size) and d == symbol(str(d))}
+        self.known |= {str(d) for n in nodes for v in n.outputs for d in v.shape if is_measured(d)}
         self.own: dict[Dim, Size] = {}  # sizes of the cut values that are sizes of their own now
         self.told: dict[str, Dim] = {}  # sizes of the source's inputs, in terms of those
         places = [(f"{name}_{axis}", d) for name, v in starts.items() for axis, d in enumerate(v.shape)]
-        uses = [s for node in nodes for s in _sizes_in(_settings(node))] + [d for _, d in places if isinstance(d, Size)]
+        uses = [s for node in nodes for s in _sizes_in(settings(node))] + [d for _, d in places if isinstance(d, Size)]
         for name, size in places:
             if not isinstance(size, Size) or len(symbols(size)) != 1:
                 continue
@@ -181,19 +182,13 @@ class _Sizes:
 
     def within(self, node: Node) -> Op:
         """A node's operator in the part. Raises Usage where it depends on a size that is not known there."""
-        unknown = symbols(_settings(node)) - self.known - set(self.told)
+        unknown = symbols(settings(node)) - self.known - set(self.told)
         if unknown:
             why = f"it depends on the size {', '.join(sorted(unknown))}, which the cut network does not see"
             raise Usage("the cut leaves a size open", node.source, why, "Fix the sizes of the inputs with input_shapes")
         fields = {f.name: getattr(node.op, f.name) for f in dataclasses.fields(node.op)}  # type: ignore[arg-type]
         open_ones = {name: rename(field, self.told) for name, field in fields.items() if symbols(field)}
         return dataclasses.replace(node.op, **open_ones)  # type: ignore[type-var]
-
-
-def _settings(node: Node) -> tuple[Any, ...]:
-    """Everything about a node that may depend on sizes: its operator's fields, and operands that are sizes."""
-    fields = (getattr(node.op, f.name) for f in dataclasses.fields(node.op))  # type: ignore[arg-type]
-    return (*fields, *(tuple(v.sizes.reshape(-1)) for v in node.inputs if v is not None and v.sizes is not None))
 
 
 def _sizes_in(tree: Any) -> list[Size]:

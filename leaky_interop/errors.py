@@ -101,6 +101,10 @@ class Refused(LeakyInteropError, NotImplementedError):
     exit_code = 3
 
 
+class Computed(Refused):
+    """A number that an operator needs before the run, and that the network computes: read as `Deferred` where that can be."""
+
+
 class Mismatch(LeakyInteropError, AssertionError):
     """Two models that ought to compute the same and do not; carries the report."""
 

@@ -18,14 +18,14 @@ import numpy as np
 
 from .kinds import Optional, of_dtype
 from .parameter import Anchor, Parameter, Step, apply_steps, invert_steps
-from .sizes import Dim, Shape, Size, evaluate, may_agree, symbol, symbols
+from .sizes import Dim, Shape, Size, evaluate, may_agree, measured, symbol, symbols
 
 if TYPE_CHECKING:
     from .op import Op
 
 __all__ = [
     "Anchor", "Graph", "Node", "Parameter", "Rewrite", "Step", "Value", "apply_steps", "bind", "check_fits", "claim",
-    "consumers", "inherit", "interpret", "invert_steps", "label", "prune", "snake",
+    "consumers", "inherit", "interpret", "invert_steps", "label", "measures", "prune", "settings", "snake", "sources",
 ]  # fmt: skip
 
 class Value:
@@ -178,6 +178,10 @@ class Graph:
         value.sizes = content
         return value
 
+    def fresh(self, name: str) -> Size:
+        """A size that only a run tells, for a dimension of a result: see `measures`."""
+        return measured(self.unique(f"?{name}")[1:])
+
     def emit(self, op: Op, operands: Iterable[Any]) -> tuple[Value, ...]:
         """Apply `op`: view a weight, fold constants and shape arithmetic, or append a node."""
         first = next((o.dtype for o in operands if isinstance(o, Value)), None)
@@ -242,6 +246,44 @@ def bind(shapes: Iterable[Shape], arrays: Iterable[np.ndarray], sizes: dict[str,
             if isinstance(dim, Size) and dim == symbol(str(dim)):
                 sizes.setdefault(str(dim), size)
     return sizes
+
+
+def measures(graph: Graph) -> dict[str, tuple[Value, int]]:
+    """Where a run reads each size: the first value that has it as a dimension, and the axis; inputs before results."""
+    found: dict[str, tuple[Value, int]] = {}
+    for value in (*graph.inputs, *(v for node in graph.nodes for v in node.outputs)):
+        for axis, dim in enumerate(value.shape):
+            if isinstance(dim, Size) and dim == symbol(str(dim)):
+                found.setdefault(str(dim), (value, axis))
+    return found
+
+
+def settings(node: Node) -> tuple[Any, ...]:
+    """Everything about a node that may depend on sizes: its operator's fields, and operands that are sizes."""
+    fields = (getattr(node.op, f.name) for f in dataclasses.fields(node.op))  # type: ignore[arg-type]
+    return (*fields, *(tuple(v.sizes.reshape(-1)) for v in node.inputs if v is not None and v.sizes is not None))
+
+
+def sources(graph: Graph) -> Callable[[Node], list[Value]]:
+    """By node: its operands, and the values whose measured sizes it reads."""
+    of_size = {name: value for name, (value, _) in measures(graph).items() if name[0] == "?" and value.node is not None}
+
+    def found(node: Node) -> list[Value]:
+        operands = [v for v in node.inputs if v is not None]
+        if of_size:
+            operands += [of_size[s] for s in sorted(_inner_symbols(node)) if s in of_size and of_size[s].node is not node]
+        return operands
+
+    return found
+
+
+def _inner_symbols(node: Node) -> set[str]:
+    from .op import Op
+
+    def of(part: Any) -> set[str]:
+        return set().union(*(of(getattr(part, f.name)) for f in dataclasses.fields(part))) if isinstance(part, Op) else symbols(part)
+
+    return set().union(*map(of, settings(node)))
 
 
 def interpret(
@@ -423,28 +465,21 @@ def prune(graph: Graph) -> None:
     """
     kept: list[Node] = []
     state: dict[int, bool] = {}  # by node: whether its inputs are all placed
-    told = {str(d): v for n in reversed(graph.nodes) for v in n.outputs for d in v.shape if str(d).startswith("?") and d == symbol(str(d))}
-    sizes = [told[name] for v in graph.outputs if v.sizes is not None for name in sorted(symbols(v.sizes.tolist())) if name in told]
-    waiting = [v.node for v in reversed([*graph.outputs, *sizes]) if v.node is not None]
+    of_size, read = measures(graph), sources(graph)
+    outputs = list(graph.outputs)
+    outputs += [of_size[s][0] for v in outputs if v.sizes is not None for s in sorted(symbols(v.sizes.tolist())) if s in of_size]
+    waiting = [v.node for v in reversed(outputs) if v.node is not None]
     while waiting:
         node = waiting.pop()
         if state.get(id(node)):
             continue
-        read = [v for v in node.inputs if v is not None]
-        read += [told[name] for name in sorted(_mentioned(node)) if name in told and told[name].node is not node] if told else []
-        before = [v.node for v in read if v.node is not None and not state.get(id(v.node))]
+        before = [v.node for v in read(node) if v.node is not None and not state.get(id(v.node))]
         if before:
             waiting += [node, *reversed(before)]
         else:
             state[id(node)] = True
             kept.append(node)
     graph.nodes = kept
-
-
-def _mentioned(node: Node) -> set[str]:
-    """The symbols in an operator's fields and in operands that are known as sizes."""
-    fields = tuple(getattr(node.op, f.name) for f in dataclasses.fields(node.op))  # type: ignore[arg-type]
-    return symbols(fields).union(*(symbols(v.sizes.tolist()) for v in node.inputs if v is not None and v.sizes is not None))
 
 
 def consumers(graph: Graph) -> dict[int, list[Node]]:

@@ -24,6 +24,7 @@ from .sizes import (
     Shape,
     Size,
     agree,
+    broadcast_together,
     ceil_divide,
     evaluate,
     maximum,
@@ -166,7 +167,8 @@ class Op:
 def op(cls: type[T]) -> type[T]:
     """Freeze an operator class; a field with a default is an error."""
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
-    cls.__str__ = Op.__str__  # type: ignore[method-assign]
+    if "__str__" not in cls.__dict__:
+        cls.__str__ = Op.__str__  # type: ignore[method-assign]
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING:
             raise TypeError(f"{cls.__name__}.{field.name} has a default; importers must write every value down")
@@ -204,7 +206,7 @@ def broadcast(*shapes: Shape) -> Shape:
     for dims in zip(*((1,) * (rank - len(s)) + tuple(s) for s in shapes), strict=True):
         size: Dim | None = 1
         for dim in dims:
-            size = dim if size == 1 else size if dim == 1 or size is None else together(size, dim)
+            size = dim if size == 1 else size if dim == 1 or size is None else broadcast_together(size, dim)
         if size is None:
             raise ValueError(f"shapes {', '.join(map(str, shapes))} do not broadcast")
         result.append(size)

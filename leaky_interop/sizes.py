@@ -105,6 +105,16 @@ def symbol(name: str) -> Size:
     return Size({(name,): 1})
 
 
+def measured(name: str) -> Size:
+    """A size that follows from no input's shape: a run tells it, when it computes the value that has it as a dimension."""
+    return symbol(f"?{name}")
+
+
+def is_measured(size: Dim) -> bool:
+    """Whether a size is such a symbol, alone."""
+    return isinstance(size, Size) and str(size).startswith("?") and size == symbol(str(size))
+
+
 def floor_divide(left: Dim, right: Dim) -> Dim:
     """Python's floor division, simplified where the divisor is a known integer or divides exactly."""
     if isinstance(left, int) and isinstance(right, int):
@@ -222,7 +232,7 @@ def agree(left: Any, right: Any) -> bool:
 
 def may_agree(left: Dim, right: Dim) -> bool:
     """Whether two sizes are equal for some values of their symbols: half of an open size, twice, is that size if it is even."""
-    if left == right:
+    if left == right or any(is_measured(a) and isinstance(b, int) and b >= 0 for a, b in ((left, right), (right, left))):
         return True
     names = sorted(symbols(left) | symbols(right))
     draw = random.Random(7)
@@ -242,6 +252,13 @@ def together(left: Dim, right: Dim) -> Dim | None:
     if not may_agree(left, right):
         return None
     return min(left, right, key=lambda size: (isinstance(size, Size), len(str(size)), str(size)))
+
+
+def broadcast_together(left: Dim, right: Dim) -> Dim | None:
+    """The size that two come to where one of them may be 1: the larger, where only a run tells which that is."""
+    met = together(left, right)
+    open_ones = isinstance(left, Size) and isinstance(right, Size) and left != right
+    return maximum(left, right) if met is not None and open_ones and any(n[0] == "?" for n in symbols((left, right))) else met
 
 
 def rename(tree: Any, names: Mapping[str, Dim]) -> Any:

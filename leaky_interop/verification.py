@@ -17,7 +17,9 @@ import numpy as np
 
 from . import frameworks
 from .converting import Conversion
+from .deferring import Deferred
 from .draws import Draw, concrete, draws, recorded_draws, turned
+from .errors import Usage
 from .graph import Anchor, Graph, Node, Value, apply_steps, bind, invert_steps
 from .judging import Blocks, Bound, network_limits, rule_of
 from .layout import ChannelsLast, transposes
@@ -122,6 +124,7 @@ class Verification:
         evidence: Callable[[Evidence], None] | None = None,
     ):
         self.c = comparison
+        self.given = inputs is not None
         self.evidence = evidence  # called with every node that fails, while its arrays are at hand
         self.graph = comparison.graph
         self.atol, self.rtol = atol, rtol
@@ -159,11 +162,21 @@ class Verification:
         to_target = [turned(a, p) for a, p in zip(draw.arrays, c.to_target, strict=False)]
         to_graph = [turned(a, p) for a, p in zip(draw.arrays, c.to_graph, strict=False)]
         sizes = bind((v.shape for v in graph.inputs), to_graph)
-        network = network_limits(graph, to_graph, sizes)
+        network = self.limits(to_graph, sizes)
         if self.by_node and draw.by_node:
             for chunk in _chunks(c.pairs, sizes):
                 self.chunk(draw, chunk, to_target, to_graph, sizes, network)
         self.whole(draw, to_target, network)
+
+    def limits(self, arrays: list[np.ndarray], sizes: dict[str, int]) -> dict[int, Bound]:
+        """The bound of every value. Raises Usage where seeded numbers are none that the network could be given."""
+        try:
+            return network_limits(self.graph, arrays, sizes)
+        except (ValueError, IndexError) as error:
+            if self.given or not any(isinstance(n.op, Deferred) for n in self.graph.nodes):
+                raise
+            what = "seeded numbers do not fit a network whose inputs are shapes, axes or counts"
+            raise Usage(what, why=str(error), hint="Pass inputs: the arrays to verify with") from error
 
     # nodes
 

@@ -14,7 +14,7 @@ import leaky_interop
 
 HEAVY = {"torch", "keras", "tensorflow", "jax", "onnxruntime", "onnx", "onnx_ir", "jinja2"}
 OPS = Path(leaky_interop.__file__).parent / "ops"
-OPS_MAY_IMPORT = {"op", "numeric", "errors", "sizes"}  # of this package, besides each other
+OPS_MAY_IMPORT = {"op", "deferring", "numeric", "errors", "sizes"}  # of this package, besides each other
 
 
 def loaded(code: str, folder: Path | None = None, **environment: str) -> set[str]:

@@ -213,11 +213,53 @@ def test_training_mode_of_onnx_uses_the_batch(opset):
     assert kinds(check(model, X, given=[wanted])) == ["BatchStatisticsNorm"]
 
 
-def test_statistics_that_onnx_updates_are_refused():
-    model = onnx_model("BatchNormalization", [X], [vector(4)] * 4, opset=15, outputs=3, training_mode=1)
+def every_result(model, *names):
+    """A model whose further results are outputs too: of the same dtype as the first."""
+    for name in names:
+        model.graph.output.add().CopyFrom(model.graph.output[0])
+        model.graph.output[-1].name = name
+    return model
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.25])
+def test_statistics_that_onnx_updates_are_results_like_others(momentum):
+    weights = [vector(4), vector(4), vector(4), vector(4, 0.1)]
+    model = onnx_model("BatchNormalization", [X], weights, opset=15, outputs=3, training_mode=1, momentum=momentum)
+    axes, kept = (0, 2, 3), np.float32(momentum)
+    normal = (X - X.mean(axes, keepdims=True)) / np.sqrt(X.var(axes, keepdims=True) + np.float32(1e-5))
+    wanted = [
+        normal * weights[0].reshape(4, 1, 1) + weights[1].reshape(4, 1, 1),
+        weights[2] * kept + X.mean(axes) * (1 - kept),
+        weights[3] * kept + X.var(axes) * (1 - kept),
+    ]
+    check(every_result(model, "y1", "y2"), X, given=wanted)
+
+
+def test_statistics_of_old_operator_sets_are_refused():
+    model = onnx_model("BatchNormalization", [X], [vector(4)] * 4, opset=9, outputs=5)
     model.graph.output[0].name = "y1"
     with pytest.raises(Refused, match="running statistics"):
         li.load(model)
+
+
+@pytest.mark.parametrize("axis", [-1, 1, 2])
+def test_layer_normalization_tells_its_statistics(axis):
+    model = onnx_model("LayerNormalization", [X], [np.ones(X.shape[axis:], np.float32)], opset=17, outputs=3, axis=axis, epsilon=0.01)
+    check(every_result(model, "y1", "y2"), X)
+
+
+def test_statistics_of_layer_normalization_are_wide_where_the_data_are_not():
+    half = X.astype(np.float16)
+    model = every_result(onnx_model("LayerNormalization", [half], [np.ones(X.shape[-1], np.float16)], opset=17, outputs=3), "y1", "y2")
+    for port in model.graph.output[1:]:
+        port.type.tensor_type.elem_type = 1
+    graph = li.load(model)
+    results = graph.run(half)
+    assert [r.dtype.name for r in results] == ["float16", "float32", "float32"]
+    np.testing.assert_allclose(results[1][..., 0], half.astype(np.float32).mean(-1), rtol=1e-5, atol=1e-6)
+    for target in ALL:
+        for expected, received in zip(results, li.run(transfer_graph(graph, target).model, [half]), strict=True):
+            np.testing.assert_allclose(received.astype(np.float32), expected.astype(np.float32), rtol=2e-3, atol=2e-3)
 
 
 # --- LayerNorm, RMSNorm -----------------------------------------------------------------------------------------------

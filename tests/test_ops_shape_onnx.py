@@ -155,14 +155,17 @@ def test_onnx_range_over_a_size(dtype):
     assert kinds(check(model, X)) == ["Range"]
 
 
-def test_onnx_range_over_data_is_refused():
+def test_onnx_range_over_data_is_left_to_the_run():
     nodes = [
         helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
         helper.make_node("Range", ["start", "m", "step"], ["y"]),
     ]
     constants = {"start": np.array(0, np.float32), "step": np.array(1, np.float32)}
+    model = onnx_graph(nodes, {"x": X.shape}, {"y": TensorProto.FLOAT}, constants, opset=13)
+    for target in ("torch", "onnx"):
+        assert li.run(li.convert(model, to=target), [X])[0].tolist() == list(range(int(np.ceil(X.max()))))
     with pytest.raises(Refused, match="computes"):
-        li.load(onnx_graph(nodes, {"x": X.shape}, {"y": TensorProto.FLOAT}, constants, opset=13))
+        li.convert(model, to="keras")
 
 
 # --- sizes computed in ONNX -------------------------------------------------------------------------------------------

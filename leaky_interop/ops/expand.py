@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..deferring import defer
 from ..op import (
     Dim,
     Link,
@@ -248,6 +249,8 @@ def full_from_keras(call, number):
 @imports("onnx", "ConstantOfShape")
 def full_from_onnx(node, shape):
     value = np.zeros(1, np.float32) if node.value is None else node.value
+    if shape.content() is None:
+        return defer(node, "Expand", node.graph.constant(value.reshape(())), shape, attributes={})
     return filled(node.graph, node.sizes(shape), value.reshape(()), value.dtype)
 
 

@@ -164,8 +164,12 @@ def alpha_dropout_of_channels_from_torch(call, x, rate, training):
 def dropout_from_onnx(node, x, ratio=None, training=None):
     rate = 0.5 if ratio is None else number_of(ratio)
     trains = False if training is None else number_of(training)
-    if rate is None or trains is None:
-        raise Refused("Dropout with a computed rate or mode", why="they must be known", hint="Make constants of them")
+    if trains is None:
+        raise Refused("Dropout with a computed mode", why="it must be known", hint="Make a constant of it")
+    if rate is None and not trains:  # no layer has such a rate, and inference reads none
+        return x, _everything(x)
+    if rate is None:
+        raise Refused("active Dropout with a computed rate", why="it must be known", hint="Make a constant of it")
     return _at_inference(Dropout(rate=rate), bool(trains))(x), _everything(x)
 
 

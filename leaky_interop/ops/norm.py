@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Value, case, exports, imports, invert, op, product, shortest, weight
+from .math import Add, Mul
 from .moments import (
     ROUNDINGS,
     affine,
@@ -37,6 +38,8 @@ from .moments import (
     widened,
 )
 from .precision import IN_32_BITS, exact_in_keras
+from .reduce import ReduceMean
+from .variance import ReduceVariance
 
 CHAINER_MOMENTUM = 0.9  # its link's own; at inference nothing of it is recorded
 KERAS_MOMENTUM = 0.99  # what Keras gets where its source averages over all batches, which Keras cannot
@@ -175,10 +178,10 @@ def batch_norm_from_onnx(node, x, scale, bias, mean, variance):
     scale, bias = unfilled(scale, 1), unfilled(bias, 0)
     several = sum(map(bool, node.native.output)) > 1
     if node.training_mode if node.has("training_mode") else several:
+        running = ()
         if several and reads_further_outputs(node):
-            what = "the running statistics that BatchNormalization updates in training mode are read"
-            raise Refused(what, why="conversion keeps what a network computes, not how it learns")
-        return in_one_dtype(BatchStatisticsNorm(epsilon=stored(node.epsilon, x)), x, scale, bias)
+            running = _updated(node, x, mean, variance)
+        return in_one_dtype(BatchStatisticsNorm(epsilon=stored(node.epsilon, x)), x, scale, bias), *running
     norm = BatchNorm(epsilon=stored(node.epsilon, x), momentum=shortest(node.momentum))
     weights = (scale, bias, *(frozen(node, v) for v in (mean, variance)))
     if node.has("spatial") and not node.spatial:  # up to opset 8: statistics of each element, channels once flattened
@@ -186,6 +189,18 @@ def batch_norm_from_onnx(node, x, scale, bias, mean, variance):
         weights = (None if w is None else w.reshape(size) for w in weights)
         return in_one_dtype(norm, x.reshape(x.shape[0], size), *weights).reshape(*x.shape)
     return in_one_dtype(norm, x, *weights)
+
+
+def _updated(node: Any, x: Value, mean: Value, variance: Value) -> tuple[Value, Value]:
+    """The running statistics after a step of training: a share `momentum` of the old ones, the rest of this batch's."""
+    if not node.has("training_mode"):
+        what = "the running statistics that BatchNormalization updates in training mode are read"
+        raise Refused(what, why="before opset 14 the operator did not say how it computes them", hint="Write it in opset 15")
+    axes, kept = tuple(a for a in range(x.rank) if a != 1), shortest(node.momentum)
+    wide = x.cast(mean.dtype)
+    own = ReduceMean(axes=axes, keepdims=False)(wide), ReduceVariance(axes=axes, keepdims=False, correction=0.0)(wide)
+    shares = (Add()(Mul()(old, kept), Mul()(new, 1 - kept)) for old, new in zip((mean, variance), own, strict=True))
+    return tuple(shares)  # type: ignore[return-value]
 
 
 def reads_further_outputs(node: Any) -> bool:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
+from ..errors import Computed
 from ..op import Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op
 from .compare import Less, Where
+from .index import Select
 from .math import Add
 from .promotion import as_value
 
@@ -69,14 +70,12 @@ def one_hot_from_keras(call, ids):
 def old_one_hot_from_onnx(node, ids, depth, values):
     ids = ids if ids.dtype.kind in "iu" else ids.cast(np.int64)
     (count,) = node.sizes(depth)
-    if values.const is None:
-        raise Refused(
-            "OneHot with computed values", why="off and on must be known", hint="Choose between them with Where"
-        )
-    off, on = values.array()
-    if (off, on) == (0, 1):
+    if not isinstance(count, int | float):
+        raise Computed("OneHot of a depth that the data's sizes tell", why="its places are constants")
+    if values.const is not None and values.array().tolist() == [0, 1]:
         return one_hot(ids, count, node.axis, values.dtype)
-    return Where()(one_hot(ids, count, node.axis, bool), node.graph.constant(on), node.graph.constant(off))
+    off, on = (Select(axis=0, index=i)(values) for i in (0, 1))
+    return Where()(one_hot(ids, count, node.axis, bool), on, off)
 
 
 @imports("onnx", "OneHot", since=11)

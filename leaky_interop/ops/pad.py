@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
+from ..errors import Computed, Refused
 from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, invert, op, shortest
 from .index import sliced
 from .window import Pads, fixed, flat_pads
@@ -183,7 +183,7 @@ def pad_from_onnx_attributes(node, x):
 @imports("onnx", "Pad", since=11)
 def pad_from_onnx(node, x, pads, value=None, axes=None):
     if value is not None and value.const is None:
-        raise Refused("padding with a number that the network computes", why="only a constant is supported")
+        raise Computed("padding with a number that the network computes", why="only a constant is supported")
     number = 0.0 if value is None else value.array().reshape(-1)[0].item()
     number = shortest(number) if x.dtype == np.float32 else number
     axes = range(x.rank) if axes is None else node.sizes(axes)

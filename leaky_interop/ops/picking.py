@@ -11,7 +11,7 @@ They are read as Slice, Gather and GatherElements; nothing is written as one of 
 
 import numpy as np
 
-from ..errors import Refused
+from ..errors import Computed
 from ..op import Value, imports, product
 from .compare import Less, Where
 from .expand import expanded
@@ -70,7 +70,7 @@ def reversed_sequence_from_onnx(node, x, lengths):
 @imports("onnx", "Compress")
 def kept_entries_from_onnx(node, x, mask):
     if not mask.is_constant:
-        raise Refused(
+        raise Computed(
             "Compress with a computed condition", why="the result's size would depend on the data", hint="Use Where"
         )
     kept = node.graph.constant(np.flatnonzero(mask.array()))
@@ -83,5 +83,5 @@ def kept_entries_from_onnx(node, x, mask):
 def places_of_nonzero_from_onnx(node, x):
     content = x.array() if x.const is not None else x.sizes
     if content is None:
-        raise Refused("NonZero of computed numbers", why="the result's size would depend on the data", hint="Use Where")
+        raise Computed("NonZero of computed numbers", why="the result's size would depend on the data", hint="Use Where")
     return node.graph.constant(np.stack(np.nonzero(content)).astype(np.int64))

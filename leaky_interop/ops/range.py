@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
+from ..errors import Computed, Refused
 from ..op import Dim, Moved, Op, Operand, Perm, Shape, Size, Value, case, ceil_divide, exports, imports, op
 from .expand import expanded
 from .promotion import as_value
@@ -107,7 +107,7 @@ def range_from_torch(call, start, stop, step, dtype, *_):
 def range_from_onnx(node, start, stop, step):
     bounds = [int(n) if isinstance(n := v.content(), float) and n.is_integer() else n for v in (start, stop, step)]
     if None in bounds:
-        raise Refused("Range over numbers that the network computes", why="the result's size would depend on the data")
+        raise Computed("Range over numbers that the network computes", why="the result's size would depend on the data")
     return ranged(node.graph, *bounds, start.dtype)
 
 

@@ -111,6 +111,12 @@ def is_fixed(op: Resize, shape: Shape) -> bool:
     return all(isinstance(shape[a], int) and isinstance(op.shape[a], int) for a in op.changing(shape))
 
 
+def scales_tell(op: Resize, shape: Shape) -> bool:
+    """Whether the output's sizes follow from the scales: rounded down, where a policy may have rounded up."""
+    rows = zip(shape, op.shape, op.scales, strict=True)
+    return all(int(np.float32(s) * np.float32(n)) == m for n, m, s in rows if s and isinstance(n, int) and isinstance(m, int))
+
+
 def open_size(fw: Any, op: Resize) -> Exception:
     """The refusal of what needs to know the size."""
     return fw.refuse(
@@ -157,7 +163,7 @@ def resize_to_torch(op, torch, x):
 def torch_mode(op: Resize, torch: Any) -> str | None:
     """What torch calls this interpolation, if it has it."""
     port = torch.inputs[0]
-    if not spatial_only(op, torch) or port.dtype.kind not in "fV":
+    if not spatial_only(op, torch) or port.dtype.kind not in "fV" or not scales_tell(op, port.shape):
         return None
     if op.mode == "nearest":
         form = (op.coordinates, op.rounding)
@@ -248,6 +254,8 @@ def onnx_has(op: Resize, onnx: Any) -> bool:
     """Whether ONNX has this interpolation and onnxruntime computes it."""
     port = onnx.inputs[0]
     if op.antialias or op.mode not in ("nearest", "linear", "cubic") or onnx.opset < 11 or not onnx.runs("Resize"):
+        return False
+    if not scales_tell(op, port.shape):
         return False
     if op.coordinates == "half_pixel_symmetric" and (onnx.opset < 19 or op.mode == "nearest"):
         return False

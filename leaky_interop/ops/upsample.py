@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
+from ..deferring import defer
+from ..errors import Computed, Refused
 from ..op import Dim, Shape, Value, agree, imports, product, shortest
 from ..sizes import scaled
 from .gather import Gather
@@ -258,6 +259,9 @@ def upsample_from_onnx_attribute(node, x):
 
 @imports("onnx", "Upsample", since=9)
 def upsample_from_onnx(node, x, scales):
+    if scales.const is None:
+        asymmetric = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor", "mode": node.mode}
+        return defer(node, "Resize", x, None, scales, opset=11, attributes=asymmetric | {"cubic_coeff_a": -0.75, "exclude_outside": 0})
     return _onnx_asymmetric(node, x, _numbers(scales))
 
 
@@ -269,7 +273,7 @@ def resize_from_onnx_10(node, x, scales):
 def _numbers(operand: Value) -> list[float]:
     """Scales, which must be constant."""
     if operand.const is None:
-        raise Refused(
+        raise Computed(
             "resizing by a scale that the network computes",
             why="sizes must follow from the inputs' shapes",
             hint="Fix the inputs' sizes with input_shapes, or cut the network before it",
@@ -331,10 +335,15 @@ def resize_from_onnx(node, x, roi=None, scales=None, sizes=None):
         wanted = node.sizes(sizes)
         policy = node.keep_aspect_ratio_policy if node.has("keep_aspect_ratio_policy") else "stretch"
         if policy != "stretch":
-            raise Refused(
-                "resizing that keeps the aspect ratio", why="it scales by a number that the sizes alone do not tell",
-                hint="Give the sizes it comes to, with the policy 'stretch'",
-            )  # fmt: skip
+            if not all(isinstance(n, int) for n in (*wanted, *(x.shape[a] for a in axes))):
+                raise Refused(
+                    "resizing that keeps the aspect ratio of an open size", why="its scale depends on all sizes",
+                    hint="Fix the sizes with input_shapes",
+                )  # fmt: skip
+            ratios = [np.float32(m) / np.float32(x.shape[a]) for a, m in zip(axes, wanted, strict=True)]
+            scale = (min if policy == "not_larger" else max)(ratios)
+            wanted = [int(np.floor(scale * np.float32(x.shape[a]) + np.float32(0.5))) for a in axes]
+            factors = [float(scale) if a in axes else None for a in range(x.rank)]
         for axis, size in zip(axes, wanted, strict=True):
             shape[axis] = size
     coordinates, rounding = node.coordinate_transformation_mode, node.nearest_mode

@@ -17,8 +17,8 @@ import keras
 import numpy as np
 
 from ... import names
-from ...graph import Graph, Parameter, Value, snake
-from ...sizes import Dim, Size, symbol
+from ...graph import Graph, Parameter, Value, measures, snake
+from ...sizes import Dim, Size
 from ..base import Builder
 
 FRAMEWORK = "keras"
@@ -166,12 +166,11 @@ class Holding(Builder):
             if atom.name != "//" or not isinstance(atom.right, int):
                 raise self._unknown(size)
             return self.zeros(atom.left)[(slice(atom.right - 1, None, atom.right),)]
-        for value in self.graph.inputs:
-            for axis, dim in enumerate(value.shape):
-                if dim == symbol(atom):
-                    vector = self.made[id(value)][tuple(slice(None) if a == axis else 0 for a in range(value.rank))]
-                    return keras.ops.zeros_like(vector, dtype="int32")
-        raise self._unknown(size)
+        if (found := measures(self.graph).get(atom)) is None:
+            raise self._unknown(size)
+        value, axis = found
+        vector = self.made[id(value)][tuple(slice(None) if a == axis else 0 for a in range(value.rank))]
+        return keras.ops.zeros_like(vector, dtype="int32")
 
     def _unknown(self, size: Size) -> Exception:
         return self.refuse(

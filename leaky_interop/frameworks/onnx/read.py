@@ -19,7 +19,8 @@ from onnx import helper, numpy_helper
 
 from ... import kinds
 from ...bodies import inline
-from ...errors import Refused, Usage
+from ...deferring import defer
+from ...errors import Computed, Refused, Usage
 from ...graph import Anchor, Graph, Node, Parameter, Value
 from ...layout import settle
 from ...op import Op, importer_of
@@ -76,10 +77,10 @@ class NodeCall(Call):
         return name in self.attributes
 
     def sizes(self, value: Value | None) -> tuple[Dim, ...]:
-        """An integer operand known before the run, sizes included. Raises Refused where it is computed from data."""
+        """An integer operand known before the run, sizes included. Raises Computed where it is computed from data."""
         content = None if value is None else value.content()
         if content is None:
-            raise Refused(
+            raise Computed(
                 f"{self.native.op_type} takes a shape that the network computes from its data",
                 why="sizes must follow from the inputs' shapes",
                 hint="Fix the inputs' sizes with input_shapes, or cut the network before it",
@@ -329,7 +330,7 @@ class Reader:
         self.label = self.path + name
         call = NodeCall(self, node, opset)
         results = self.importing.call(
-            importer,
+            self.now_or_later(importer),
             call,
             [self.env[i] for i in node.input],
             name=name,
@@ -343,6 +344,22 @@ class Reader:
         for output, value in zip(node.output, results, strict=False):
             if output and not (value is None and self.importing.missing):
                 self.env[output] = value
+
+    def now_or_later(self, importer: Callable[..., Any]) -> Callable[..., Any]:
+        """An importer; what it needs to know and the network computes is left to the run, where that can be."""
+
+        @functools.wraps(importer)
+        def read(call: NodeCall, *operands: Value | None) -> Any:
+            start = len(self.graph.nodes)
+            try:
+                return importer(call, *operands)
+            except Computed:
+                del self.graph.nodes[start:]
+                if (later := defer(call, call.native.op_type, *operands)) is None:
+                    raise
+                return later
+
+        return read
 
     def unread(self, node: Any, native: str, source: str, name: str) -> None:
         """Note an unsupported node; its results get stand-ins where the file or shape inference tells their shapes."""

@@ -127,7 +127,7 @@ class Program:
                 part.graph.input.append(ports[name])
                 continue
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            part.graph.input.append(helper.make_tensor_value_info(name, kind, [None] * array.ndim))
+            part.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))  # Resize wants them known
         part.graph.output.extend(onnx.ValueInfoProto(name=r + OWN if r in feeds else r) for r in results)
         return part, results
 

@@ -15,10 +15,10 @@ from onnx import helper, numpy_helper
 
 from ... import names
 from ...errors import Usage
-from ...graph import Graph, Parameter, Step, Value
+from ...graph import Graph, Parameter, Step, Value, measures
 from ...op import Op
-from ...sizes import Dim, Size, fold, symbol
-from ..base import Builder
+from ...sizes import Dim, Size, fold
+from ..base import Builder, Port
 from . import kernels
 from .file import SMALL, stream
 from .naming import OWN
@@ -130,6 +130,7 @@ class OnnxBuilder(Builder):
         self.frozen: list[str] = []
         self.constants: list[str] = []
         self.names = names.Unique()
+        self.sources = measures(graph)
         for value in graph.inputs:
             self.made[id(value)] = Symbol(self, self.names(value.name), dtype=value.dtype)
         for name in graph.output_names:
@@ -194,6 +195,17 @@ class OnnxBuilder(Builder):
         ports = [p for p in self.inputs if p is not None]
         return kernels.runs(kind, ports[-1].dtype) or ports[-1].dtype.name in kernels.CARRIERS
 
+    def takes(self, kind: str, operands: Sequence[Port | None]) -> set[str]:
+        """The attributes of an operator in the opset that is written; refuses operands that it does not take there."""
+        schema = onnx.defs.get_schema(kind, self.opset)
+        if len(operands) > schema.max_input:
+            why = f"there these numbers are attributes, which must be known, in opset {self.opset}"
+            raise self.refuse(f"{kind} with computed numbers", why=why, instead="Write a newer opset")
+        for formal, port in zip(schema.inputs, operands, strict=False):
+            if port is not None and _type(port.dtype) not in formal.types:
+                raise self.refuse(f"{kind} of {port.dtype}", why=f"opset {self.opset} does not define it", instead="Cast around it")
+        return set(schema.attributes)
+
     def operand(self, op: Op, position: int, value: Value | None) -> Any:
         """As everywhere, but a number keeps its dtype."""
         made = super().operand(op, position, value)
@@ -255,17 +267,14 @@ class OnnxBuilder(Builder):
         return fold(dim, self.measured, lambda a, b: a // b, lambda a, b: self.Max(self.integers(a), self.integers(b)))
 
     def measured(self, name: str) -> Symbol:
-        for value in (*self.graph.inputs, *(v for n in self.graph.nodes for v in n.outputs)):
-            for axis, dim in enumerate(value.shape):
-                if dim == symbol(name):
-                    key: Any = ("size", name)
-                    if key not in self.made:
-                        if self.opset >= 15:
-                            self.made[key] = self.Shape(self.made[id(value)], start=axis, end=axis + 1)
-                        else:
-                            self.made[key] = self.Gather(self.Shape(self.made[id(value)]), self.integers(axis), axis=0)
-                    return self.made[key]
-        raise AssertionError(f"nothing has the size {name!r}")
+        value, axis = self.sources[name]
+        key: Any = ("size", name)
+        if key not in self.made:
+            if self.opset >= 15:
+                self.made[key] = self.Shape(self.made[id(value)], start=axis, end=axis + 1)
+            else:
+                self.made[key] = self.Gather(self.Shape(self.made[id(value)]), self.integers(axis), axis=0)
+        return self.made[key]
 
     def shape(self, dims: Iterable[Dim]) -> Any:
         """A shape for Reshape: one unknown size is -1, more are computed."""
@@ -386,3 +395,9 @@ def _dtype(operand: Any) -> np.dtype | None:
     if operand is None or isinstance(operand, bool | int | float):
         return None
     return operand.dtype if isinstance(operand, Symbol | Value) else np.asarray(operand).dtype
+
+
+def _type(dtype: Any) -> str:
+    """A dtype as schemas say it: "tensor(float)" """
+    kind = onnx.TensorProto.DataType.Name(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    return f"tensor({kind.lower()})"

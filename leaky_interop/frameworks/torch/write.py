@@ -15,11 +15,12 @@ import torch
 from torch.fx.proxy import GraphAppendingTracer, Proxy
 
 from ... import names
+from ...deferring import Deferred
 from ...draws import example_arrays
 from ...errors import Refused
-from ...graph import Graph, Parameter, Step, Value
+from ...graph import Graph, Parameter, Step, Value, measures
 from ...kinds import element
-from ...sizes import Dim, Size, fold, symbol
+from ...sizes import Dim, Size, fold
 from ..base import Builder, arrange
 from .arrays import from_numpy, torch_dtype
 from .export import DTYPES, LISTS, NAMES, SHAPES, add_submodule, named
@@ -61,9 +62,13 @@ def save(model: Any, path: Path, graph: Graph) -> None:
         with torch.no_grad():
             program = torch.export.export(named(model), example, dynamic_shapes=tuple(open_axes), strict=False)
     except Exception as error:  # whatever torch raises
-        if not flows:
-            raise
-        raise _no_flow(graph, str(error).strip().partition("\n")[0]) from error
+        if flows:
+            raise _no_flow(graph, str(error).strip().partition("\n")[0]) from error
+        if computed := [n for n in graph.nodes if isinstance(n.op, Deferred)]:
+            why = "torch.export takes no shape, axis or count that is read from a tensor, unless it is told what they may be"
+            hint = "Write a .safetensors file, with the source beside it, or make constants of the numbers"
+            raise Refused(f"{computed[0].op} in a .pt2 file", computed[0].source, why, hint) from error
+        raise
     if flows and (fixed := _fixed(graph, program)):
         raise _no_flow(graph, f"it fixes the sizes {', '.join(fixed)}")
     for module in program.graph_module.modules():
@@ -129,12 +134,7 @@ class TorchBuilder(Builder):
             self.made[id(value)] = Proxy(self.fx.placeholder(self.unique(names.identifier(value.name))), self.tracer)
         if outer is not None:  # a weight is one, whichever graph reads it
             self.tied, self.first = outer.tied, outer.first
-        self.sources = {
-            str(dim): (value, axis)
-            for value in reversed([*graph.inputs, *(v for n in graph.nodes for v in n.outputs)])
-            for axis, dim in reversed(list(enumerate(value.shape)))
-            if isinstance(dim, Size) and dim == symbol(str(dim))
-        }
+        self.sources = measures(graph)
 
     def place(self, module: torch.nn.Module, **weights: Value | None) -> Callable[..., Proxy]:
         """Put a native module under the node's name, its parameters and buffers filled from weights."""
