@@ -9,6 +9,7 @@
 A maximum is padded with what never wins, never with zeros. Means: see average_pool.py.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ from .window import (
     sides_for_matlab,
     spread,
     taps,
+    windows,
 )  # fmt: skip
 
 
@@ -96,12 +98,27 @@ def zeros_lose(pool: MaxPool, x: Value, pads: Pads) -> bool:
 
 @op
 class MaxIndices(Op):
-    """Where the maxima that `of` finds stand. Frameworks count differently, so it converts to nothing."""
+    """Where the maxima that `of` finds stand: their numbers among the elements of an image, the last axis fastest."""
 
     of: Op
+    tolerance = "exact"
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         return [(shape, np.dtype(np.int64)) for shape, _ in self.of.infer(*inputs)]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        """The first of equal ones; padding is none of them."""
+        (x,), pool = arrays, self.of
+        if not isinstance(pool, MaxPool):
+            raise NotImplementedError(f"{self} has no reference")
+        sizes, pads = x.shape[2:], ((0, 0), (0, 0), *pool.pads)
+        how = (pool.kernel, pool.strides, pool.dilations)
+        numbers = np.pad(np.arange(math.prod(sizes)).reshape(1, 1, *sizes), pads, constant_values=-1)
+        padded = np.pad(x, pads, constant_values=lowest(x.dtype))
+        numbers, values = (windows(a, *how).reshape(*a.shape[:2], *pool.counts(sizes), -1) for a in (numbers, padded))
+        largest = (values == values.max(-1, keepdims=True)) | (values != values)
+        first = np.argmax(largest & (numbers >= 0), -1)
+        return np.take_along_axis(np.broadcast_to(numbers, values.shape), first[..., None], -1)[..., 0].astype(np.int64)
 
 
 # --- importing --------------------------------------------------------------------------------------------------------
@@ -186,11 +203,6 @@ def onnx_window(node: Any, x: Value) -> tuple[Any, Any, Pads, Any, bool]:
     pads = pads_from_onnx(node, x.shape[2:], kernel, strides, dilations)
     ceil = bool(node.has("ceil_mode") and node.ceil_mode) and node.auto_pad in ("NOTSET", "VALID")
     return kernel, strides, pads, dilations, ceil
-
-
-@imports("onnx", "MaxPool")
-def max_pool_from_onnx(node, x):
-    return max_pool(x, *onnx_window(node, x))
 
 
 # --- exporting the maximum --------------------------------------------------------------------------------------------
@@ -332,17 +344,6 @@ def onnx_settings(op: Pool, onnx: Any, sizes: Shape | None = None) -> dict[str, 
 def old_opset(onnx: Any, what: str, since: int) -> Exception:
     """The refusal of something that opset `onnx.opset` does not have yet."""
     return onnx.refuse(what, why=f"ONNX has it from opset {since} on", instead=f"Write opset {since} or newer")
-
-
-@exports("torch", MaxIndices)
-@exports("keras", MaxIndices)
-@exports("onnx", MaxIndices)
-def max_indices_to_nothing(op, framework, x):
-    raise framework.refuse(
-        "the places of the maxima (max pooling with indices)",
-        why="frameworks count them differently and Keras has none",
-        instead="Cut the network before whatever reads the indices",
-    )
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------
