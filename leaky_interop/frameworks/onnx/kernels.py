@@ -21,7 +21,7 @@ BFLOAT16 = {  # the few operators that have a bfloat16 kernel
     "Unsqueeze",
 }  # fmt: skip
 LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does not define for it
-    "float16": {"Celu", "Col2Im", "Det"},
+    "float16": {"Celu", "Col2Im", "Det", "RoiAlign"},
     "float64": {
         "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Col2Im", "Conv", "ConvTranspose", "Cosh",
         "Det", "Elu", "Erf", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Hardmax",
