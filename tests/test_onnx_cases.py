@@ -56,7 +56,14 @@ NOT_COMPUTED = {  # what a target does not compute as the case says, and why
 UNREADABLE = {  # a size of 0 in an ONNX file is read as one that is open, which older exporters mean by it
     "test_reshape_allowzero_reordered", "test_split_zero_size_splits_opset13", "test_split_zero_size_splits_opset18",
 }  # fmt: skip
-WITHOUT_REFERENCE = {"test_maxpool_with_argmax_2d_precomputed_pads", "test_maxpool_with_argmax_2d_precomputed_strides"}
+REFUSED += (  # by name: see ops/refused.py; and numbers that only a run tells
+    "which draws random numbers", "which decodes an image file", "of classical machine learning", "mel filters that the network",
+)  # fmt: skip
+NOT_COMPUTED |= dict.fromkeys(
+    (*(f"test_dft{kind}{opset}" for kind in ("", "_axis", "_inverse", "_rfft", "_irfft") for opset in ("", "_opset19")),
+     "test_stft", "test_stft_with_window"),
+    (("onnx",), "onnxruntime's transform of a length that is no power of 2 errs where the case has an exact 0"),
+)  # fmt: skip
 
 
 @functools.cache
@@ -124,7 +131,7 @@ def same(expected, received):
 
 @pytest.mark.parametrize("name", cases())
 def test_a_case_of_the_specification(name):
-    if name in UNREADABLE | WITHOUT_REFERENCE:
+    if name in UNREADABLE:
         pytest.skip("see above")
     model, inputs, outputs = cases()[name]
     expected = [array(o) for o in outputs]
@@ -168,17 +175,13 @@ def test_element_types_of_quantised_networks_are_refused(kind):
         li.load(onnx.helper.make_model(graph, ir_version=13))
 
 
-def test_an_attribute_that_nobody_reads_is_refused_and_not_dropped():
-    x = np.ones((1, 4, 2, 2), np.float32)
-    model = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            [onnx.helper.make_node("Attention", ["x", "x", "x"], ["y"], left_window_size=1)],
-            "g",
-            [onnx.helper.make_tensor_value_info("x", 1, x.shape)],
-            [onnx.helper.make_tensor_value_info("y", 1, x.shape)],
-        ),
-        opset_imports=[onnx.helper.make_opsetid("", 25)],
-        ir_version=11,
-    )
-    with pytest.raises(Refused, match="left_window_size=1"):
-        li.load(model)
+def test_an_attribute_that_nobody_reads_is_refused_and_not_dropped(monkeypatch):
+    from leaky_interop.op import IMPORTERS
+    from leaky_interop.ops.relu import Relu
+
+    monkeypatch.setitem(IMPORTERS, ("onnx", "LeakyRelu"), [(1, lambda node, x: Relu()(x))])
+    ports = [onnx.helper.make_tensor_value_info(n, 1, [2]) for n in "xy"]
+    node = onnx.helper.make_node("LeakyRelu", ["x"], ["y"], alpha=0.25)
+    graph = onnx.helper.make_graph([node], "g", ports[:1], ports[1:])
+    with pytest.raises(Refused, match=r"alpha=0\.25"):
+        li.load(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 16)], ir_version=8))

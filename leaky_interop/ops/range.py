@@ -103,9 +103,15 @@ def range_from_torch(call, start, stop, step, dtype, *_):
     return ranged(call.graph, start, stop, step, dtype)
 
 
+def _single(value: Value) -> Any:
+    """The number that a value without axes is, or one with a single entry; None where it is computed."""
+    content = value.content()
+    return content[0] if isinstance(content, tuple) else content
+
+
 @imports("onnx", "Range")
 def range_from_onnx(node, start, stop, step):
-    bounds = [int(n) if isinstance(n := v.content(), float) and n.is_integer() else n for v in (start, stop, step)]
+    bounds = [int(n) if isinstance(n := _single(v), float) and n.is_integer() else n for v in (start, stop, step)]
     if None in bounds:
         raise Computed("Range over numbers that the network computes", why="the result's size would depend on the data")
     return ranged(node.graph, *bounds, start.dtype)
