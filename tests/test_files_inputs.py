@@ -224,3 +224,10 @@ def test_parquet_rows_and_columns(tmp_path):
         with pytest.raises(li.Usage, match="damaged"):
             list(files.parquet_rows(path))
         assert files.parquet_count(path) is None
+
+
+def test_every_format_that_is_read_is_one_of_pillows():
+    """One that is not would be a KeyError for every file that is no picture."""
+    Image.init()
+    assert set(images.FORMATS) <= set(Image.OPEN)
+    assert {suffix for suffix, kind in Image.registered_extensions().items() if kind in images.FORMATS} >= images.SUFFIXES - {".jpe"}

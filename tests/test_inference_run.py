@@ -322,7 +322,7 @@ def test_pictures_that_are_there_are_not_made_again(run, folder):
     gone.unlink()
     rest[0].write_bytes(b"mine")
     done = run(*command, "--resume")
-    assert "1 rows written to made/, 5 were there already" in done.out
+    assert "1 row written to made/, 5 were there already" in done.out
     assert gone.read_bytes() == kept[gone] and rest[0].read_bytes() == b"mine"
 
 
@@ -445,3 +445,30 @@ def test_uint8_networks_make_pictures(run, folder):
     np.save(folder / "x.npy", pixels)
     assert run("bytes.onnx", "x.npy", "-o", "out.png").code == 0
     np.testing.assert_array_equal(np.asarray(Image.open(folder / "out.png")), pixels[0])
+
+
+def test_a_full_disk_keeps_whole_rows_and_says_how_to_go_on(run, monkeypatch):
+    written = []
+
+    class File:
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, text):
+            written.append(text)
+            if len(written) > 2:
+                raise OSError(28, "No space left on device")
+            self.file.write(text)
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    made = writers.Lines.__init__
+
+    def init(self, *arguments):
+        made(self, *arguments)
+        self.file = File(self.file)
+
+    monkeypatch.setattr(writers.Lines, "__init__", init)
+    done = run("net.onnx", "pics", "--preprocess", "imagenet", "-o", "out.jsonl", "--batch", "1")
+    assert done.code == 2 and "No space left on device" in done.err and "--resume" in done.err

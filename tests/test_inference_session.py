@@ -288,6 +288,13 @@ def test_pictures_come_as_paths_bytes_or_objects(tmp_path):
         assert made.predict([image, encoded(image), tmp_path / "a.png"], batch=2).shape == (3, 3, 8, 8)
 
 
+def test_one_batch_holds_one_size():
+    with li.Session(same(["batch", 3, "h", "w"]), preprocess="gan") as made:
+        assert made.predict([photo(8, 6), photo(8, 6)]).shape == (2, 3, 6, 8)
+        with pytest.raises(li.Usage, match="different sizes"):
+            made.predict([photo(8, 6), photo(6, 8)])
+
+
 def test_nothing_is_guessed_about_pictures():
     with li.Session(classifier()) as made, pytest.raises(li.Usage, match="--preprocess"):
         made.predict(photo())

@@ -256,7 +256,7 @@ def _end(summary: Summary, output: str | None) -> None:
         print(f"{summary.bad} of {every} inputs could not be read and are left out", file=sys.stderr)
     earlier = f", {summary.skipped:,} were there already" if summary.skipped else ""
     if output is not None:
-        console.say(f"{summary.rows:,} rows written to {output}{earlier}")
+        console.say(f"{summary.rows:,} {'row' if summary.rows == 1 else 'rows'} written to {output}{earlier}")
     if console.verbosity >= 1 and summary.seconds:
         rate = summary.rows / summary.seconds
         console.say(f"{summary.seconds:.2f} s, {rate:,.1f} rows a second in batches of {summary.batch}")

@@ -91,7 +91,11 @@ class Session:
         if _is_picture(inputs):
             inputs = [inputs]
         if isinstance(inputs, list | tuple) and inputs and all(map(_is_picture, inputs)):
-            feeds = [np.stack([self.sample(one) for one in inputs])]
+            samples = [self.sample(one) for one in inputs]
+            if len({one.shape for one in samples}) > 1:
+                why = "the network takes any size, and one batch holds one"
+                raise Usage("the files are of different sizes", why=why, hint="State a size in the preprocessing")
+            feeds = [np.stack(samples)]
         elif isinstance(inputs, Mapping):
             if set(inputs) != {p.name for p in self.inputs}:
                 why = f"it takes {', '.join(map(str, self.inputs))}"

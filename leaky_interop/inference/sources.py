@@ -131,9 +131,7 @@ def _kind(path: Path) -> Kind:
         text = head.rpartition(b"\n")[0].decode("utf-8-sig") if b"\n" in head else head.decode("utf-8-sig", "ignore")
     except UnicodeDecodeError:
         return "file"
-    return (
-        "csv" if (text.strip() and text.isprintable()) or all(c.isprintable() or c.isspace() for c in text) else "file"
-    )
+    return "csv" if text.strip() and all(c.isprintable() or c.isspace() for c in text) else "file"
 
 
 def _from_stdin(path: Path, stdin: BinaryIO) -> Source:

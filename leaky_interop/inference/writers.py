@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Container, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -61,8 +61,12 @@ class Lines:
 
     def write(self, rows: Sequence[Row]) -> None:
         text = "".join(self._as_csv(rows)) if self.is_csv else "".join(json.dumps(plain(row)) + "\n" for row in rows)
-        self.file.write(text.encode())
-        self.file.flush()
+        try:
+            self.file.write(text.encode())
+            self.file.flush()
+        except OSError as error:
+            hint = "Rows until then are kept: go on with --resume"
+            raise Usage(f"{self.path.name} cannot be written", why=error.strerror or "", hint=hint) from error
 
     def _as_csv(self, rows: Sequence[Row]) -> Iterator[str]:
         for row in rows:
@@ -104,7 +108,8 @@ class Lines:
             file.truncate(whole)
 
     def close(self) -> None:
-        self.file.close()
+        with suppress(OSError):  # what a full disk did not take is tried again, and was told of by `write`
+            self.file.close()
 
 
 class Parquet:
