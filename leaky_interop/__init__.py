@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .browser import web
     from .comparing import verify
     from .converting import convert
     from .errors import LeakyInteropError, Mismatch, Refused, RuntimeFailure, UnsafeFile, Unsupported, Usage
@@ -58,6 +59,7 @@ _HOMES = {
     "transfer": "transferring",
     "triton": "model_repository",
     "verify": "comparing",
+    "web": "browser",
 }
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "transfer",
     "triton",
     "verify",
+    "web",
 ]
 
 

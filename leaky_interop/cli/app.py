@@ -12,7 +12,7 @@ import leaky_interop as li
 
 from ..errors import Mismatch
 from ..stages import listening, stage
-from . import bench, conformance, console, parsing, plot, run, slopes, triton
+from . import bench, conformance, console, parsing, plot, run, slopes, triton, web
 from .batch import ContinueOnError, IsBatch, Jobs, To, check_alone, convert_batch
 from .confined import MemoryLimit, Sandbox, TimeLimit, confined
 from .options import (
@@ -276,6 +276,7 @@ app.command()(plot.plot)
 app.command()(conformance.conformance)
 app.command()(bench.bench)
 app.command()(triton.triton)
+app.command()(web.web)
 
 
 def _shared(

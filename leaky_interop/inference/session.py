@@ -59,7 +59,7 @@ class Session:
             raise Usage(f"threads={threads}", why="a network runs on one thread or more")
         stated = recipe(preprocess) if isinstance(preprocess, str | os.PathLike) else preprocess
         options = {"input_shapes": input_shapes, "example": example, "weights": weights}
-        native = _native(model, options, allow_root, trust)
+        native = as_onnx(model, options, allow_root, trust)
         proto = ort.as_proto(native)
         self._runtime: Any = ort.session(native, providers=providers or (ort.CPU,), threads=threads)
         self.inputs: tuple[Port, ...] = tuple(map(port, self._runtime.get_inputs()))
@@ -173,7 +173,7 @@ class Session:
         self.close()
 
 
-def _native(model: Any, options: dict[str, Any], allow_root: Any, trust: bool) -> Any:
+def as_onnx(model: Any, options: dict[str, Any], allow_root: Any, trust: bool) -> Any:
     """The network as an ONNX model with its weights: read, or converted."""
     from .. import files
 
