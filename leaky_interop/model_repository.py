@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Refused, Usage
-from .loading import open_model
 
 TYPES = {
     "BOOL": "BOOL", "UINT8": "UINT8", "UINT16": "UINT16", "UINT32": "UINT32", "UINT64": "UINT64", "INT8": "INT8",
@@ -30,7 +29,11 @@ def triton(
     *,
     version: int = 1,
     max_batch: int = 32,
-    **options: Any,
+    example: Any = None,
+    input_shapes: Any = None,
+    weights: Any = None,
+    allow_root: str | os.PathLike[str] | None = None,
+    trust: bool = False,
 ) -> Path:
     """Write a network into a model repository of Triton.
 
@@ -40,12 +43,12 @@ def triton(
     folder : the repository, which may hold other networks
     name : what the network is called there; by default as its file
     max_batch : how many rows Triton may put together, where the network leaves its batch open
-    options : as for `convert`
+    example, input_shapes, weights, allow_root, trust : as for `convert`
 
     Returns the network's folder. Raises Refused where Triton has no such type of numbers, and whatever `convert` raises.
     """
-    from . import files, frameworks
-    from .converting import convert
+    from . import files
+    from .inference.session import as_onnx
     from .ort import as_proto, write_for_runtime
 
     name = name if name is not None else _name(model)
@@ -54,10 +57,9 @@ def triton(
     for what, number, least in (("version", version, 1), ("max_batch", max_batch, 0)):
         if number < least:
             raise Usage(f"{what} is {number}", why=f"it is {least} or more")
-    native = open_model(model, options.get("weights"))
+    options = {"example": example, "input_shapes": input_shapes, "weights": weights}
+    native = as_onnx(model, options, allow_root, trust)
     home = Path(folder) / name
-    if frameworks.of(native) != "onnx":
-        native = convert(native, "onnx", verify=True, **{k: v for k, v in options.items() if k != "weights"})
     text = config(as_proto(native), name, max_batch)
     (home / str(version)).mkdir(parents=True, exist_ok=True)
     with files.atomic(home / str(version) / "model.onnx") as temporary:

@@ -10,12 +10,15 @@ import typer
 from ..errors import Usage
 from ..stages import listening
 from . import console, parsing
+from .confined import Sandbox, TimeLimit, confined
+from .options import AllowRoot, InputShape, Quiet, Trust, Verbose, Weights
 
 PICTURES = (".png", ".svg", ".pdf")
 Written = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result there.")]
 
 
 def bench(
+    context: typer.Context,
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Files, or package.module:factory.")],
     runtime: Annotated[
         list[str],
@@ -27,23 +30,23 @@ def bench(
     ] = [],  # noqa: B006
     seconds: Annotated[float, typer.Option(help="How long each runtime is timed at each batch size.")] = 1.0,
     rounds: Annotated[int, typer.Option(help="In how many turns.")] = 5,
-    input_shape: Annotated[
-        list[str],
-        typer.Option(metavar="NAME:1,3,224,224", help="An input's shape; None leaves a size open. Repeatable."),
-    ] = [],  # noqa: B006
-    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights for a factory's module.")] = None,
+    input_shape: InputShape = [],  # noqa: B006
+    weights: Weights = None,
+    allow_root: AllowRoot = None,
+    trust: Trust = False,
+    sandbox: Sandbox = None,
+    time_limit: TimeLimit = None,
     json: Written = None,
     markdown: Written = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result: .png, .svg or .pdf.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, metavar="", help="Warnings; twice: tracebacks.")
-    ] = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Measure latency, throughput, memory and cold start of models in runtimes, side by side."""
     import leaky_interop as li
 
     console.set_verbosity(quiet, verbose)
+    confined(context, sandbox, None, time_limit, [*models, weights], [json, markdown, plot])
     if plot is not None and plot.suffix.lower() not in PICTURES:
         raise Usage(f"--plot {plot.name} is not understood", hint=f"Its name ends in {', '.join(PICTURES)}")
     for path in (json, markdown, plot):
@@ -52,7 +55,7 @@ def bench(
     with console.Stages() as stages, listening(stages):
         speed = li.bench(
             *map(parsing.source, models), runtimes=runtime or None, batches=batch, threads=threads or None,
-            seconds=seconds, rounds=rounds, input_shapes=parsing.input_shapes(input_shape), weights=weights,
+            seconds=seconds, rounds=rounds, input_shapes=parsing.input_shapes(input_shape), weights=weights, allow_root=allow_root, trust=trust,
         )  # fmt: skip
     from .. import files
     from ..speed.renderings import HEAD, cells, summary

@@ -21,7 +21,7 @@ from ..draws import batch_symbols, example_arrays
 from ..errors import LeakyInteropError
 from ..graph import Graph, bind
 from ..judging import network_limits
-from ..loading import FACTORY, load, open_model
+from ..loading import FACTORY, load
 from ..numeric import compare, exact_limit
 from ..report.record import Error
 from .worker import write_arrays
@@ -67,10 +67,16 @@ class Subjected:
 
 
 def prepare(
-    source: Any, name: str, wanted: Iterable[str], batches: Iterable[int], folder: Path, input_shapes: Any, weights: Any
+    opened: tuple[Any, Any],
+    name: str,
+    wanted: Iterable[str],
+    batches: Iterable[int],
+    folder: Path,
+    input_shapes: Any,
+    trust: bool,
 ) -> Subjected:
-    """Read a model, and write it into `folder` in the forms of the `wanted` frameworks, with its arrays."""
-    native = open_model(source, weights)
+    """Write a model into `folder` in the forms of the `wanted` frameworks, with its arrays. opened: what was given, and the model."""
+    source, native = opened
     graph = load(native, input_shapes=input_shapes)
     open_batch = bool(batch_symbols(graph))
     sizes = list(batches) if open_batch else [int(graph.inputs[0].shape[0]) if graph.inputs[0].shape else 1]  # type: ignore[arg-type]
@@ -81,6 +87,8 @@ def prepare(
         try:
             if framework == own:
                 made.forms[own], made.order[own] = _own_form(own, source, native, path), None
+                if trust and own == "keras":
+                    made.forms[own]["trusted"] = "yes"
                 if made.forms[own]:
                     continue
             conversion = transfer_graph(graph, framework, path=path)

@@ -44,6 +44,8 @@ def bench(
     rounds: int = 5,
     input_shapes: Any = None,
     weights: Any = None,
+    allow_root: str | os.PathLike[str] | None = None,
+    trust: bool = False,
 ) -> Speed:
     """Latency, throughput, memory and cold start of models, each in every runtime.
 
@@ -56,7 +58,7 @@ def bench(
     batches : batch sizes, of models that leave theirs open
     threads : numbers of threads; by default one for each processor
     seconds : how long every runtime is timed at every batch size, in `rounds` turns
-    input_shapes, weights : as for `load`
+    input_shapes, weights, allow_root, trust : as for `load`
 
     Returns a Speed; `passed` says whether all runtimes gave the same numbers, within the limits of the network.
     Raises Usage, Unsupported, Refused and UnsafeFile where a model cannot be read.
@@ -65,16 +67,20 @@ def bench(
     wanted, notes = _wanted(runtimes)
     found: list[Subject] = []
     timings: list[Timing] = []
-    with tempfile.TemporaryDirectory(prefix="leaky_interop_speed_") as name:
+    from ..files.source import private_folder
+
+    with private_folder() as home:
+        from ..loading import open_model
         from .forms import prepare
 
         prepared = []
         formats = [RUNTIMES[runtime][0] for runtime in wanted]
         for index, (model, called) in enumerate(zip(models, _names(models), strict=True)):
             stage(f"prepare {called}")
-            folder = Path(name) / str(index)
+            folder = home / str(index)
             folder.mkdir()
-            prepared.append(prepare(model, called, formats, sorted(set(batches)), folder, input_shapes, weights))
+            opened = model, open_model(model, weights, allow_root=allow_root, trust=trust)
+            prepared.append(prepare(opened, called, formats, sorted(set(batches)), folder, input_shapes, trust))
             if prepared[-1].batches != sorted(set(batches)):
                 notes.append(f"{called} takes a batch of {prepared[-1].batches[0]} only")
         for number in threads or [

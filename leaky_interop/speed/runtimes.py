@@ -124,7 +124,7 @@ def keras(threads: int) -> tuple[Load, str]:
 
     def load(form: dict[str, str]) -> Any:
         if "path" in form:
-            model = keras.saving.load_model(form["path"], compile=False, safe_mode=True)
+            model = keras.saving.load_model(form["path"], compile=False, safe_mode="trusted" not in form)
         else:
             model = made(form["factory"])
             model.load_weights(form["weights"])
