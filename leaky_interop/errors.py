@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXTRAS: dict[str, str] = {
     "keras": "keras", "h5py": "keras", "torch": "torch", "tensorflow": "tensorflow", "matplotlib": "plot",
-    "flatbuffers": "tflite", "scipy": "matlab", "PIL": "inference", "pyarrow": "inference",
+    "flatbuffers": "tflite", "scipy": "matlab", "ray": "ray", "PIL": "inference", "pyarrow": "inference",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,13 @@ PREPROCESS = (
     "imagenet, keras:mobilenet_v2 (or another family), darknet, gan, or a .toml file; else what the model says."
 )
 OUTPUT = "Write rows to .jsonl, .csv, .parquet or .npz; pictures to a folder/ or a grid .png."
+
+
+class Engine(str, Enum):  # noqa: UP042  (older typers take no StrEnum)
+    """What runs a job."""
+
+    direct = "direct"
+    ray = "ray"
 
 
 def run(
@@ -73,6 +81,13 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run ended: skip what the output has.")
     ] = False,
+    engine: Annotated[Engine, typer.Option(help="Run here, or as a job of Ray.")] = Engine.direct,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT|auto", help="A running Ray cluster; one on this machine by default.")
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(metavar="N", help="Sessions on Ray; one a processor by default.")
+    ] = None,
     input_shape: InputShape = [],  # noqa: B006
     weights: Weights = None,
     allow_root: AllowRoot = None,
@@ -84,6 +99,10 @@ def run(
 ) -> None:
     """Run a network over inputs by onnxruntime and print or write what comes out."""
     console.set_verbosity(quiet, verbose)
+    if engine is Engine.ray:  # a worker has no network, which Ray is made of
+        if sandbox or time_limit is not None:
+            raise Usage("--engine ray does not run in a sandbox", why="a worker has no network", hint="Convert the model first")
+        sandbox = False
     confined(context, sandbox, None, time_limit, [model, weights], [output])
     if bool(input) == bool(inputs):
         raise Usage(
@@ -112,6 +131,10 @@ def run(
         trust=trust,
     )
     rows = _batch(batch, memory_limit)
+    if engine is not Engine.ray and (ray_address or actors):
+        raise Usage("--ray-address or --actors is given without --engine ray")
+    if actors is not None and actors < 1:
+        raise Usage(f"--actors {actors}", why="a job has one session or more")
     if resume and output is None:
         raise Usage("--resume is given without --output", hint="Name the output of the run that was interrupted")
     with contextlib.ExitStack() as stack:
@@ -122,13 +145,18 @@ def run(
         found = sources(inputs or (), folder, sys.stdin.buffer)
         with console.Stages() as stages, listening(stages):
             stage("load")
+            if engine is Engine.ray:
+                from ..inference.on_ray import as_file
+
+                job = as_file(job, stack.enter_context(private_folder()))
             session = stack.enter_context(job.open())
-        _direct(job, session, found, output, output_range, rows, memory_limit, resume)
+        cluster = {"address": ray_address, "actors": actors} if engine is Engine.ray else None
+        _run(job, session, found, output, output_range, rows, memory_limit, resume, cluster)
 
 
-def _direct(
+def _run(
     job: Job, session: Session, found: list[Any], output: str | None, output_range: str | None,
-    rows: int | None, memory_limit: str | None, resume: bool,
+    rows: int | None, memory_limit: str | None, resume: bool, cluster: dict[str, Any] | None,
 ) -> None:  # fmt: skip
     from ..inference import pipeline
     from ..inference.sources import count, records
@@ -137,8 +165,13 @@ def _direct(
     if rows is None:
         rows, every = _fastest(job, session, every, memory_limit)
     with _writer(job, session, output, output_range, resume) as writer, Progress(count(found)) as progress:
-        bad = Bad(progress)
-        summary = pipeline.run_job(job, session, every, writer, batch=rows, bad=bad, progress=progress)
+        told: dict[str, Any] = {"batch": rows, "bad": Bad(progress), "progress": progress}
+        if cluster is None:
+            summary = pipeline.run_job(job, session, every, writer, **told)
+        else:
+            from ..inference import on_ray
+
+            summary = on_ray.run_job(job, session, found, writer, **cluster, **told)
     if output is None:
         _table(job, session, writer)
     _end(summary, output)

@@ -46,8 +46,10 @@ def csv_rows(path: str | os.PathLike[str]) -> Iterator[dict[str, str]]:
             raise damaged(path.name, str(error)) from None
 
 
-def parquet_rows(path: str | os.PathLike[str], columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file, of these columns or all."""
+def parquet_rows(
+    path: str | os.PathLike[str], columns: list[str] | None = None, start: int = 0, stop: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file from `start` up to `stop`, of these columns or all. Groups without any are not read."""
     path = Path(path)
     parquet = require("pyarrow.parquet", "inference")
     with opened(path) as handle:
@@ -58,12 +60,27 @@ def parquet_rows(path: str | os.PathLike[str], columns: list[str] | None = None)
             if lacking := [name for name in columns or () if name not in table.schema_arrow.names]:
                 why = f"there is {', '.join(table.schema_arrow.names)}"
                 raise Usage(f"{path.name} has no column {', '.join(map(repr, lacking))}", why=why)
-            for batch in table.iter_batches(AT_ONCE, columns=columns):
-                yield from batch.to_pylist()
+            for group, at in _groups(table.metadata, start, stop):
+                for batch in table.iter_batches(AT_ONCE, [group], columns=columns):
+                    low = max(start - at, 0)
+                    high = batch.num_rows if stop is None else min(stop - at, batch.num_rows)
+                    if low < high:
+                        yield from batch.slice(low, high - low).to_pylist()
+                    at += batch.num_rows
         except (OSError, ValueError) as error:  # pyarrow's own errors are among these
             if isinstance(error, Usage | UnsafeFile):
                 raise
             raise damaged(path.name, str(error).partition("\n")[0]) from None
+
+
+def _groups(metadata: Any, start: int, stop: int | None) -> Iterator[tuple[int, int]]:
+    """The groups that hold some of the rows, each with the number of its first row."""
+    first = 0
+    for group in range(metadata.num_row_groups):
+        after = first + metadata.row_group(group).num_rows
+        if after > start and (stop is None or first < stop):
+            yield group, first
+        first = after
 
 
 def parquet_count(path: str | os.PathLike[str]) -> int | None:

@@ -36,6 +36,12 @@ class Summary:
     seconds: float = 0.0
     batch: int = 0
 
+    def check(self, last: str) -> None:
+        """Raises Usage where nothing could be read; `last` is what was wrong with the last input."""
+        if self.bad and not self.rows and not self.skipped:
+            what = "the input cannot be read" if self.bad == 1 else f"none of {self.bad} inputs can be read"
+            raise Usage(what, why=last)
+
 
 def cores() -> int:
     """How many cores this process may use."""
@@ -57,6 +63,30 @@ def run_job(
 
     Raises Usage where no record can be read, and what the network or the writer raises.
     """
+    last = ""
+
+    def heard(name: str, why: str) -> None:
+        nonlocal last
+        last = why
+        bad(name, why)
+
+    summary = run_records(job, session, records, writer, batch=batch, workers=workers, bad=heard, progress=progress)
+    summary.check(last)
+    return summary
+
+
+def run_records(
+    job: Job,
+    session: Session,
+    records: Iterable[Record],
+    writer: Writer,
+    *,
+    batch: int = DEFAULT_BATCH,
+    workers: int | None = None,
+    bad: Bad = lambda name, why: None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Summary:
+    """As `run_job`, for a part of a run: that none of its records can be read is no error yet."""
     batch = session.batch or batch
     summary = Summary(batch=batch)
     start = time.perf_counter()
@@ -81,8 +111,7 @@ def run_job(
     for record, made in decoded(job, session, wanted(), workers or cores(), 2 * batch):
         if isinstance(made, LeakyInteropError):
             summary.bad += 1
-            last = str(made)
-            bad(record.name, last)
+            bad(record.name, str(made))
             continue
         if samples and [a.shape for a in made] != [a.shape for a in samples[0]]:
             flush()
@@ -92,9 +121,6 @@ def run_job(
             flush()
     flush()
     summary.seconds = time.perf_counter() - start
-    if summary.bad and not summary.rows and not summary.skipped:
-        what = "the input cannot be read" if summary.bad == 1 else f"none of {summary.bad} inputs can be read"
-        raise Usage(what, why=last)
     return summary
 
 
