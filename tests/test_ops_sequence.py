@@ -173,6 +173,8 @@ def test_members_that_are_known_dissolve():
 def test_keras_refuses_lists_and_wrong_inputs_are_told():
     with pytest.raises(Refused, match="holds tensors"):
         li.convert(made("pieces"), "keras")
+    with pytest.raises(Refused, match="takes arrays alone"):
+        li.convert(made("perhaps"), "keras")
     with pytest.raises((Usage, ValueError), match="takes an array"):
         li.load(made("pieces")).run(ROWS, np.array([1]))
     with pytest.raises(Refused, match="rank of its members"):

@@ -197,6 +197,7 @@ class Builder:
     framework = ""
     lacking: Collection[str] = ()  # dtypes in which the framework has no arithmetic
     text = False  # whether it has arrays of text
+    lists = False  # whether its models take and give sequences and optionals
 
     def __init__(self, graph: Graph, module: Any = None):
         self.graph = graph
@@ -207,8 +208,7 @@ class Builder:
         self.node: Node = Node(Op(), (), ())
         self.inputs: list[Port | None] = []
         self.outputs: list[Port] = []
-        if not self.text:
-            self.check_text()
+        self.check_values()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name)
@@ -276,12 +276,16 @@ class Builder:
         if missing:
             raise Unsupported(missing)
 
-    def check_text(self) -> None:
-        """Raise Refused where a value is text."""
+    def check_values(self) -> None:
+        """Raise Refused where a value is text, or an input no array, and the framework has none of those."""
+        for value in self.graph.inputs:
+            if value.dtype.kind == "L" and not self.lists:
+                why = f"a {self.framework} model takes arrays alone"
+                raise Refused(f"a {value.dtype}", f"input {value.name!r}", why, "Write ONNX or PyTorch")
         ports = [(f"input {v.name!r}", v) for v in self.graph.inputs]
         ports += [(n.source or n.name, v) for n in self.graph.all_nodes() for v in (*n.outputs, *n.inputs) if v is not None]
         for where, value in ports:
-            if element(value.dtype).kind == "O":
+            if element(value.dtype).kind == "O" and not self.text:
                 hint = "Cut the network behind it, and give it numbers"
                 raise Refused("text", where, f"{self.framework} has no tensors of it", hint)
 

@@ -118,7 +118,7 @@ class OnnxBuilder(Builder):
     """`onnx` as exporters see it: every operator is a function that writes a node, `onnx.LeakyRelu(x, alpha=0.3)`."""
 
     framework = FRAMEWORK
-    text = True
+    text = lists = True
 
     def __init__(self, graph: Graph, opset: int):
         super().__init__(graph)

@@ -117,6 +117,7 @@ class TorchBuilder(Builder):
 
     framework = FRAMEWORK
     lacking = ("uint16", "uint32", "uint64")
+    lists = True
 
     def __init__(self, graph: Graph, outer: TorchBuilder | None = None):
         super().__init__(graph, torch)
