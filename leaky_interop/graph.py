@@ -188,6 +188,8 @@ class Graph:
         values = tuple(o if o is None or isinstance(o, Value) else self.constant(o, _scalar_dtype(o, first)) for o in operands)
         if (view := op.view(*values)) is not None:
             return (self.parameter(view),)
+        if (told := op.told(*values)) is not None:
+            return (told,)
         live = [v for v in values if v is not None]
         if live and all(v.is_constant for v in live) and op.deterministic and not op.open:
             results = op.reference(*(v.array() if v is not None else None for v in values))

@@ -105,6 +105,10 @@ class Op:
         """The result as a view of a weight, where the operator only moves the numbers of one."""
         return None
 
+    def told(self, *inputs: Value | None) -> Value | None:
+        """The result as a value that exists already, or of a simpler operator, where the operands tell it."""
+        return None
+
     def terms(self, *arrays: np.ndarray) -> tuple[Any, np.ndarray]:
         """For tolerance "sum": the number of terms of each sum, and the sum of their absolute values."""
         absolute = (None if a is None else np.abs(a) for a in arrays)

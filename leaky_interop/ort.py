@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,15 +140,35 @@ def _hollow_ir(model: Any, weights: dict[str, np.ndarray]) -> onnx.ModelProto:
 
 
 def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without empty names at the end of inputs, which say nothing: onnxruntime 1.32 dies of one at LayerNormalization."""
-    if not any(node.input and not node.input[-1] for node in model.graph.node):
+    """Without the empty names that onnxruntime 1.32 dies of.
+
+    Those at the end of a node's inputs say nothing; those among the results of a loop or branch become names.
+    """
+    if not any((n.input and not n.input[-1]) or ("" in n.output and _runs_graphs(n)) for n in _nodes(model.graph)):
         return model
     tidied = type(model)()
     tidied.CopyFrom(model)
-    for node in tidied.graph.node:
+    for number, node in enumerate(_nodes(tidied.graph)):
         while node.input and not node.input[-1]:
             node.input.pop()
+        for index, name in enumerate(node.output):
+            if not name and _runs_graphs(node):
+                node.output[index] = f":unread_{number}_{index}"
     return tidied
+
+
+def _runs_graphs(node: Any) -> bool:
+    """Whether a node is a branch or loop."""
+    return any(attribute.HasField("g") for attribute in node.attribute)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph and of those inside them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from _nodes(body)
 
 
 def write_for_runtime(model: Any, path: Path) -> None:

@@ -170,6 +170,26 @@ def test_members_that_are_known_dissolve():
         same(expected, li.run(transfer_graph(graph, target).model, [x]))
 
 
+def test_a_tensor_array_of_a_known_length_converts_to_keras(tmp_path):
+    model = made("tensor array")
+    li.convert(model, tmp_path / "net.keras", input_shapes={"x": (4, 3)}, inputs=ARRAYS["tensor array"][1])
+    same(li.run(model, ARRAYS["tensor array"][1]), li.run(tmp_path / "net.keras", ARRAYS["tensor array"][1]))
+
+
+def test_results_of_a_loop_that_nobody_reads_need_no_name():
+    model = made("tensor array")
+    loop = next(n for n in model.graph.node if n.op_type == "Loop")
+    scan = loop.attribute[0].g.output.add()
+    scan.CopyFrom(onnx.helper.make_tensor_value_info("act", 1, [3]))
+    loop.output.append("")
+    loop.output[0] = ""
+    loop.output[1] = "y"
+    del model.graph.node[list(model.graph.node).index(loop) + 1 :]
+    del model.graph.output[1:]
+    x = ARRAYS["tensor array"][1]
+    same(li.run(model, x), li.load(model).run(*x))
+
+
 def test_keras_refuses_lists_and_wrong_inputs_are_told():
     with pytest.raises(Refused, match="holds tensors"):
         li.convert(made("pieces"), "keras")

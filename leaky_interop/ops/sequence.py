@@ -71,6 +71,12 @@ class SequenceInsert(OnSequences):
             raise ValueError(f"{sequence!r} does not hold {member!r}")
         return [((), joined)]
 
+    def told(self, *inputs: Value | None) -> Value | None:
+        sequence, x, *position = inputs
+        known = members(sequence)
+        at = None if known is None else position_of(position, len(known))
+        return None if at is None else listed(sequence.graph, x.dtype, (*known[:at], x, *known[at:]))
+
     def reference(self, *arrays: Any) -> Any:
         sequence, member, *position = arrays
         at = len(sequence) if not position or position[0] is None else int(position[0])
@@ -83,6 +89,14 @@ class SequenceErase(OnSequences):
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         return [((), inputs[0].dtype)]
+
+    def told(self, *inputs: Value | None) -> Value | None:
+        sequence, *position = inputs
+        known, at = members(sequence), position_of(position, -1)
+        if not known or at is None:
+            return None
+        at %= len(known)
+        return listed(sequence.graph, known[0].dtype, (*known[:at], *known[at + 1 :]))
 
     def reference(self, *arrays: Any) -> Any:
         sequence, *position = arrays
@@ -100,6 +114,10 @@ class SequenceAt(OnSequences):
         kind = inputs[0].dtype
         return [(opened(kind.shape, self.label), kind.element)]
 
+    def told(self, *inputs: Value | None) -> Value | None:
+        known, at = members(inputs[0]), inputs[1].content()
+        return known[at] if known and at is not None and -len(known) <= at < len(known) else None
+
     def reference(self, *arrays: Any) -> Any:
         return arrays[0][int(arrays[1])]
 
@@ -115,6 +133,10 @@ class SequenceLength(OnSequences):
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         return [((), LENGTH)]
+
+    def told(self, *inputs: Value | None) -> Value | None:
+        known = members(inputs[0])
+        return None if known is None else inputs[0].graph.constant(len(known), np.int64)
 
     def reference(self, *arrays: Any) -> Any:
         return np.asarray(len(arrays[0]), np.int64)
@@ -150,6 +172,10 @@ class ConcatFromSequence(OnSequences):
         length = symbol(f"?{self.label}_length")
         rest = shape[self.axis :] if self.new_axis else shape[self.axis + 1 :]
         return [((*shape[: self.axis], length, *rest), kind.element)]
+
+    def told(self, *inputs: Value | None) -> Value | None:
+        known = members(inputs[0])
+        return Concat(axis=self.axis)(*(with_axes(x, [self.axis]) for x in known) if self.new_axis else known) if known else None
 
     def reference(self, *arrays: Any) -> Any:
         return np.stack(arrays[0], self.axis) if self.new_axis else np.concatenate(arrays[0], self.axis)
@@ -217,9 +243,9 @@ def members(sequence: Value) -> tuple[Value, ...] | None:
     return made.inputs if made is not None and isinstance(made.op, SequenceConstruct) else None  # type: ignore[return-value]
 
 
-def position_of(value: Value | None, default: int) -> Any:
-    """A position where it is known before the run, otherwise None."""
-    return default if value is None else value.content()
+def position_of(operands: Any, default: int) -> Any:
+    """A position (of no operand or one) where it is known before the run, otherwise None."""
+    return operands[0].content() if operands and operands[0] is not None else default
 
 
 def known_rank(node: Any, sequence: Value) -> None:
@@ -229,67 +255,56 @@ def known_rank(node: Any, sequence: Value) -> None:
         raise node.refused("what is read from this sequence", why=why, hint="Give the members' shape in its type")
 
 
-def listed(node: Any, dtype: Any, values: Any) -> Value:
+def listed(graph: Any, dtype: Any, values: Any) -> Value:
     """A sequence of known members."""
-    (made,) = node.graph.emit(SequenceConstruct(dtype=np.dtype(dtype).name), values)
+    (made,) = graph.emit(SequenceConstruct(dtype=np.dtype(dtype).name), values)
     return made
 
 
 @imports("onnx", "SequenceConstruct")
 def sequence_construct_from_onnx(node, *xs):
-    return listed(node, xs[0].dtype, xs)
+    return listed(node.graph, xs[0].dtype, xs)
 
 
 @imports("onnx", "SequenceEmpty")
 def sequence_empty_from_onnx(node):
-    return listed(node, np.float32 if node.dtype is None else node.numpy_dtype(node.dtype), ())
+    return listed(node.graph, np.float32 if node.dtype is None else node.numpy_dtype(node.dtype), ())
 
 
 @imports("onnx", "SequenceInsert")
 def sequence_insert_from_onnx(node, sequence, x, position=None):
-    known = members(sequence)
-    at = None if known is None else position_of(position, len(known))
-    if at is not None:
-        return listed(node, x.dtype, (*known[:at], x, *known[at:]))
     return SequenceInsert()(sequence, x, *([] if position is None else [position.reshape()]))
 
 
 @imports("onnx", "SequenceErase")
 def sequence_erase_from_onnx(node, sequence, position=None):
-    known, at = members(sequence), position_of(position, -1)
-    if known and at is not None:
-        at %= len(known)
-        return listed(node, known[0].dtype, (*known[:at], *known[at + 1 :]))
     return SequenceErase()(sequence, *([] if position is None else [position.reshape()]))
 
 
 @imports("onnx", "SequenceAt")
 def sequence_at_from_onnx(node, sequence, position):
-    known, at = members(sequence), position_of(position, 0)
-    if known and at is not None and -len(known) <= at < len(known):
-        return known[at]
-    known_rank(node, sequence)
+    if not members(sequence):
+        known_rank(node, sequence)
     return SequenceAt(label=node.label)(sequence, position.reshape())
 
 
 @imports("onnx", "SequenceLength")
 def sequence_length_from_onnx(node, sequence):
-    known = members(sequence)
-    return SequenceLength()(sequence) if known is None else node.graph.constant(len(known), np.int64)
+    return SequenceLength()(sequence)
 
 
 @imports("onnx", "SplitToSequence")
 def split_to_sequence_from_onnx(node, x, sizes=None):
     axis, keep = node.axis % x.rank, sizes is not None or node.keepdims
     total = x.shape[axis]
-    content = position_of(sizes, 1)
+    content = position_of([sizes], 1)
     if isinstance(content, int) and isinstance(total, int):
         content = (content,) * (total // content) + ((total % content,) if total % content else ())
     if isinstance(content, tuple) and all(isinstance(d, int) for d in content):
         pieces = [x] if len(content) == 1 else list(Split(axis=axis, sizes=content)(x))
         if not keep:
             pieces = [p.reshape(*p.shape[:axis], *p.shape[axis + 1 :]) for p in pieces]
-        return listed(node, x.dtype, pieces)
+        return listed(node.graph, x.dtype, pieces)
     if not keep:
         raise node.refused("a SplitToSequence without keepdims along an open size", why="its pieces would be of another rank")
     return SplitToSequence(axis=axis)(x, node.graph.constant(1, np.int64) if sizes is None else sizes)
@@ -298,12 +313,10 @@ def split_to_sequence_from_onnx(node, x, sizes=None):
 @imports("onnx", "ConcatFromSequence")
 def concat_from_sequence_from_onnx(node, sequence):
     known, new = members(sequence), bool(node.new_axis)
-    if known:
-        axis = node.axis % (known[0].rank + new)
-        return Concat(axis=axis)(*(with_axes(x, [axis]) for x in known) if new else known)
-    known_rank(node, sequence)
-    axis = node.axis % (len(sequence.dtype.shape) + new)
-    return ConcatFromSequence(label=node.label, axis=axis, new_axis=new)(sequence)
+    if not known:
+        known_rank(node, sequence)
+    rank = known[0].rank if known else len(sequence.dtype.shape)
+    return ConcatFromSequence(label=node.label, axis=node.axis % (rank + new), new_axis=new)(sequence)
 
 
 @imports("onnx", "Optional")

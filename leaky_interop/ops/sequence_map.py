@@ -29,7 +29,7 @@ def sequence_map_from_onnx(node, first, *others):
         else:
             given_kinds.append((value.shape, value.dtype))
     (body,), captured = node.closed(node.read_body(node.body, given_kinds))
-    results = [listed(node, v.dtype, ()) for v in body.outputs]
+    results = [listed(node.graph, v.dtype, ()) for v in body.outputs]
     full = [kinds.Sequence(v.dtype, fixed(v.shape)) for v in body.outputs]
 
     def round_(step, going, *values):

@@ -18,6 +18,7 @@ from ..ops.gather import Gather, GatherElements, GatherND
 from ..ops.index import Select
 from ..ops.join import Concat
 from ..ops.scatter import Scatter
+from ..ops.sequence import members
 from ..ops.shape import Reshape
 
 MOST_ROUNDS = 512
@@ -48,9 +49,9 @@ def unroll(graph: Graph) -> Graph:
 
 def _can(node: Node) -> bool:
     op = node.op
-    if any(v is not None and v.dtype.kind == "L" for v in (*node.inputs, *node.outputs)):
-        return False
     if isinstance(op, If):
+        if any(v.dtype.kind == "L" for v in node.outputs):
+            return False
         pairs = zip(op.then.outputs, op.other.outputs, strict=True)
         same = all(agree(o.shape, a.shape) and agree(o.shape, b.shape) for o, (a, b) in zip(node.outputs, pairs, strict=True))
         return same and not any(_can_fail(inner) for body in op.bodies for inner in body.all_nodes())
@@ -60,6 +61,8 @@ def _can(node: Node) -> bool:
     elif isinstance(op, Scan):
         rounds = op.length(*op.parts(node.inputs)[1])
     if not isinstance(rounds, int) or not 0 < rounds <= MOST_ROUNDS:
+        return False
+    if any(v is not None and v.dtype.kind == "L" and members(v) is None for v in node.inputs):
         return False
     return rounds * sum(1 for body in op.bodies for _ in body.all_nodes()) <= MOST_NODES
 
