@@ -69,6 +69,13 @@ def told(value: Value) -> set[str]:
     return {str(d) for d in value.shape if isinstance(d, Size) and d == symbol(str(d))}
 
 
+def tells_sizes(body: Graph) -> bool:
+    """Whether a body computes sizes that only its run tells, each time anew under the same names."""
+    known = {name for value in body.inputs for name in told(value)}
+    own = (name for node in body.nodes for value in node.outputs for name in told(value))
+    return any(name not in known for name in own) or any(tells_sizes(b) for n in body.nodes for b in n.op.bodies)
+
+
 def sizes_outside(inner: Iterable[Value], outer: Iterable[Value | None]) -> dict[str, Dim]:
     """What the symbols that a body's inputs tell are in the graph around it."""
     found: dict[str, Dim] = {}

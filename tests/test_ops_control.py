@@ -14,6 +14,7 @@ import leaky_interop as li
 from leaky_interop.bodies import alike
 from leaky_interop.converting import transfer_graph
 from leaky_interop.errors import Refused, Unsupported
+from leaky_interop.verification import verify_conversion
 
 HEAD = '<ir_version: 10, opset_import: ["": 21]>\n'
 MODELS = {
@@ -250,3 +251,59 @@ def test_fast_math_and_slopes_reach_into_bodies():
     assert "LeakyRelu(negative_slope=0.2)" in str(li.load(model, fast_math=True))
     (slope,) = li.inspect(made("branches")).slopes
     assert slope.value == pytest.approx(0.2)
+
+
+def test_nesting_is_bounded():
+    inner = "o0 = Relu(x)"
+    for i in range(1, 12):
+        other = f"b{i} () => (float[4] p{i}) {{ p{i} = Neg(x) }}"
+        inner = f"o{i} = If (c) <then_branch = a{i} () => (float[4] o{i - 1}) {{ {inner} }}, else_branch = {other}>"
+    with pytest.raises(Refused, match="more than 8 nested"):
+        li.load(onnx.parser.parse_model(f"{HEAD} agraph (float[4] x, bool c) => (float[4] o11) {{ {inner} }}"))
+
+
+def test_bodies_hold_functions_sparse_weights_and_views_of_one_weight():
+    text = """<ir_version: 10, opset_import: ["": 21, "own": 1]>
+        agraph (float[batch, 4] x, bool c) => (float[batch, 4] y) {
+            t = Transpose<perm = [1, 0]>(w)
+            a = MatMul(x, t)
+            y = If (c) <then_branch = one () => (float[batch, 4] o) { b = own.leak(a)  o = MatMul(b, w) },
+                        else_branch = two () => (float[batch, 4] p) { p = Add(a, sparse) }>
+        }
+        <domain: "own", opset_import: ["": 21]> leak (v) => (w) {
+            s = Constant<value_float = 0.1>()  d = Mul(v, s)  z = Constant<value_float = 0.0>()  l = Less(v, z)  w = Where(l, d, v)
+        }"""
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(rng.standard_normal((4, 4)).astype(np.float32), "w"))
+    numbers, places = onnx.helper.make_tensor("sparse", 1, [2], [3.0, 4.0]), onnx.helper.make_tensor("places", 7, [2], [0, 2])
+    branch = next(a.g for a in model.graph.node[2].attribute if a.name == "else_branch")
+    branch.sparse_initializer.append(onnx.helper.make_sparse_tensor(numbers, places, [4]))
+    graph = li.load(model)
+    assert "LeakyRelu(negative_slope=0.1)" in str(graph)
+    module = transfer_graph(graph, "torch").model
+    assert [p.name for p in graph.parameters()] == ["w"]
+    assert sum(p.numel() for p in module.parameters()) == 16
+    x = rng.standard_normal((3, 4)).astype(np.float32)
+    for condition in (True, False):
+        arrays = [x, np.array(condition)]
+        expected = li.run(model, arrays)
+        for received in (graph.run(*arrays), li.run(module, arrays), li.run(transfer_graph(graph, "onnx").model, arrays)):
+            same(expected, received)
+
+
+@pytest.mark.parametrize("fault", ["other branch", "one round less", "backwards"])
+def test_a_fault_in_control_flow_is_found(fault):
+    name = {"other branch": "branches", "one round less": "nested", "backwards": "recurrent"}[fault]
+    conversion = transfer_graph(li.load(made(name)), "torch")
+    module = next(m for m in conversion.model.modules() if type(m).__name__ in ("If", "Loop", "Scan"))
+    if fault == "other branch":
+        module.then, module.other = module.other, module.then
+    elif fault == "one round less":
+        forward = module.forward
+        module.forward = lambda rounds, *rest: forward(rounds - 1, *rest)
+    else:
+        module.axes = [(axis, not back) for axis, back in module.axes]
+    report = verify_conversion(conversion, arrays_of(name, 2)[-2 if name == "nested" else -1])
+    assert not report.passed
+    assert report.first_difference.op.startswith(type(module).__name__)

@@ -299,7 +299,7 @@ def written_out(node, count, carried):
     graph = node.graph
     rows = []
     for step in range(count):
-        going, *results = node.inlined(node.body, [graph.constant(step, np.int64), graph.constant(True), *carried])
+        going, *results = node.inlined(node.body, [graph.constant(step, np.int64), graph.constant(True), *carried], str(step))
         if going.content() is not True:
             raise node.refused("a Loop with a condition, and sizes that differ from round to round", why="its end is not known")
         carried = results[: len(carried)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from ..bodies import inline
+from ..bodies import inline, tells_sizes
 from ..graph import Graph, Node, Rewrite, Value, inherit
 from ..op import Op, agree
 from ..ops.compare import Where
@@ -62,7 +62,7 @@ def _can(node: Node) -> bool:
         rounds = op.length(*op.parts(node.inputs)[1])
     if not isinstance(rounds, int) or not 0 < rounds <= MOST_ROUNDS:
         return False
-    if any(v is not None and v.dtype.kind == "L" and members(v) is None for v in node.inputs):
+    if any(v is not None and v.dtype.kind == "L" and members(v) is None for v in node.inputs) or any(map(tells_sizes, op.bodies)):
         return False
     return rounds * sum(1 for body in op.bodies for _ in body.all_nodes()) <= MOST_NODES
 

@@ -96,9 +96,10 @@ class NodeCall(Call):
         """The error to raise where the node means what no operator here does."""
         return Refused(what, self.graph.source, why, hint)
 
-    def inlined(self, proto: Any, inputs: Sequence[Value | None] = ()) -> list[Value]:
-        """The results of a subgraph, its nodes read into the graph at hand."""
+    def inlined(self, proto: Any, inputs: Sequence[Value | None] = (), part: str = "") -> list[Value]:
+        """The results of a subgraph, its nodes read into the graph at hand; part: which of several readings it is."""
         inner = Reader.within(self.reader, self.graph)
+        inner.path += f"{part}." if part else ""
         inner.env.update(zip((i.name for i in proto.input), inputs, strict=True))
         inner.body(proto)
         return inner.results(proto)
