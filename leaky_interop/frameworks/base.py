@@ -277,14 +277,13 @@ class Builder:
             raise Unsupported(missing)
 
     def check_values(self) -> None:
-        """Raise Refused where a value is text, or an input no array, and the framework has none of those."""
-        for value in self.graph.inputs:
+        """Raise Refused where a value is text, a sequence or an optional, and the framework has none of those."""
+        values = [(f"input {v.name!r}", v) for v in self.graph.inputs]
+        values += [(n.source or n.name, v) for n in self.graph.all_nodes() for v in (*n.outputs, *n.inputs) if v is not None]
+        for where, value in values:
             if value.dtype.kind == "L" and not self.lists:
-                why = f"a {self.framework} model takes arrays alone"
-                raise Refused(f"a {value.dtype}", f"input {value.name!r}", why, "Write ONNX or PyTorch")
-        ports = [(f"input {v.name!r}", v) for v in self.graph.inputs]
-        ports += [(n.source or n.name, v) for n in self.graph.all_nodes() for v in (*n.outputs, *n.inputs) if v is not None]
-        for where, value in ports:
+                why = f"a {self.framework} model holds arrays, no lists of them and none that may be absent"
+                raise Refused(f"a {value.dtype} that only a run knows", where, why, "Write ONNX or PyTorch")
             if element(value.dtype).kind == "O" and not self.text:
                 hint = "Cut the network behind it, and give it numbers"
                 raise Refused("text", where, f"{self.framework} has no tensors of it", hint)

@@ -13,7 +13,8 @@
 | OptionalGetElement  | OptionalGetElement               | x                        |
 | OptionalHasElement  | OptionalHasElement               | x is not None            |
 
-A sequence whose members are known is no more than its members: what is read from it is they. SequenceMap is a Loop (sequence_map.py).
+A sequence whose members are known is no more than its members: what is read from it is they. Keras holds no others.
+SequenceMap is a Loop (sequence_map.py).
 """
 
 import operator
@@ -311,7 +312,7 @@ def split_to_sequence_from_onnx(node, x, sizes=None):
 
 
 @imports("onnx", "ConcatFromSequence")
-def concat_from_sequence_from_onnx(node, sequence):
+def joined_from_onnx(node, sequence):
     known, new = members(sequence), bool(node.new_axis)
     if not known:
         known_rank(node, sequence)
@@ -348,12 +349,6 @@ def optional_has_element_from_onnx(node, x=None):
 
 
 # --- exporters --------------------------------------------------------------------------------------------------------
-
-SEQUENCES = (
-    SequenceConstruct, SequenceInsert, SequenceErase, SequenceAt, SequenceLength, SplitToSequence, ConcatFromSequence,
-    Optional, OptionalGetElement, OptionalHasElement,
-)  # fmt: skip
-
 
 def same_to_onnx(op, onnx, *operands):
     """Operators that ONNX has under the same name and without settings."""
@@ -437,15 +432,3 @@ def optional_to_torch(op, torch, *x):
 @exports("torch", OptionalGetElement)
 def optional_get_element_to_torch(op, torch, x):
     return x
-
-
-def refused_by_keras(op, keras, *operands):
-    raise keras.refuse(
-        f"the {type(op).__name__} of a sequence that only a run knows",
-        why="a Keras model holds tensors, no lists of them",
-        instead="Write ONNX or PyTorch",
-    )
-
-
-for kind in SEQUENCES:
-    exports("keras", kind)(refused_by_keras)
