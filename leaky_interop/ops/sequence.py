@@ -1,4 +1,4 @@
-"""Sequences of arrays, and optionals that may be absent.
+"""Sequences of arrays.
 
 | op                  | onnx                             | torch                    |
 |---------------------|----------------------------------|--------------------------|
@@ -9,15 +9,11 @@
 | SequenceLength      | SequenceLength                   | len(s)                   |
 | SplitToSequence     | SplitToSequence                  | list(x.split(sizes))     |
 | ConcatFromSequence  | ConcatFromSequence               | cat(s), stack(s)         |
-| Optional            | Optional                         | x, None                  |
-| OptionalGetElement  | OptionalGetElement               | x                        |
-| OptionalHasElement  | OptionalHasElement               | x is not None            |
 
 A sequence whose members are known is no more than its members: what is read from it is they. Keras holds no others.
 SequenceMap is a Loop (sequence_map.py).
 """
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -182,53 +178,6 @@ class ConcatFromSequence(OnSequences):
         return np.stack(arrays[0], self.axis) if self.new_axis else np.concatenate(arrays[0], self.axis)
 
 
-@op
-class Optional(OnSequences):
-    """An optional that is there (of one operand), or is not (of none)."""
-
-    kind: Any  # what it holds, where it is not there
-
-    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        if not inputs:
-            return [((), self.kind)]
-        (x,) = inputs
-        if isinstance(x.dtype, kinds.Optional):
-            return [((), x.dtype)]
-        return [((), kinds.Optional(x.dtype, None if isinstance(x.dtype, kinds.Sequence) else fixed(x.shape)))]
-
-    def reference(self, *arrays: Any) -> Any:
-        return arrays[0] if arrays else None
-
-
-@op
-class OptionalGetElement(OnSequences):
-    """What an optional holds."""
-
-    label: str
-
-    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        kind = inputs[0].dtype
-        if isinstance(kind.content, kinds.Sequence):
-            return [((), kind.content)]
-        return [(opened(kind.shape, self.label), kind.content)]
-
-    def reference(self, *arrays: Any) -> Any:
-        if arrays[0] is None:
-            raise ValueError("an optional that is not there has no element")
-        return arrays[0]
-
-
-@op
-class OptionalHasElement(OnSequences):
-    """Whether an optional is there."""
-
-    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
-        return [((), np.dtype(bool))]
-
-    def reference(self, *arrays: Any) -> Any:
-        return np.asarray(arrays[0] is not None)
-
-
 def numpy_dtype(name: str) -> np.dtype:
     from ..numeric import dtype
 
@@ -320,34 +269,6 @@ def joined_from_onnx(node, sequence):
     return ConcatFromSequence(label=node.label, axis=node.axis % (rank + new), new_axis=new)(sequence)
 
 
-@imports("onnx", "Optional")
-def optional_from_onnx(node, x=None):
-    if x is not None:
-        return Optional(kind=None)(x)
-    (made,) = node.graph.emit(Optional(kind=node.kind_of(node.type)), ())
-    return made
-
-
-def held(value: Value) -> Value | None:
-    """What an optional holds, where that is known."""
-    made = value.node
-    return made.inputs[0] if made is not None and isinstance(made.op, Optional) and made.inputs else None
-
-
-@imports("onnx", "OptionalGetElement")
-def optional_get_element_from_onnx(node, x):
-    if not isinstance(x.dtype, kinds.Optional):
-        return x
-    return held(x) or OptionalGetElement(label=node.label)(x)
-
-
-@imports("onnx", "OptionalHasElement")
-def optional_has_element_from_onnx(node, x=None):
-    if x is None or not isinstance(x.dtype, kinds.Optional) or isinstance(getattr(x.node, "op", None), Optional):
-        return node.graph.constant(x is not None and (not isinstance(x.dtype, kinds.Optional) or held(x) is not None))
-    return OptionalHasElement()(x)
-
-
 # --- exporters --------------------------------------------------------------------------------------------------------
 
 def same_to_onnx(op, onnx, *operands):
@@ -355,7 +276,7 @@ def same_to_onnx(op, onnx, *operands):
     return onnx.write(type(op).__name__, operands)
 
 
-for kind in (SequenceInsert, SequenceErase, SequenceAt, SequenceLength, OptionalGetElement, OptionalHasElement):
+for kind in (SequenceInsert, SequenceErase, SequenceAt, SequenceLength):
     exports("onnx", kind)(same_to_onnx)
 
 
@@ -372,11 +293,6 @@ def split_to_sequence_to_onnx(op, onnx, x, sizes):
 @exports("onnx", ConcatFromSequence)
 def concat_from_sequence_to_onnx(op, onnx, sequence):
     return onnx.ConcatFromSequence(sequence, axis=op.axis, new_axis=int(op.new_axis))
-
-
-@exports("onnx", Optional)
-def optional_to_onnx(op, onnx, *x):
-    return onnx.Optional(*x) if x else onnx.Optional(type=onnx.type_of(op.kind.content, op.kind.shape))
 
 
 @exports("torch", SequenceConstruct)
@@ -409,7 +325,6 @@ def sequence_at_to_torch(op, torch, sequence, position):
 
 
 @exports("torch", SequenceLength)
-@exports("torch", OptionalHasElement)
 def asked_in_torch(op, torch, x):
     return torch.control(type(op).__name__)(x)
 
@@ -422,13 +337,3 @@ def split_to_sequence_to_torch(op, torch, x, sizes):
 @exports("torch", ConcatFromSequence)
 def concat_from_sequence_to_torch(op, torch, sequence):
     return torch.call(torch.stack if op.new_axis else torch.cat, sequence, op.axis)
-
-
-@exports("torch", Optional)
-def optional_to_torch(op, torch, *x):
-    return x[0] if x else torch.call(operator.getitem, (None,), 0)  # a value of the graph that is None
-
-
-@exports("torch", OptionalGetElement)
-def optional_get_element_to_torch(op, torch, x):
-    return x
