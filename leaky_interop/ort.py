@@ -216,5 +216,7 @@ def _array(value: Any) -> np.ndarray:
     from .numeric import dtype
 
     shape = tuple(value.shape())
+    if 0 in shape:  # there is nothing to point at
+        return np.zeros(shape, dtype("bfloat16"))
     bits = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_int16 * math.prod(shape))).contents
     return np.array(bits, np.int16).reshape(shape).view(dtype("bfloat16"))

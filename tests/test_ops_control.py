@@ -253,6 +253,33 @@ def test_fast_math_and_slopes_reach_into_bodies():
     assert slope.value == pytest.approx(0.2)
 
 
+TYPED = """agraph (KIND[batch, 3] x, int64 n, bool c) => (KIND[batch, 3] y, KIND[k, batch, 3] all, KIND[batch, 3] z) {
+    y, all = Loop (n, , x) <body = body (int64 i, bool k, KIND[batch, 3] v) => (bool k2, KIND[batch, 3] u, KIND[batch, 3] r) {
+        k2 = Identity(k)  u = LeakyRelu<alpha = 0.25>(v)  s = Softmax<axis = -1>(v)  r = Add(s, x)
+    }>
+    z = If (c) <then_branch = one () => (KIND[batch, 3] o) { o = Tanh(y) }, else_branch = two () => (KIND[batch, 3] p) { p = Max(y, x) }>
+}"""
+
+
+@pytest.mark.parametrize("kind", ["float", "double", "float16", "bfloat16"])
+def test_bodies_compute_in_every_dtype_of_floats(kind):
+    graph = li.load(onnx.parser.parse_model(HEAD + TYPED.replace("KIND", kind)))
+    x = np.random.default_rng(0).standard_normal((2, 3)).astype(graph.inputs[0].dtype)
+    x[0, 0], x[1, 1], x[0, 2] = np.nan, np.inf, -0.0
+    loose = {"rtol": 3e-2, "atol": 1e-2} if x.dtype.itemsize == 2 else {"rtol": 1e-5, "atol": 1e-6}
+    for target in ("onnx", "torch"):
+        model = transfer_graph(graph, target).model
+        for n in (0, 3):
+            for condition in (True, False):
+                arrays = [x, np.array(n), np.array(condition)]
+                for e, r in zip(graph.run(*arrays), li.run(model, arrays), strict=True):
+                    assert (r.shape, r.dtype) == (e.shape, e.dtype)
+                    np.testing.assert_allclose(r.astype(np.float64), e.astype(np.float64), **loose)
+    if kind == "bfloat16":
+        with pytest.raises(Refused, match="bfloat16 in a Loop"):
+            transfer_graph(graph, "onnx", opset=13)
+
+
 def test_nesting_is_bounded():
     inner = "o0 = Relu(x)"
     for i in range(1, 12):

@@ -157,8 +157,10 @@ class OnnxBuilder(Builder):
         if unknown:
             why = f"ONNX has it since opset {kernels.since(kind, unknown[0])}"
             raise self.refuse(f"{unknown[0]} of {kind} in opset {self.opset}", why=why, instead="Write a newer opset")
-        plain = dtype is not None and dtype.kind != "L" and not any(isinstance(v, Body) for v in attributes.values())
-        if plain and not (kernels.runs(kind, dtype) and types.allows(types.main, dtype)):
+        flows = any(isinstance(v, Body) for v in attributes.values())
+        if flows:
+            self.check_flow(kind, inputs, types)
+        elif dtype is not None and dtype.kind != "L" and not (kernels.runs(kind, dtype) and types.allows(types.main, dtype)):
             return self.detour(kind, inputs, types, dtype, outputs, attributes)
         operands = [None if i is None else self.typed(i, dtypes.get(types.input(n))) for n, i in enumerate(inputs)]
         while operands and operands[-1] is None:
@@ -189,6 +191,13 @@ class OnnxBuilder(Builder):
     def body(self, graph: Graph, captured: Sequence[Any]) -> Body:
         """A graph inside a node, as the attribute that holds it; its last inputs are the captured values."""
         return write_body(self, graph, captured)
+
+    def check_flow(self, kind: str, inputs: Sequence[Any], types: kernels.Types) -> None:
+        """Refuse what goes into a branch or loop of an operator set that does not know its dtype there."""
+        for index, dtype in enumerate(map(_dtype, inputs)):
+            if dtype is not None and dtype.kind != "L" and not types.allows(types.input(index), dtype):
+                why = f"{kind} takes none there"
+                raise self.refuse(f"{dtype} in a {kind} of opset {self.opset}", why=why, instead="Write a newer opset")
 
     def runs(self, kind: str) -> bool:
         """Whether onnxruntime has a kernel for an operator in the dtype of the node at hand (of its last operand)."""
