@@ -62,7 +62,7 @@ def test_a_case_of_the_specification(name):
     try:
         graph = li.load(model)
     except Refused as error:
-        assert "the network computes" in str(error)
+        assert "the network computes" in str(error) or "branches differ in rank" in str(error)
         pytest.skip(str(error))
     same(outputs, graph.run(*inputs))
     for target in ("onnx", "torch"):

@@ -34,7 +34,7 @@ def loop_from_onnx(node, trips, condition, *carried):
     trips = node.graph.constant(FOREVER, np.int64) if trips is None else trips.reshape()
     condition = node.graph.constant(True) if condition is None else condition.reshape()
     count, begins = trips.content(), condition.content()
-    short = isinstance(count, int) and begins is True and count <= SHORT
+    short = isinstance(count, int) and begins is True and 0 < count <= SHORT
     try:
         body, given = carried_body(node, carried)
         (body,), captured = node.closed(body)

@@ -31,6 +31,7 @@ from ..op import (
     product,
     symbols,
 )  # fmt: skip
+from ..sizes import is_measured
 
 
 @op
@@ -371,7 +372,18 @@ def squeeze_from_onnx(node, x, axes=None):
     axes = (node.axes if node.has("axes") else axes and node.sizes(axes)) or [
         a for a, d in enumerate(x.shape) if d == 1
     ]
-    return without(x, [a % x.rank for a in axes])
+    dropped = sorted({a % x.rank for a in axes})
+    for axis in [a for a in reversed(dropped) if is_measured(x.shape[a])]:  # 1, as the file says: a run tells no other
+        x = first_along(x, axis)
+        dropped = [a - (a > axis) for a in dropped if a != axis]
+    return without(x, dropped)
+
+
+def first_along(x: Value, axis: int) -> Value:
+    """The first entry along an axis, without that axis."""
+    from .index import Select  # whose module needs this one
+
+    return Select(axis=axis, index=0)(x)
 
 
 @imports("onnx", "Unsqueeze")

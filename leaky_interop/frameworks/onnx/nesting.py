@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import helper
 
-from ...graph import Graph, Node
+from ...graph import Graph, Node, measures
 from ...op import Op
 from .types import info
 
@@ -43,7 +43,7 @@ def write_body(builder: OnnxBuilder, graph: Graph, captured: Sequence[Any]) -> B
 
     outside = dict(builder.__dict__)  # a body's nodes, and what it makes of weights and sizes, are seen by it alone
     own = len(graph.inputs) - len(captured)
-    builder.graph, builder.nodes = graph, []
+    builder.graph, builder.nodes, builder.sources = graph, [], measures(graph)
     builder.made, builder.viewed = dict(builder.made), dict(builder.viewed)
     inputs = [Symbol(builder, builder.names(v.name), dtype=v.dtype) for v in graph.inputs[:own]]
     for value, symbol in zip(graph.inputs, [*inputs, *captured], strict=True):
@@ -61,5 +61,5 @@ def write_body(builder: OnnxBuilder, graph: Graph, captured: Sequence[Any]) -> B
             outputs.append(symbol)
         return Body(graph, builder.nodes, inputs, outputs)
     finally:
-        for name in ("graph", "nodes", "made", "viewed", "node", "inputs", "outputs"):
+        for name in ("graph", "nodes", "sources", "made", "viewed", "node", "inputs", "outputs"):
             setattr(builder, name, outside[name])
