@@ -8,6 +8,7 @@ import pytest
 
 import leaky_interop as li
 from leaky_interop import frameworks, op
+from leaky_interop.deferring import Deferred
 from leaky_interop.support_table import NOTHING, SEVERAL, Row
 
 
@@ -37,7 +38,7 @@ def test_every_exporter_stands_in_the_row_of_its_operator(table):
     wanted = {
         (framework, kind.__name__): exporter.__name__
         for (framework, kind), exporter in op.EXPORTERS.items()
-        if framework in frameworks.NAMES
+        if framework in frameworks.NAMES and kind is not Deferred  # any operator of ONNX, read again when it runs
     }
     assert found == wanted
 
