@@ -31,6 +31,7 @@ from PIL import Image
 from benchmarks import measuring
 from leaky_interop.inference import Job, Postprocessing, pipeline, recipe, sources
 from leaky_interop.inference.writers import writer
+from leaky_interop.speed.memory import resident
 
 HERE = Path(__file__).parent
 BATCH = 8
@@ -150,7 +151,7 @@ def memory(model: Path, paths: list[str], folder: Path) -> list[int]:
 
     def look(done: int) -> None:
         if done * 10 // len(paths) > len(held):
-            held.append(measuring.resident() >> 20)
+            held.append(resident() >> 20)
 
     found = sources.sources(paths, folder, sys.stdin.buffer)
     with job.open() as session, writer(folder / "memory.jsonl", job.column_names(session)) as rows:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import helper
 
-from benchmarks import environments, measuring, networks, startup, tables, worker
+from benchmarks import environments, inference, measuring, networks, startup, tables, worker
 from benchmarks.__main__ import REPOSITORY
 from benchmarks.converters import CONVERTERS, DIRECTIONS, KERAS_TENSORFLOW, ONNX_TORCH, OURS, TORCH_ONNX, converters
 from leaky_interop.speed import memory
@@ -172,3 +172,18 @@ def test_page_reports_what_is_absent_or_failed():
     assert "failed: ModuleNotFoundError: cli" in page
     widths = {line.count("|") for line in page.split(f"## {ONNX_TORCH}")[1].split("##")[0].splitlines() if "|" in line}
     assert len(widths) == 1
+
+
+def test_inference_is_measured_against_loops_that_name_the_same_classes(tmp_path):
+    """The loops compare their classes and scores with ours themselves."""
+    inference.network(model := tmp_path / "cnn.onnx")
+    assert 10e6 < model.stat().st_size < 11e6
+    paths = inference.pictures(tmp_path, 20)
+    rates = inference.throughput(model, paths, tmp_path, rounds=1)
+    held = inference.memory(model, paths, tmp_path)
+    assert len(rates) == 3 and min(rates.values()) > 0 and len(held) in range(2, 11)
+    first = {name: {"median": 0.5, "best": 0.4, "processor": 0.3} for name in rates}
+    page = inference.markdown({
+        "pictures": 20, "machine": "2 cores", "load": 1.0, "first result": first, "throughput": rates, "memory": held,
+    })  # fmt: skip
+    assert "| leaky-interop run | 0.50 | 0.40 | 0.30 |" in page

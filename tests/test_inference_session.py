@@ -242,6 +242,28 @@ def test_a_damaged_entry_is_made_again(kept, tmp_path):
         assert [e.read_bytes() for e in kept.iterdir()] == [good]
 
 
+def test_two_that_make_the_same_entry_at_once_both_have_it(kept):
+    together = threading.Barrier(2)
+    found = []
+
+    def make(path):
+        path.write_bytes(b"network")
+        path.with_name(f"{path.name}.data").write_bytes(b"weights")
+        together.wait(10)
+
+    workers = [threading.Thread(target=lambda: found.append(cache.entry("k", make))) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 2 and len(set(found)) == 1
+    assert {path.name for path in kept.iterdir()} == {found[0].name, "k.onnx.data"}
+    (kept / "k.onnx.data").write_bytes(b"damaged")
+    remade = cache.entry("k", lambda path: (path.write_bytes(b"network"), path.with_name("k.onnx.data").write_bytes(b"weights")))
+    assert remade == found[0] and (kept / "k.onnx.data").read_bytes() == b"weights"
+    assert cache.entry("k", None) == remade
+
+
 def test_another_content_or_option_is_another_entry(kept, tmp_path):
     for slope in (0.3, 0.1):
         keras_net(slope).save(tmp_path / "net.keras")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ..files import atomic
-from ..files.source import BLOCK, opened
+from ..files.source import BLOCK, opened, private_folder
 
 VARIABLE = "LEAKY_INTEROP_CACHE"
 DECIDING = (
@@ -60,17 +61,30 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 
 def entry(name: str, make: Callable[[Path], object]) -> Path:
-    """The whole entry of that key; made by `make(path)` where there is none, or only a damaged one."""
+    """The whole entry of that key; made by `make(path)` where there is none, or only a damaged one.
+
+    Two processes that make the same entry at once both succeed.
+    """
     home = folder()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = home / f"{name}.onnx.data"  # the weights of a large network, called so inside its file
     for found in home.glob(f"{name}-*.onnx"):
         with suppress(OSError, ValueError):
-            if digest(found) == found.stem.partition("-")[2]:
+            if _whole(found, kept) == found.stem.partition("-")[2]:
                 return found
         found.unlink(missing_ok=True)
-    with atomic(home / f"{name}.onnx") as temporary:
-        make(temporary)
-    made = home / f"{name}.onnx"
-    final = home / f"{name}-{digest(made)}.onnx"
-    made.replace(final)
+    with private_folder() as place:
+        made, data = place / f"{name}.onnx", place / kept.name
+        make(made)
+        final = home / f"{name}-{_whole(made, data)}.onnx"
+        with atomic(final) as temporary:
+            shutil.copyfile(made, temporary)
+            if data.exists():
+                shutil.copyfile(data, temporary.with_name(kept.name))
     return final
+
+
+def _whole(path: Path, data: Path) -> str:
+    """The digest of a network's file and of the weights beside it."""
+    digests = [digest(file) for file in (path, data) if file.exists()]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
