@@ -1,7 +1,8 @@
 """A network that is ready to run: onnxruntime over arrays and pictures, in batches, from any number of threads.
 
 What a Keras or PyTorch model computes is asked of its conversion, which takes and gives the same arrays in the same
-layout; a file's conversion is verified once and kept in the cache.
+layout; a file's conversion is verified once and kept in the cache. Arrays go to onnxruntime by its plain `run`, which reads
+numpy in place: binding inputs and outputs was measured on the CPU and is as fast or slower, up to pictures of 12 MP.
 """
 
 from __future__ import annotations
