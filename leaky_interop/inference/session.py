@@ -2,7 +2,8 @@
 
 What a Keras or PyTorch model computes is asked of its conversion, which takes and gives the same arrays in the same
 layout; a file's conversion is verified once and kept in the cache. Arrays go to onnxruntime by its plain `run`, which reads
-numpy in place: binding inputs and outputs was measured on the CPU and is as fast or slower, up to pictures of 12 MP.
+numpy in place. Bound outputs were measured on the CPU: new ones are no faster, only one that is written over each time is,
+and results that are kept cannot be.
 """
 
 from __future__ import annotations
