@@ -90,7 +90,8 @@ def load(
     trust : also take what runs code or has kernels that read beyond their data: Lambda layers, ai.onnx.ml
     custom_objects : the user's own Keras classes and functions by name, for a .keras or .h5 file
 
-    Raises Unsupported (all operators without an importer at once), Refused, Usage, UnsafeFile.
+    Raises Unsupported (all operators without an importer at once), Refused, Usage, UnsafeFile. A file is read in this
+    process; the worker with limits, which an engine's crash does not leave, is the command line's (`--sandbox`).
     """
     native = open_model(model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects)
     framework = frameworks.of(native) or ""

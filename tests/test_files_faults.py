@@ -96,6 +96,31 @@ def test_a_writer_may_end_at_any_line(tmp_path, names, how):
         assert not gaps
 
 
+PAIRS = """
+import os, sys
+from leaky_interop.files import atomic
+os.fsync = lambda descriptor: None
+for n in range(60):
+    with atomic(sys.argv[1]) as path:
+        path.write_text(f"{sys.argv[2]}{n}")
+        path.with_suffix(".py").write_text(f"{sys.argv[2]}{n}")
+"""
+
+
+def test_two_writers_of_two_files_leave_those_of_one(tmp_path):
+    target = tmp_path / "net.safetensors"
+    writers = [subprocess.Popen([sys.executable, "-c", PAIRS, target, letter]) for letter in "ab"]
+    while any(writer.poll() is None for writer in writers):
+        try:
+            first, beside, again = target.read_text(), target.with_suffix(".py").read_text(), target.read_text()
+        except FileNotFoundError:  # between two moves
+            continue
+        assert first != again or beside == first
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert target.read_text() == target.with_suffix(".py").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.py", "net.safetensors"]
+
+
 def test_the_next_writer_finishes_before_it_replaces(tmp_path):
     """A killed writer's second file may not land on a later writer's."""
     ready = writing._ready(tmp_path / "net.m")

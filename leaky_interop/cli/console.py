@@ -19,6 +19,7 @@ from ..sandbox import out_of_memory
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..batch import Batch
     from ..report import Report
 
 PATIENCE = 1.0  # seconds after which a running stage is shown
@@ -150,7 +151,7 @@ def show_report(report: Report, reproducer: Path | None = None) -> None:
         say(f"Reproducer in {reproducer}" if alone else "No node differs by itself, so there is none to reproduce")
 
 
-def write_reports(report: Report, paths: Iterable[Path]) -> None:
+def write_reports(report: Report | Batch, paths: Iterable[Path]) -> None:
     """Each in the format of its suffix."""
     from .. import files
 
