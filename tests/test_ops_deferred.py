@@ -305,3 +305,10 @@ def test_no_axes_are_all_axes_where_dimensions_stay(kind, target):
         (expected,), (received,) = (li.run(m, [form.data[0], axes]) for m in (model, converted))
         assert received.shape == expected.shape
         np.testing.assert_allclose(received, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["torch", "onnx", "keras"])
+def test_an_axis_that_only_a_run_knows_to_be_1_is_squeezed(target):
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 21]>
+        net (float[2, k, 3] x) => (float[a, b] y) { axes = Constant<value_ints=[1]>() y = Squeeze(x, axes) }""")
+    np.testing.assert_array_equal(li.run(li.convert(model, to=target), [X[:, :1, :3]])[0], X[:, 0, :3])

@@ -97,6 +97,9 @@ def product_to_torch(op, torch, x, axes):
 
 
 def _squeezed(node: Any, new: Callable[[], Any], x: Value, axes: Value) -> Results:
+    if (known := axes.content()) is not None:  # it is the sizes that are not
+        gone = {a % x.rank for a in (known if isinstance(known, tuple) else (known,))}
+        return [(tuple(d for a, d in enumerate(x.shape) if a not in gone), x.dtype)]
     return [(tuple(new() for _ in range(x.rank - count_of(axes, "axes"))), x.dtype)]
 
 

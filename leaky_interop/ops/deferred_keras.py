@@ -207,6 +207,9 @@ def reshape_to_keras(op, keras, x, shape):
 @in_keras("Squeeze")
 def squeeze_to_keras(op, keras, x, axes):
     n = Numbers(keras)
+    if (known := keras.node.inputs[1].content()) is not None:
+        gone = {a % len(n.sizes) for a in (known if isinstance(known, tuple) else (known,))}
+        return n.reshaped(x, [size for a, size in enumerate(n.sizes) if a not in gone])
     named = n.among(n.vector(1), len(n.sizes))
     kept = n.found(keras.ops.logical_not(keras.ops.stack(named)))
     return n.reshaped(x, [n.picked(n.sizes, kept[i]) for i in range(keras.outputs[0].rank)])

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Computed
 from ..op import (
     Dim,
     Moved,
@@ -376,6 +377,8 @@ def squeeze_from_onnx(node, x, axes=None):
     for axis in [a for a in reversed(dropped) if is_measured(x.shape[a])]:  # 1, as the file says: a run tells no other
         x = first_along(x, axis)
         dropped = [a - (a > axis) for a in dropped if a != axis]
+    if any(symbols((x.shape[a],)) for a in dropped):
+        raise Computed("squeezing an open size", why="only a run tells whether it is 1", hint="Fix it with input_shapes")
     return without(x, dropped)
 
 

@@ -206,13 +206,15 @@ class OnnxBuilder(Builder):
 
     def takes(self, kind: str, operands: Sequence[Port | None]) -> set[str]:
         """The attributes of an operator in the opset that is written; refuses operands that it does not take there."""
-        schema = onnx.defs.get_schema(kind, self.opset)
+        schema, main = onnx.defs.get_schema(kind, self.opset), kernels.Types(kind, self.opset, "").main
         if len(operands) > schema.max_input:
             why = f"there these numbers are attributes, which must be known, in opset {self.opset}"
             raise self.refuse(f"{kind} with computed numbers", why=why, instead="Write a newer opset")
         for formal, port in zip(schema.inputs, operands, strict=False):
             if port is not None and _type(port.dtype) not in formal.types:
                 raise self.refuse(f"{kind} of {port.dtype}", why=f"opset {self.opset} does not define it", instead="Cast around it")
+            if port is not None and port.dtype.kind == "V" and formal.type_str != main and not kernels.runs(kind, port.dtype):
+                raise self.refuse(f"{kind} of {port.dtype}", why="onnxruntime has no kernel for it", instead="Cast around it")
         return set(schema.attributes)
 
     def operand(self, op: Op, position: int, value: Value | None) -> Any:
