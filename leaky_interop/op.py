@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 import numpy as np
 
 from . import kinds
-from .bodies import alike, run_body, sizes_outside
+from .bodies import alike, run_body, sizes_outside, tells_sizes
 from .errors import Refused
 from .graph import Graph, Parameter, Value
 from .numeric import shortest
@@ -39,7 +39,7 @@ from .sizes import (
 __all__ = [
     "CASES", "Case", "Dim", "Graph", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
     "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "invert", "kinds", "maximum",
-    "may_agree", "op", "product", "refuses", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols",
+    "may_agree", "op", "product", "refuses", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols", "tells_sizes",
     "together", "weight",
 ]  # fmt: skip
 

@@ -280,6 +280,28 @@ def test_bodies_compute_in_every_dtype_of_floats(kind):
             transfer_graph(graph, "onnx", opset=13)
 
 
+def test_a_short_loop_whose_rounds_differ_in_size_is_written_out():
+    text = """agraph (float[5, 3] x) => (float[3] last, float[5, 3] sums) {
+        n = Constant<value_int = 5>()  zero = Constant<value_ints = [0]>()  one = Constant<value_ints = [1]>()
+        start = Constant<value_floats = [0.0, 1.0, -1.0]>()
+        last, sums = Loop (n, , start) <body = body (int64 i, bool c, float[3] v) => (bool c2, float[3] w, float[3] s) {
+            c2 = Identity(c)
+            from = Unsqueeze(i, zero)
+            to = Add(from, one)
+            rows = Slice(x, zero, to)
+            s = ReduceSum<keepdims = 0>(rows, zero)
+            w = Add(v, s)
+        }>
+    }"""
+    model = onnx.parser.parse_model(HEAD + text)
+    x = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
+    expected = li.run(model, [x])
+    graph = li.load(model)
+    same(expected, graph.run(x))
+    for target in ("onnx", "torch", "keras"):
+        same(expected, li.run(transfer_graph(graph, target).model, [x]))
+
+
 def test_nesting_is_bounded():
     inner = "o0 = Relu(x)"
     for i in range(1, 12):

@@ -1,11 +1,12 @@
 """How ONNX spells branches and loops: If, Loop, Scan as of opset 9, and Scan-8 over a batch."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
 
 from ..errors import Refused
-from ..op import Value, agree, imports, kinds, symbol
+from ..op import Value, agree, imports, kinds, symbol, tells_sizes
 from .control import FOREVER, If, Loop, Scan
 from .join import Concat
 from .optional import Optional
@@ -37,6 +38,9 @@ def loop_from_onnx(node, trips, condition, *carried):
     short = isinstance(count, int) and begins is True and 0 < count <= SHORT
     try:
         body, given = carried_body(node, carried)
+        if short and tells_sizes(body):
+            with contextlib.suppress(Refused):
+                return written_out(node, count, carried)
         (body,), captured = node.closed(body)
     except Refused:
         if not short:  # written out, every round knows its number
