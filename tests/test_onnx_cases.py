@@ -29,7 +29,7 @@ REFUSED = (  # every reason that a case may be refused for
     "of a size that is known only at run time", "Resize with a region|tf_crop_and_resize", "peephole", "no operator takes",
     "decodes an image file", "classical machine learning", "draws random numbers", "mel filters that the network computes",
     "has no shape", "the result's size would depend", "sizes must follow from", "only its result converts",
-    "of classical machine learning",
+    "of classical machine learning", "branches differ in rank",
 )  # fmt: skip
 NOT_COMPUTED = {  # what a target does not compute as the case says, and why
     "test_reduce_max_empty_set": (TARGETS, "numpy, torch and Keras know no largest of nothing"),
