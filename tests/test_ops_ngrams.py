@@ -1,0 +1,48 @@
+"""Counts of n-grams against the specification's own reference and onnxruntime."""
+
+import numpy as np
+import pytest
+from family_checks import check, check_by_definition, onnx_model
+from onnx import helper
+
+import leaky_interop as li
+from leaky_interop.errors import Refused
+
+POOL = [2, 3, 5, 5, 4, 3, 2, 7, 7, 5, 6, 2, 3, 5]  # three single ones, four pairs, one triple
+COUNTS, PLACES = [0, 3, 11], [1, 0, 4, 2, 6, 3, 5, 7]
+WEIGHTS = [0.5, 2.0, 1.5, 3.0, -1.0, 0.25, 4.0, 0.75]
+
+
+def model_of(x, **settings):
+    plain = {"mode": "TF", "min_gram_length": 1, "max_gram_length": 3, "max_skip_count": 0}
+    listed = {"ngram_counts": COUNTS, "ngram_indexes": PLACES, "pool_int64s": POOL}
+    return onnx_model("TfIdfVectorizer", [x], opset=9, result=np.float32, **listed, **plain | settings)
+
+
+@pytest.mark.parametrize("mode", ["TF", "IDF", "TFIDF"])
+@pytest.mark.parametrize("lengths", [(1, 1), (1, 3), (2, 2), (2, 3)], ids=str)
+@pytest.mark.parametrize("skips", [0, 1, 5])
+def test_ngrams(mode, lengths, skips):
+    x = np.random.default_rng(skips).integers(2, 8, (3, 9))
+    settings = {"mode": mode, "min_gram_length": lengths[0], "max_gram_length": lengths[1], "max_skip_count": skips}
+    model = model_of(x, **settings)
+    if mode != "TF":
+        model.graph.node[0].attribute.append(helper.make_attribute("weights", WEIGHTS))
+    check_by_definition(model, x)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("shape", [(6,), (1,), (7, 2)], ids=str)
+def test_single_rows_and_rows_shorter_than_an_ngram(shape, dtype):
+    x = np.random.default_rng(1).integers(2, 8, shape).astype(dtype)
+    check(model_of(x, max_skip_count=2), x)
+
+
+def test_words_are_refused():
+    x = np.zeros((2, 3), np.int64)
+    model = model_of(x)
+    kept = [a for a in model.graph.node[0].attribute if a.name != "pool_int64s"]
+    del model.graph.node[0].attribute[:]
+    model.graph.node[0].attribute.extend([*kept, helper.make_attribute("pool_strings", ["a", "b"])])
+    with pytest.raises(Refused, match="text"):
+        li.load(model)
