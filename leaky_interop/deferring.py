@@ -91,9 +91,13 @@ class Deferred(Op):
         graph, data = self.known(arrays)
         seen = {id(v): a for v, a in zip(graph.inputs, data, strict=True)}
         results = interpret(graph, data, watch=lambda value, array: seen.__setitem__(id(value), array))
-        for node in reversed(graph.nodes):
+        for position, node in reversed(list(enumerate(graph.nodes))):
             if node.op.tolerance == "sum":
-                return node.op.terms(*(None if v is None else v.array() if v.const is not None else seen[id(v)] for v in node.inputs))
+                operands = (None if v is None else v.array() if v.const is not None else seen[id(v)] for v in node.inputs)
+                count, size = node.op.terms(*operands)
+                for later in graph.nodes[position + 1 :]:  # what only moves the sums
+                    size = later.op.reference(size)
+                return count, size
         (result,) = results  # a range: runtimes may come to each of its numbers by adding up all before
         return result.size, np.full(result.shape, np.abs(result).max(initial=0))
 
@@ -129,6 +133,10 @@ class _Known:
 
     def has(self, name: str) -> bool:
         return name in self.settings
+
+    def numpy_dtype(self, element_type: int) -> np.dtype:
+        """An element type that an attribute states is that of the result."""
+        return self.op.results[0][1]
 
     def sizes(self, value: Value) -> tuple[Any, ...]:
         content = value.content()

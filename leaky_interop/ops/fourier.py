@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
+from ..errors import Computed, Refused
 from ..op import Dim, Op, Operand, Shape, Value, case, exports, imports, op
 from .functions import Cos
 from .gather import Gather
@@ -275,21 +275,29 @@ def cosine_window(coefficients: Any, size: int, period: int) -> np.ndarray:
     return sum(c * np.cos(k * turn) for k, c in enumerate(coefficients))
 
 
-@imports("onnx", "HannWindow", "HammingWindow", "BlackmanWindow", since=17)
-def window_from_onnx(node, size):
-    """Periodic: as long as one period. Symmetric: the last entry ends it."""
-    (count,) = node.sizes(size)
-    coefficients = COEFFICIENTS[node.native.op_type.removesuffix("Window")]
-    dtype = node.numpy_dtype(node.output_datatype)
-    if isinstance(count, int):
-        with np.errstate(all="ignore"):
-            return node.graph.constant(cosine_window(coefficients, count, count - (not node.periodic)).astype(dtype))
-    period = node.graph.of_sizes(count if node.periodic else count - 1).cast(np.float32)
-    turn = Div()(Mul()(ranged(node.graph, 0, count, 1, np.float32), 2 * math.pi), period)
-    total = node.graph.constant(coefficients[0], np.float32)
-    for k, c in enumerate(coefficients[1:], 1):
-        total = Add()(Mul()(Cos()(Mul()(turn, float(k)) if k > 1 else turn), c), total)
-    return total.cast(dtype)
+def _window(name: str) -> None:
+    """The importer of a window. Periodic: as long as one period. Symmetric: the last entry ends it."""
+
+    def read(node: Any, size: Value) -> Value:
+        (count,) = node.sizes(size)
+        coefficients, dtype = COEFFICIENTS[name], node.numpy_dtype(node.output_datatype)
+        if isinstance(count, int):
+            with np.errstate(all="ignore"):
+                made = cosine_window(coefficients, count, count - (not node.periodic))
+            return node.graph.constant(made.astype(dtype))
+        period = node.graph.of_sizes(count if node.periodic else count - 1).cast(np.float32)
+        turn = Div()(Mul()(ranged(node.graph, 0, count, 1, np.float32), 2 * math.pi), period)
+        total = node.graph.constant(coefficients[0], np.float32)
+        for k, c in enumerate(coefficients[1:], 1):
+            total = Add()(Mul()(Cos()(Mul()(turn, float(k)) if k > 1 else turn), c), total)
+        return total.cast(dtype)
+
+    read.__name__ = f"{name.lower()}_window_from_onnx"
+    imports("onnx", f"{name}Window", since=17)(read)
+
+
+for _name in COEFFICIENTS:
+    _window(_name)
 
 
 @imports("onnx", "MelWeightMatrix", since=17)
@@ -297,7 +305,7 @@ def mel_filters_from_onnx(node, *settings):
     """Triangles whose corners lie evenly on the mel scale; (entries of half a spectrum, filters)."""
     numbers = [v.content() for v in settings]
     if None in numbers:
-        raise Refused(
+        raise Computed(
             "mel filters that the network computes", why="they are constants", hint="Make initializers of the settings"
         )
     count, length, rate, low, high = (n[0] if isinstance(n, tuple) else n for n in numbers)

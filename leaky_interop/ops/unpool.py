@@ -141,7 +141,10 @@ def _batched(x: Value, places: Value, sizes: tuple[Dim, ...], spatial: int) -> V
 
 @imports("onnx", "MaxUnpool", since=9)
 def max_unpool_from_onnx(node, x, places, shape=None):
-    """Places count in the whole tensor that the window gives; a larger shape is that one with zeros behind it."""
+    """Places count in the whole tensor that the window gives; a larger shape is that one with zeros behind it.
+
+    So it is in the specification's own case. onnxruntime and PyTorch let places count in the larger tensor.
+    """
     kernel = node.kernel_shape
     strides, pads = node.strides or [1] * len(kernel), node.pads or [0] * 2 * len(kernel)
     begins_, ends = pads[: len(kernel)], pads[len(kernel) :]
