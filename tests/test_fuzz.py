@@ -1,14 +1,12 @@
-"""What fuzzing found, each as the smallest input that showed it; and that the fuzzer itself sees what it looks for."""
+"""What fuzzing found, each as the smallest input that showed it."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import struct
 import tracemalloc
 import zipfile
-from random import Random
 
 import onnx
 import pytest
@@ -18,11 +16,11 @@ import leaky_interop as li
 from leaky_interop import files
 from leaky_interop.conformance import as_json as conformance_json
 from leaky_interop.errors import LeakyInteropError, RuntimeFailure, UnsafeFile, Usage
-from leaky_interop.files import keras_legacy
+from leaky_interop.files import keras_legacy, tables
 from leaky_interop.files.keras_allowed import allowed
+from leaky_interop.files.sounds import read_wav
 from leaky_interop.report import as_json
-from tests.fuzz import child, mutation, record, seeds
-from tests.fuzz.readers import CANARY, READERS
+from tests.fuzz import seeds
 
 pytestmark = pytest.mark.one_backend
 
@@ -286,92 +284,34 @@ def test_a_small_file_takes_little_memory_whatever_it_may_hold(tmp_path):
         tracemalloc.stop()
 
 
-# The fuzzer itself
+# Sounds and tables
 
 
-@pytest.fixture
-def harness(tmp_path):
-    """Makes a harness around any reader; its watch of what is opened ends with the test."""
-    made = []
-
-    def make(read):
-        made.append(child.Harness(dataclasses.replace(READERS["npy"], read=read), tmp_path))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.watch.on = False
-
-
-def _kinds(folder):
-    return sorted(json.loads(file.read_text())["kind"] for file in folder.glob("*.json"))
+def test_a_sound_whose_chunk_is_longer_than_the_file():
+    whole = seeds.sounds()[0]
+    with pytest.raises(Usage):
+        read_wav(b"RIFF<\x00\x00\x00WAVEfmtint64")
+    for size in (2**31, 2**32 - 1):
+        with pytest.raises(Usage):
+            read_wav(whole[:16] + struct.pack("<I", size) + whole[20:])
+    for place in range(len(whole)):
+        for value in (0, 255):
+            try:
+                read_wav(whole[:place] + bytes([value]) + whole[place + 1 :])
+            except LeakyInteropError:
+                pass
 
 
-def test_the_harness_sees_what_it_looks_for(tmp_path, harness):
-    def read(folder, data):
-        match data:
-            case b"error":
-                raise KeyError("x")
-            case b"declared":
-                raise Usage("x")
-            case b"memory":
-                raise MemoryError
-            case b"outside":
-                open("/etc/hostname", "rb").close()  # noqa: PTH123
-            case b"canary":
-                return [(folder.parent / "secret.bin").read_bytes()]
-            case b"program":
-                __import__("os").system("true")
-        return [b"honest"]
+@pytest.mark.parametrize("name", ["ArrowNotImplementedError", "ArrowKeyError", "ArrowInvalid", "ArrowTypeError"])
+def test_whatever_pyarrow_raises_means_a_damaged_file(tmp_path, monkeypatch, name):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
 
-    made = harness(read)
-    for data in (b"declared", b"fine"):
-        made.execute(data)
-    assert _kinds(tmp_path) == []
-    for data, kinds in (
-        (b"error", ["exception"]),
-        (b"memory", ["exception", "memory"]),
-        (b"outside", ["exception", "memory", "outside"]),
-        (b"program", ["exception", "memory", "outside", "outside"]),
-        (b"canary", ["exception", "memory", "outside", "outside", "outside", "outside"]),
-    ):
-        made.execute(data)
-        assert _kinds(tmp_path) == kinds
-    count, since, accepted, _ = made.state.read()
-    assert (count, since, accepted) == (7, 0.0, 4)
+    def raising(handle):
+        raise getattr(pyarrow.lib, name)("Integers with more than 64 bits not implemented")
 
-
-def test_links_in_the_model_folder_lead_to_the_canary(tmp_path, harness):
-    folder = harness(lambda folder, data: None).model
-    assert (folder / "link.bin").read_bytes() == (folder / "hard.bin").read_bytes() == CANARY * 4
-
-
-@pytest.mark.parametrize("name", READERS)
-@pytest.mark.filterwarnings("ignore")
-def test_every_reader_takes_its_valid_files_and_survives_changed_ones(name, tmp_path):
-    reader = READERS[name]
-    pool = reader.seeds()
-    assert pool
-    (tmp_path / "w.bin").write_bytes(bytes(64))  # the external data
-    for data in pool:
-        reader.read(tmp_path, data)
-    random = Random(7)
-    for _ in range(40 if reader.share < 50 else 200):
-        data = mutation.mutated(random.choice(pool), reader.form, random, pool)
-        try:
-            reader.read(tmp_path, data)
-        except reader.declared:
-            pass
-
-
-def test_counts_add_up_and_the_page_tells_code_from_earlier_code(tmp_path):
-    found = {"kind": "hang", "text": "x", "where": "", "bytes": 1, "input": "y"}
-    row = {"reader": "npy", "code": READERS["npy"].code, "engine": "mutate", "executions": 5, "accepted": 1, "seconds": 1.0,
-           "slowest": 0.1, "findings": []}  # fmt: skip
-    path = tmp_path / "results.json"
-    for new in (row, row, {**row, "code": "older", "executions": 3, "findings": [found]}):
-        record.add(path, json.loads(json.dumps(new)))
-    rows = record.read(path)
-    assert [(r["code"], r["executions"]) for r in rows] == [(READERS["npy"].code, 10), ("older", 3)] or len(rows) == 2
-    line = next(line for line in record.table(rows).splitlines() if line.startswith("| npy |"))
-    assert line == "| npy | 10 | 0 | 5 | 0.10 s | 20% | 3 | 1 |"
+    path = _written(tmp_path / "a.parquet", seeds.parquet()[0])
+    monkeypatch.setattr(parquet, "ParquetFile", raising)
+    assert tables.parquet_count(path) is None
+    with pytest.raises(Usage, match="truncated or damaged"):
+        list(tables.parquet_rows(path))

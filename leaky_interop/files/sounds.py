@@ -43,7 +43,7 @@ def _samples(handle: IO[bytes], name: str) -> tuple[int, np.ndarray]:
                 sound.getnframes(),
             )
             raw = sound.readframes(count)
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last: a chunk that is said to lie outside
         hint = "Save it as plain WAV of 16-bit numbers"
         raise Usage(f"{name} is no WAV file that is read", why=str(error) or "it is cut short", hint=hint) from None
     if width not in (1, 2, 3, 4) or not rate or len(raw) != count * channels * width:

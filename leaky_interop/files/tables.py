@@ -15,6 +15,8 @@ from .source import MIB, believe, damaged, opened, size_of
 MOST_LINE = 16 * MIB  # characters
 PARQUET = b"PAR1"
 AT_ONCE = 1024  # rows of Parquet in memory
+# What pyarrow raises of a damaged file; its own errors are among these.
+BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, NotImplementedError)
 REPETITION = 10_000  # times that Parquet's dictionaries may shrink honest numbers
 
 
@@ -67,7 +69,7 @@ def parquet_rows(
                     if low < high:
                         yield from batch.slice(low, high - low).to_pylist()
                     at += batch.num_rows
-        except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+        except BROKEN as error:
             if isinstance(error, Usage | UnsafeFile):
                 raise
             raise damaged(path.name, str(error).partition("\n")[0]) from None
@@ -89,7 +91,7 @@ def parquet_count(path: str | os.PathLike[str]) -> int | None:
     with opened(path) as handle:
         try:
             return int(parquet.ParquetFile(handle).metadata.num_rows)
-        except (OSError, ValueError):
+        except BROKEN:
             return None
 
 

@@ -145,6 +145,24 @@ def _mat(path: Path) -> Any:
     return files.read_mat(path)
 
 
+def _wav(path: Path) -> Any:
+    from leaky_interop.files.sounds import read_wav
+
+    return [read_wav(path)[1].tobytes()]
+
+
+def _csv(path: Path) -> Any:
+    from leaky_interop.files import tables
+
+    return list(tables.csv_rows(path))
+
+
+def _parquet(path: Path) -> Any:
+    from leaky_interop.files import tables
+
+    return tables.parquet_count(path), list(tables.parquet_rows(path))
+
+
 def _slopes(folder: Path, data: bytes) -> Any:
     from leaky_interop.spellings import read_file
 
@@ -221,6 +239,9 @@ READERS = {
             "matlab", "text", 60, seeds.matlab, on_file("net.m", _matlab), ("files/matlab.py", "frameworks/matlab/*.py")
         ),
         Reader("mat", "bytes", 80, seeds.mat, on_file("net.mat", _mat), ("files/mat.py",)),
+        Reader("sounds", "bytes", 40, seeds.sounds, on_file("net.wav", _wav), ("files/sounds.py",)),
+        Reader("csv", "text", 30, seeds.csv, on_file("net.csv", _csv), ("files/tables.py",)),
+        Reader("parquet", "bytes", 15, seeds.parquet, on_file("net.parquet", _parquet), ("files/tables.py",)),
         Reader(
             "slopes of other systems", "labelled", 80, seeds.slopes, _slopes, ("spellings/*.py", "files/content.py")
         ),

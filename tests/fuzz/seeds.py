@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import wave
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -279,6 +280,36 @@ def mat() -> list[bytes]:
             "conv1": {"Weights": np.ones((2, 2, 1, 3), np.float32), "Bias": np.int8([1, 2])},
         }
         scipy.io.savemat(out, content, do_compression=packed, long_field_names=True)
+        found.append(out.getvalue())
+    return found
+
+
+def sounds() -> list[bytes]:
+    found = []
+    for width, channels in ((1, 1), (2, 2), (3, 1), (4, 1)):
+        out = io.BytesIO()
+        with wave.open(out, "wb") as sound:
+            sound.setnchannels(channels)
+            sound.setsampwidth(width)
+            sound.setframerate(8000)
+            sound.writeframes(bytes(range(24)))
+        found.append(out.getvalue())
+    return found
+
+
+def csv() -> list[bytes]:
+    return [b'a,b,c\n1,2,3\n4,,"x, y"\n', b"1;2;3\n4;5;6\n", "\ufeffé\tb\n1\t2\t3\n".encode()]
+
+
+def parquet() -> list[bytes]:
+    import pyarrow
+    from pyarrow import parquet
+
+    found = []
+    for packed in ("none", "snappy"):
+        out = io.BytesIO()
+        rows = {"a": [1.5, None, 3.0], "b": ["x", "y", "x"], "c": [[1, 2], [], [3]]}
+        parquet.write_table(pyarrow.table(rows), out, compression=packed)
         found.append(out.getvalue())
     return found
 
