@@ -69,6 +69,7 @@ def main() -> int:
 
 def run(reader: Reader, engine: str, executions: int, seconds: float, seed: int, out: Path) -> dict[str, Any]:
     """One slice of one reader: its counts and findings."""
+    code = reader.code
     corpus = out.resolve() / "corpus" / reader.name.replace(" ", "_")
     with tempfile.TemporaryDirectory(prefix="leaky_interop_fuzz_", dir=FAST if FAST.is_dir() else None) as made:
         folder = Path(made)
@@ -91,7 +92,7 @@ def run(reader: Reader, engine: str, executions: int, seconds: float, seed: int,
         if death:
             death["input"] = _finding(reader, folder / "input", out, death)["input"]
     return {
-        "reader": reader.name, "code": reader.code, "engine": engine, "executions": count, "accepted": accepted,
+        "reader": reader.name, "code": code, "engine": engine, "executions": count, "accepted": accepted,
         "seconds": round(spent, 1), "slowest": round(slowest, 3), "findings": findings,
     }  # fmt: skip
 
