@@ -42,32 +42,28 @@ def add(path: Path, new: Row) -> None:
 
 
 def table(rows: list[Row]) -> str:
-    """One line a reader: what was executed on its present code, and in all."""
-    head = (
-        "reader",
-        "executions on this code",
-        "findings",
-        "a second",
-        "slowest",
-        "accepted",
-        "executions on earlier code",
-        "findings then",
-    )
+    """One line a reader: what was executed in all and found then, and on its present code."""
+    head = ("reader", "executions", "found, mended", "on the present code", "found", "a second", "slowest", "accepted")
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    total = [0, 0, 0, 0]
     for reader in READERS.values():
         mine = [r for r in rows if r["reader"] == reader.name]
-        now, before = [r for r in mine if r["code"] == reader.code], [r for r in mine if r["code"] != reader.code]
-        done, found, earlier, mended = _sum(now), _findings(now), _sum(before), _findings(before)
-        total = [a + b for a, b in zip(total, (done, found, earlier, mended), strict=True)]
-        rate = done / max(sum(r["seconds"] for r in now), 1e-9) if now else 0
-        slowest = max((r["slowest"] for r in now), default=0.0)
-        share = f"{sum(r['accepted'] for r in now) / done:.0%}" if done else ""
-        cells = (reader.name, f"{done:,}", found, f"{rate:,.0f}", f"{slowest:.2f} s", share, f"{earlier:,}", mended)
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    cells = ("all", f"{total[0]:,}", total[1], "", "", "", f"{total[2]:,}", total[3])
-    lines.append("| " + " | ".join(f"**{c}**" if c != "" else "" for c in cells) + " |")
+        now = [r for r in mine if r["code"] == reader.code]
+        seconds, accepted = sum(r["seconds"] for r in mine), sum(r["accepted"] for r in mine)
+        rates = (
+            f"{_sum(mine) / max(seconds, 1e-9):,.0f}",
+            f"{max((r['slowest'] for r in mine), default=0.0):.2f} s",
+            f"{accepted / max(_sum(mine), 1):.0%}",
+        )
+        lines.append(_line(reader.name, mine, now, rates))
+    present = {reader.name: reader.code for reader in READERS.values()}
+    now = [r for r in rows if present.get(r["reader"]) == r["code"]]
+    lines.append(_line("all", rows, now, ("", "", "")))
     return "\n".join(lines) + "\n"
+
+
+def _line(name: str, rows: list[Row], now: list[Row], rates: tuple[str, ...]) -> str:
+    mended = _findings(rows) - _findings(now)
+    return f"| {name} | {_sum(rows):,} | {mended} | {_sum(now):,} | {_findings(now)} | {' | '.join(rates)} |"
 
 
 def _sum(rows: list[Row]) -> int:
