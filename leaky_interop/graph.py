@@ -191,7 +191,7 @@ class Graph:
         if (told := op.told(*values)) is not None:
             return (told,)
         live = [v for v in values if v is not None]
-        if live and all(v.is_constant for v in live) and op.deterministic and not op.open:
+        if live and all(v.is_constant for v in live) and op.deterministic and op.folds and not op.open:
             results = op.reference(*(v.array() if v is not None else None for v in values))
             return tuple(self.constant(r) for r in (results if isinstance(results, tuple) else (results,)))
         if op.symbolic and any(v.sizes is not None for v in live) and all(v.sizes is not None or v.is_constant for v in live):

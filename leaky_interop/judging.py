@@ -16,6 +16,7 @@ from .bodies import run_body
 from .graph import Graph, Node, Value, apply_steps, bind, interpret
 from .kinds import element
 from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, ulp, unit_roundoff
+from .numeric import is_float as floating
 from .op import Op
 from .report.record import Rule
 
@@ -35,12 +36,12 @@ def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], result
     if op.tolerance == "sum":
         length, magnitudes = _terms(op, inputs, len(results))
         rows = zip(magnitudes, node.outputs, results, strict=True)
-        return [sum_limit(length, m, v.dtype) if v.dtype.kind in "fV" else exact_limit(r) for m, v, r in rows]
+        return [sum_limit(length, m, v.dtype) if floating(v.dtype) else exact_limit(r) for m, v, r in rows]
     limits = []
     for value, result in zip(node.outputs, results, strict=True):
         if value.dtype.kind == "L":  # compared where its members are read, and at the end
             limits.append(np.zeros(()))
-        elif op.tolerance == "exact" or value.dtype.kind not in "fV":
+        elif op.tolerance == "exact" or not floating(value.dtype):
             limits.append(exact_limit(result))
         else:
             limits.append(rounding_limit(np.asarray(result).astype(value.dtype)))
@@ -64,7 +65,7 @@ def flow_limits(op: Any, sizes: Mapping[str, int], inputs: list[Any], results: l
 
 def is_float(array: Any) -> bool:
     """Whether something is an array of floats."""
-    return isinstance(array, np.ndarray) and array.dtype.kind in "fV"
+    return isinstance(array, np.ndarray) and floating(array.dtype)
 
 
 def _apart(one: Any, other: Any) -> float:
@@ -143,7 +144,7 @@ class Blocks:
             return None
         if value.const is not None:
             array = value.const.array()
-            return array.astype(np.float64) if wide and array.dtype.kind in "fV" else array
+            return array.astype(np.float64) if wide and floating(array.dtype) else array
         if value.sizes is not None:
             from .sizes import evaluate
 
@@ -175,7 +176,7 @@ class Blocks:
             results = moved.reference(other, wide=True)
             for value, result, limit in zip(other.outputs, results, class_limits(other, self.sizes, inputs, results), strict=True):
                 noise = draw.uniform(-1, 1, np.shape(result)) * np.where(np.isfinite(limit), limit, 0)
-                moved.wide[id(value)] = result + noise if value.dtype.kind in "fV" else result
+                moved.wide[id(value)] = result + noise if floating(value.dtype) else result
         results = moved.reference(node, wide=True)
         return [2 * _apart(a, b) for a, b in zip(results, exact, strict=True)]
 
@@ -198,7 +199,7 @@ class Blocks:
         length, magnitudes = _terms(node.op.bound(self.sizes), [self.array(v) for v in node.inputs], len(results))
         return [
             np.where(np.abs(np.asarray(r, np.float64)) > ONE_SIDED * m, length * unit_roundoff(v.dtype) * m, 0.0)
-            if v.dtype.kind in "fV"
+            if floating(v.dtype)
             else exact_limit(r)
             for r, m, v in zip(results, magnitudes, node.outputs, strict=True)
         ]
@@ -225,8 +226,8 @@ class Bound:
 
     def limit(self, expected: np.ndarray) -> np.ndarray:
         """What another computation of the value may differ by: section "numbers" of the documentation."""
-        if expected.dtype.kind not in "fV":
-            return exact_limit(expected)
+        if not floating(expected.dtype):
+            return np.full(expected.shape, self.carried)
         with np.errstate(all="ignore"):
             return network_limit(self.carried, self.distance, self.scale, expected.dtype)
 
@@ -254,16 +255,34 @@ def network_limits(graph: Graph, arrays: list[np.ndarray], sizes: dict[str, int]
 def _perturbed(
     graph: Graph, arrays: list[np.ndarray], sizes: Mapping[str, int], exact: Mapping[int, np.ndarray], seed: int
 ) -> dict[int, float]:
-    """Run in float64 again, every result off by up to its class limit; the largest difference from `exact` by value."""
-    read = perturbed(graph, _wide(arrays), dict(sizes), np.random.default_rng(seed))
-    values = [v for n in graph.nodes for v in n.outputs]
-    return {id(v): 2 * _apart(read(v), exact[id(v)]) if element(v.dtype).kind in "fV" else 0.0 for v in values}
+    """Run in float64 again, every result off by up to its class limit; the largest difference from `exact` by value.
+
+    Integers are followed where they come from rounding to few numbers; others (an index, say) have no small differences.
+    """
+    read = perturbed(graph, _wide(arrays), dict(sizes), np.random.default_rng(seed), exact)
+    codes: set[int] = set()
+    carried = {}
+    for node in graph.nodes:
+        followed = node.op.grid or any(v is not None and id(v) in codes for v in node.inputs)
+        for value in node.outputs:
+            if element(value.dtype).kind in "fV":
+                carried[id(value)] = 2 * _apart(read(value), exact[id(value)])
+            elif followed and element(value.dtype).kind in "iu":
+                codes.add(id(value))
+                carried[id(value)] = _apart(read(value), exact[id(value)])
+            else:
+                carried[id(value)] = 0.0
+    return carried
 
 
 def perturbed(
-    graph: Graph, arrays: list[Any], sizes: dict[str, int], draw: np.random.Generator
+    graph: Graph, arrays: list[Any], sizes: dict[str, int], draw: np.random.Generator, exact: Mapping[int, Any] | None = None
 ) -> Callable[[Value | None], Any]:
-    """Run in float64, every result off by up to its class limit; what reads a value of the run."""
+    """Run in float64, every result off by up to its class limit; what reads a value of the run.
+
+    exact: the run without that. Where numbers are rounded to few, all that may be off by enough to reach the next one
+    are then tried on either side of where they are.
+    """
     env = {id(v): a for v, a in zip(graph.inputs, arrays, strict=True)}
 
     def read(value: Value | None) -> Any:
@@ -271,7 +290,7 @@ def perturbed(
             return None
         if value.const is not None:
             array = value.const.array()
-            return array.astype(np.float64) if array.dtype.kind in "fV" else array
+            return array.astype(np.float64) if floating(array.dtype) else array
         if value.sizes is not None:
             from .sizes import evaluate
 
@@ -281,11 +300,14 @@ def perturbed(
     for node in graph.nodes:
         inputs = [read(v) for v in node.inputs]
         op: Any = node.op.bound(sizes)
+        if exact is not None and op.grid == "made" and id(node.inputs[0]) in exact and floating(node.inputs[0].dtype):  # type: ignore[union-attr]
+            off = 2 * _apart(inputs[0], exact[id(node.inputs[0])])
+            inputs[0] = inputs[0] + off * draw.choice((-1.0, 1.0), np.shape(inputs[0]))
         found = op.flow(_perturbing(draw), *inputs) if op.bodies else op.reference(*inputs)
         results = list(found) if isinstance(found, tuple) else [found]
         limits = [0.0] * len(results) if op.bodies else class_limits(node, sizes, inputs, results)
         for value, result, limit in zip(node.outputs, results, limits, strict=True):
-            if value.dtype.kind in "fV" and not op.bodies:
+            if floating(value.dtype) and not op.bodies:
                 result = result + draw.uniform(-1, 1, np.shape(result)) * np.where(np.isfinite(limit), limit, 0.0)
             env[id(value)] = result
             bind([value.shape], [result], sizes)

@@ -1,7 +1,7 @@
 """Floating point facts, and how far two honest computations of one value may lie apart.
 
 Every tolerance of the program is made here, from the four constants below; no other file may hold one. Imports numpy
-only: ml_dtypes is loaded when bfloat16 is asked for by name (an array of bfloat16 brings it along anyway).
+only: ml_dtypes is loaded when one of its dtypes is asked for by name (an array of such a dtype brings it along anyway).
 
 A limit is an array of absolute differences, one for each element. Four rules make them:
 
@@ -34,7 +34,8 @@ class _Format(NamedTuple):
 
     precision: int  # bits of the significand, the hidden one included
     lowest: int  # exponent of the smallest normal number: 2.0**lowest
-    bits: type[np.signedinteger[Any]]  # the integer of the same width
+    bits: type[np.integer[Any]]  # the integer of the same width
+    shift: int = 0  # by which the sign of a narrower format is moved to the top of that integer
 
 
 _FORMATS = {
@@ -42,22 +43,37 @@ _FORMATS = {
     "bfloat16": _Format(8, -126, np.int16),
     "float32": _Format(24, -126, np.int32),
     "float64": _Format(53, -1022, np.int64),
+    "float8_e4m3fn": _Format(4, -6, np.int8),
+    "float8_e4m3fnuz": _Format(4, -7, np.int8),
+    "float8_e5m2": _Format(3, -14, np.int8),
+    "float8_e5m2fnuz": _Format(3, -15, np.int8),
+    "float8_e8m0fnu": _Format(1, -127, np.uint8),  # powers of two, no sign
+    "float4_e2m1fn": _Format(2, 0, np.int8, 4),
 }
+NARROW_FLOATS: Final = frozenset(name for name in _FORMATS if name.startswith(("float8", "float4")))
+NARROW_INTEGERS: Final = frozenset(("int2", "uint2", "int4", "uint4"))  # a byte for each number in memory, packed in files
+BITS: Final = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}  # of those that files pack
 
 
 def dtype(name: Any) -> np.dtype[Any]:
-    """The numpy dtype of a name (or of anything that numpy takes for one), "bfloat16" included."""
-    if name == "bfloat16":
+    """The numpy dtype of a name (or of anything that numpy takes for one), those of ml_dtypes included."""
+    if isinstance(name, str) and (name == "bfloat16" or name in NARROW_FLOATS or name in NARROW_INTEGERS):
         import ml_dtypes
 
-        name = ml_dtypes.bfloat16
+        name = getattr(ml_dtypes, name)
     found: np.dtype[Any] = np.dtype(name)
     return found
 
 
 def is_float(kind: Any) -> bool:
-    """Whether a dtype is one of the four binary formats that this file measures."""
+    """Whether a dtype is one of the binary formats that this file measures."""
     return dtype(kind).name in _FORMATS
+
+
+def precision_and_range(kind: Any) -> tuple[int, int]:
+    """Bits of the significand, the hidden one included, and the exponent of the smallest normal number."""
+    form = _format(kind)
+    return form.precision, form.lowest
 
 
 def _format(kind: Any) -> _Format:
@@ -111,9 +127,10 @@ def _same_kind(a: Any, b: Any) -> tuple[Array, Array]:
 
 def _steps(a: Array, b: Array) -> Array:
     """Numbers of the dtype between two floats: bit patterns are ordered like the numbers, but for the sign."""
-    integer = _format(a.dtype).bits
-    least = np.iinfo(integer).min
-    p, q = (np.where(bits < 0, least - bits, bits).astype(np.int64) for bits in (a.view(integer), b.view(integer)))
+    form = _format(a.dtype)
+    least = np.iinfo(form.bits).min
+    places = (x.view(form.bits) << form.shift for x in (a, b))
+    p, q = (np.where(bits < 0, least - bits, bits).astype(np.int64) >> form.shift for bits in places)
     return np.where(p > q, p.view(np.uint64) - q.view(np.uint64), q.view(np.uint64) - p.view(np.uint64))
 
 
@@ -251,6 +268,8 @@ def _index(values: Array) -> tuple[int, ...]:
 
 def _integer_distance(a: Array, b: Array) -> Array:
     """|a - b| of integers or booleans, as float64: no difference overflows, and none is lost."""
+    if a.dtype.name in NARROW_INTEGERS:
+        a, b = a.astype(np.int8), b.astype(np.int8)
     if a.dtype.kind not in "biu":
         raise TypeError(f"expected numbers; received an array of {a.dtype.name}")
     wide = np.uint64 if a.dtype.kind == "u" else np.int64

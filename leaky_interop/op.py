@@ -17,7 +17,7 @@ from . import kinds
 from .bodies import alike, run_body, sizes_outside, tells_sizes
 from .errors import Refused
 from .graph import Graph, Parameter, Value
-from .numeric import shortest
+from .numeric import NARROW_INTEGERS, shortest
 from .parameter import invert
 from .sizes import (
     Dim,
@@ -83,6 +83,8 @@ class Op:
     weights: ClassVar[tuple[int, ...]] = ()  # operands that a native module may hold: exporters get the Value itself
     any_dtype: ClassVar[bool] = False  # reads even the element types in which a framework has no arithmetic
     scalars: ClassVar[bool] = False  # exporters take a constant of rank 0 as a Python number
+    folds: ClassVar[bool] = True  # on constants alone, its result is a constant
+    grid: ClassVar[str] = ""  # "made": rounds to few numbers, so that a small difference may become a step; "kept": hands them on
     symbolic: ClassVar[bool] = False  # the reference also computes on object arrays of sizes: shape arithmetic
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
@@ -108,6 +110,10 @@ class Op:
     def told(self, *inputs: Value | None) -> Value | None:
         """The result as a value that exists already, or of a simpler operator, where the operands tell it."""
         return None
+
+    def lowered(self, exact: Any, *inputs: Value | None) -> Any:
+        """The results in other operators, for frameworks without an exporter; `exact` is their widest float dtype."""
+        raise NotImplementedError(f"{type(self).__name__} is said in no other operators")
 
     def terms(self, *arrays: np.ndarray) -> tuple[Any, np.ndarray]:
         """For tolerance "sum": the number of terms of each sum, and the sum of their absolute values."""
@@ -300,7 +306,7 @@ class Operand:
             return np.asarray(self.numbers, kind)
         if kind.kind == "b":
             return rng.random(self.shape) < 0.5
-        if kind.kind in "iu":
+        if kind.kind in "iu" or self.dtype in NARROW_INTEGERS:
             return rng.integers(int(self.low or 0), int(5 if self.high is None else self.high), self.shape).astype(kind)
         if self.low is not None and self.high is not None:
             return rng.uniform(self.low, self.high, self.shape).astype(kind)
@@ -353,7 +359,9 @@ def weight(*shape: int, dtype: str = "float32", low: float | None = None, high: 
 
 def constant(numbers: Any, dtype: str = "float32") -> Operand:
     """Fixed numbers of a case."""
-    array = np.asarray(numbers, dtype)
+    from .numeric import dtype as by_name
+
+    array = np.asarray(numbers, by_name(dtype))
     return Operand(array.shape, "constant", dtype, numbers=numbers)
 
 

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import RuntimeFailure, Usage, require
+from .numeric import BITS
 
 if TYPE_CHECKING:
     import onnx
 
+AS_BITS = {  # by onnxruntime's name: the element types that its plain interface does not take
+    "tensor(bfloat16)": "bfloat16", "tensor(float8e4m3fn)": "float8_e4m3fn", "tensor(float8e4m3fnuz)": "float8_e4m3fnuz",
+    "tensor(float8e5m2)": "float8_e5m2", "tensor(float8e5m2fnuz)": "float8_e5m2fnuz", "tensor(float8e8m0)": "float8_e8m0fnu",
+    "tensor(float4e2m1)": "float4_e2m1fn", "tensor(int4)": "int4", "tensor(uint4)": "uint4", "tensor(int2)": "int2",
+    "tensor(uint2)": "uint2",
+}  # fmt: skip
 CPU = "CPUExecutionProvider"
 MOST_INLINE = 1500 * 2**20  # bytes of weights in a message, which cannot pass 2 GiB
 SMALL = 1024  # bytes of a tensor that always stays in the message
@@ -191,7 +198,7 @@ def feed(made: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> 
         if port.type.startswith("tensor") and isinstance(feeds.get(port.name), list):  # a sequence feeds no tensor
             feeds[port.name] = np.asarray(feeds[port.name])
     try:
-        if any(port.type == "tensor(bfloat16)" for port in (*made.get_inputs(), *made.get_outputs())):
+        if any(port.type in AS_BITS for port in (*made.get_inputs(), *made.get_outputs())):
             return [_array(v) for v in made.run_with_ort_values(None, {k: _value(a) for k, a in feeds.items()})]
         return made.run(None, feeds)
     except Exception as error:  # as above
@@ -199,24 +206,34 @@ def feed(made: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> 
 
 
 def _value(array: np.ndarray) -> Any:
-    """An array as onnxruntime's own value; its plain interface takes no bfloat16."""
+    """An array as onnxruntime's own value; packed numbers fill the first of the bytes that its shape asks for."""
     import onnxruntime
-    from onnx import TensorProto
+    from onnx import helper
 
-    if array.dtype.name != "bfloat16":
+    if array.dtype.name not in AS_BITS.values():
         return onnxruntime.OrtValue.ortvalue_from_numpy(array)
-    bits = np.asarray(array, order="C").view(np.int16)  # ascontiguousarray gives a number an axis
-    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, TensorProto.BFLOAT16)
+    bits = np.zeros(array.shape, np.int16 if array.dtype.itemsize == 2 else np.uint8)
+    content = raw(array)
+    bits.reshape(-1).view(np.uint8)[: len(content)] = content
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, helper.np_dtype_to_tensor_dtype(array.dtype))
 
 
 def _array(value: Any) -> np.ndarray:
     """The numbers of onnxruntime's own value."""
-    if value.data_type() != "tensor(bfloat16)":
-        return value.numpy()
-    from .numeric import dtype
+    from onnx import TensorProto, numpy_helper
 
-    shape = tuple(value.shape())
-    if 0 in shape:  # there is nothing to point at
-        return np.zeros(shape, dtype("bfloat16"))
-    bits = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_int16 * math.prod(shape))).contents
-    return np.array(bits, np.int16).reshape(shape).view(dtype("bfloat16"))
+    if value.data_type() not in AS_BITS:
+        return value.numpy()
+    tensor = TensorProto(dims=value.shape(), data_type=value.element_type())
+    if count := value.tensor_size_in_bytes():
+        tensor.raw_data = bytes(ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_uint8 * count)).contents)
+    return numpy_helper.to_array(tensor)
+
+
+def raw(array: np.ndarray) -> np.ndarray:
+    """The bytes of an array as ONNX files hold them, those of 4 and 2 bits packed; shares memory where it can."""
+    from onnx import numpy_helper
+
+    if array.dtype.name in BITS:
+        return np.frombuffer(numpy_helper.from_array(array).raw_data, np.uint8)
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -17,11 +17,12 @@ import leaky_interop as li
 from leaky_interop.converting import transfer_graph
 from leaky_interop.deferring import Deferred
 from leaky_interop.errors import Refused, Unsupported
-from leaky_interop.frameworks.base import DTYPES
+from leaky_interop.frameworks.base import DTYPES, NARROW
+from leaky_interop.numeric import is_float
 
 TARGETS = ("keras", "torch", "onnx")
 REFUSED = (  # every reason that a case may be refused for
-    "takes a shape that the network computes", "a scale that the network computes", "numbers that the network computes",
+    "onnxruntime's CPU provider has no kernel", "takes a shape that the network computes", "a scale that the network computes", "numbers that the network computes",
     "a number that the network computes", "the element type",
     "Attention with (past keys|lengths|softcap)", "(left_window_size|right_window_size|qk_matmul_output_mode)=", "saturate=0",
     "antialiased resizing", "stays active at inference",
@@ -85,7 +86,7 @@ def cases():
 
 
 def _is_tensor(data):
-    return data is not None and not isinstance(data, list | dict) and array(data).dtype.name in DTYPES
+    return data is not None and not isinstance(data, list | dict) and array(data).dtype.name in DTYPES | NARROW
 
 
 def array(data):
@@ -128,12 +129,12 @@ def same(expected, received):
     assert len(received) == len(expected)
     for e, r in zip(expected, received, strict=True):
         assert (r.shape, r.dtype) == (e.shape, e.dtype)
-        if e.dtype.kind in "fV":
+        if is_float(e.dtype) and e.dtype.name not in NARROW:
             loose = e.dtype.itemsize < 4  # the reference rounds in other places
             wide = (a.astype(np.float64) for a in (r, e))
             np.testing.assert_allclose(*wide, rtol=2e-2 if loose else 1e-3, atol=5e-3 if loose else 1e-5)
         else:
-            np.testing.assert_array_equal(r, e)
+            np.testing.assert_array_equal(r.astype(np.float64) if is_float(e.dtype) else r, e.astype(np.float64) if is_float(e.dtype) else e)
 
 
 @pytest.mark.parametrize("name", cases())
@@ -173,8 +174,8 @@ def test_most_cases_are_read_as_they_are():
     assert graphs >= 1250
 
 
-@pytest.mark.parametrize("kind", ["FLOAT8E4M3FN", "FLOAT4E2M1", "INT4", "UINT2", "COMPLEX64"])
-def test_element_types_of_quantised_networks_are_refused(kind):
+@pytest.mark.parametrize("kind", ["COMPLEX64", "FLOAT6E2M3", "FLOAT6E3M2"])
+def test_element_types_that_nothing_holds_are_refused(kind):
     kind = getattr(onnx.TensorProto, kind)
     ports = [onnx.helper.make_tensor_value_info("x", 1, [2]), onnx.helper.make_tensor_value_info("y", kind, [2])]
     graph = onnx.helper.make_graph([onnx.helper.make_node("Cast", ["x"], ["y"], to=kind)], "g", ports[:1], ports[1:])

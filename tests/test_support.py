@@ -59,7 +59,7 @@ def test_the_spellings_of_leaky_relu_are_in_its_row(table):
         ("torch", "aten.linear.default", "Dense"),
         ("torch", "aten.permute.default", "Transpose"),
         ("torch", "aten.detach.default", NOTHING),
-        ("onnx", "LayerNormalization (opset 17 on)", "LayerNorm"),
+        ("onnx", "LayerNormalization", "LayerNorm"),
         ("onnx", "Identity", NOTHING),
         ("onnx", "ReduceMax", "ReduceMax"),
         ("keras", "GlobalAveragePooling2D", SEVERAL),

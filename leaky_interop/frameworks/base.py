@@ -14,6 +14,7 @@ from ..errors import LeakyInteropError, Refused, Unsupported, Usage
 from ..graph import Anchor, Graph, Node, Value, claim, label, prune, snake
 from ..kinds import element
 from ..layout import ChannelsLast
+from ..numeric import NARROW_FLOATS, NARROW_INTEGERS
 from ..op import EXPORTERS, Op, Perm, op
 from ..sizes import Dim, Shape, symbol
 
@@ -137,15 +138,16 @@ class Importing:
 DTYPES = frozenset(
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 object".split()
 )  # object: text
+NARROW = NARROW_FLOATS | NARROW_INTEGERS  # stored, moved and cast; nothing computes in them
 
 
 def check_dtype(value: Value, source: str) -> None:
-    """Refuse element types that no operator here is defined for: float8, int4, complex numbers."""
-    if element(value.dtype).name not in DTYPES:
+    """Refuse element types that no operator here is defined for: complex numbers, floats of 6 bits."""
+    if element(value.dtype).name not in DTYPES | NARROW:
         raise Refused(
             f"the element type {value.dtype.name}", source,
-            "only booleans, integers of 8 to 64 bits and floats of 16 to 64 bits convert",
-            "Convert a quantised network as it was before",
+            "only booleans, integers of 2 to 64 bits and floats of 4 to 64 bits convert",
+            "Cut the network where it is computed",
         )  # fmt: skip
 
 
@@ -196,6 +198,7 @@ class Builder:
 
     framework = ""
     lacking: Collection[str] = ()  # dtypes in which the framework has no arithmetic
+    unknown: Collection[str] = ()  # dtypes of which it has no tensors either
     text = False  # whether it has arrays of text
     lists = False  # whether its models take and give sequences and optionals
 
@@ -237,8 +240,9 @@ class Builder:
 
     def check_dtypes(self, op: Op) -> None:
         """Refuse what the framework would take, but not compute."""
+        refused = self.unknown if op.any_dtype else self.lacking
         for port in self.outputs if op.any_dtype else (*self.inputs, *self.outputs):
-            if port is not None and port.dtype.name in self.lacking:
+            if port is not None and port.dtype.name in refused:
                 raise self.refuse(f"{type(op).__name__} in {port.dtype}", why="it has no such arithmetic", instead="Cast to int64")
 
     def composed(self, compose: Callable[..., Sequence[Value]]) -> tuple[Any, ...]:

@@ -7,6 +7,8 @@
 | nothing | ops.copy                              | contiguous, clone, detach |                |
 | sizes   | ops.size                              | size, numel               | Shape, Size    |
 
+Floats of 8 bits and fewer, integers of 4 and 2 bits: see narrow.py, which reads ONNX's two.
+
 Sizes are known before the run, as numbers or expressions: no operator remains of them.
 """
 
@@ -16,6 +18,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, product
+from .narrow import INTEGERS, LARGEST, NO_FLOAT4, SATURATING, in_float32, narrow_in_keras, narrow_in_torch, narrowed
 
 
 def each(function: Any, *arrays: np.ndarray) -> np.ndarray:
@@ -36,12 +39,19 @@ def as_text(number: Any) -> str:
 
 @op
 class Cast(Op):
-    """The numbers in another dtype: float to integer truncates, to bool asks whether it is not zero."""
+    """The numbers in another dtype: float to integer truncates, to bool asks whether it is not zero.
+
+    What a narrower float cannot hold becomes infinite, NaN where it has no infinity, its largest where it has neither.
+    """
 
     dtype: str
     tolerance = "exact"
     symbolic = True
     any_dtype = True
+
+    @property
+    def grid(self) -> str:  # type: ignore[override]
+        return "made" if self.dtype in LARGEST else "kept"
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         from ..numeric import dtype
@@ -71,7 +81,11 @@ class Cast(Op):
     "torch", "aten.to.dtype", "aten.to.other", "aten.to.dtype_layout", "aten._to_copy.default", "aten.type_as.default"
 )
 def cast_from_torch(call, x, dtype, *_):
-    return x if dtype is None else x.cast(dtype.dtype if isinstance(dtype, Value) else dtype)
+    """float8_e4m3fn saturates (as of torch 2.13; other float8 become infinite or NaN), a power of two is the nearer one."""
+    if dtype is None:
+        return x
+    dtype = np.dtype(dtype.dtype if isinstance(dtype, Value) else dtype)
+    return narrowed(x, dtype, dtype.name == "float8_e4m3fn", "nearest")
 
 
 @imports("torch", "aten.to.device")
@@ -90,16 +104,6 @@ def old_cast_from_onnx(node, x):
     return x.cast("float32" if node.to == "FLOAT" else "float64" if node.to == "DOUBLE" else node.to.lower())
 
 
-@imports("onnx", "Cast", since=6)
-def cast_from_onnx(node, x):
-    return x.cast(node.numpy_dtype(node.to))
-
-
-@imports("onnx", "CastLike")
-def cast_like_from_onnx(node, x, like):
-    return x.cast(like.dtype)
-
-
 @imports("torch", "aten.contiguous.default", "aten.clone.default", "aten.detach.default", "aten.alias.default")
 @imports("torch", "aten.lift_fresh_copy.default", "aten.lift_fresh.default", "aten.positive.default")
 @imports("keras", "ops.Copy")
@@ -109,17 +113,23 @@ def unchanged(call, x, *_):
 
 @exports("torch", Cast)
 def cast_to_torch(op, torch, x):
-    return x.to(torch.torch_dtype(op.dtype))
+    if op.dtype in INTEGERS:
+        return narrow_in_torch(torch, x, op.dtype)
+    return narrow_in_torch(torch, in_float32(torch, x), op.dtype) if op.dtype in LARGEST else x.to(torch.torch_dtype(op.dtype))
 
 
 @exports("onnx", Cast)
 def cast_to_onnx(op, onnx, x):
-    return onnx.Cast(x, to=onnx.element_type(op.dtype))
+    if op.dtype in INTEGERS and onnx.inputs[0].dtype.kind not in "iub":  # onnxruntime rounds there, instead of truncating
+        x = onnx.Cast(x, to=onnx.element_type("int32"))
+    return onnx.Cast(x, to=onnx.element_type(op.dtype), saturate=0 if op.dtype in SATURATING else None)
 
 
 @exports("keras", Cast)
 def cast_to_keras(op, keras, x):
-    return keras.ops.cast(x, op.dtype)
+    if op.dtype in INTEGERS:
+        return narrow_in_keras(keras, x, op.dtype)
+    return narrow_in_keras(keras, keras.ops.cast(x, "float32"), op.dtype) if op.dtype in LARGEST else keras.ops.cast(x, op.dtype)
 
 
 # --- bits ---------------------------------------------------------------------------------------------------------------
@@ -213,3 +223,11 @@ for _name, _from, _to in (("float32", "float32", "int32"), ("int64", "int64", "f
 case("cast/to_int32", Cast(dtype="int32"), (2, 3))
 case("cast/to_float64", Cast(dtype="float64"), (2, 3))
 case("cast/to_bool", Cast(dtype="bool"), (2, 3))
+for _name in LARGEST:
+    case(f"cast/to_{_name}", Cast(dtype=_name), (2, 3, 5), refused=NO_FLOAT4 if _name == "float4_e2m1fn" else {},
+         composed=dict.fromkeys(("torch", "keras"), "held in a wider type: what rounds to its numbers"))  # fmt: skip
+for _name in INTEGERS:
+    case(f"cast/to_{_name}", Cast(dtype=_name), (2, 3, 5),
+         composed=dict.fromkeys(("torch", "keras", "onnx"), "truncated first; held in a wider type: what wraps its numbers"))  # fmt: skip
+    case(f"cast/int32_to_{_name}", Cast(dtype=_name), Operand((2, 3, 5), dtype="int32", low=-99, high=99),
+         composed=dict.fromkeys(("torch", "keras"), "held in a wider type: what wraps its numbers"))  # fmt: skip

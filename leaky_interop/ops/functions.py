@@ -74,7 +74,7 @@ Floor = unary("Floor", "The largest integer that is not above x.", np.floor, tor
 Ceil = unary("Ceil", "The smallest integer that is not below x.", np.ceil, torch="ceil", keras="ceil",
              onnx="Ceil", **_rounding(lambda: Ceil))  # fmt: skip
 Round = unary("Round", "The nearest integer, the even one of two.", np.rint, torch=lambda torch, x: torch.round(x),
-              keras=lambda keras, x: keras.ops.round(x), onnx="Round", **EXACT)  # fmt: skip
+              keras=lambda keras, x: keras.ops.round(x), onnx="Round", grid="made", **EXACT)  # fmt: skip
 Trunc = unary("Trunc", "The nearest integer that is not farther from 0.", np.trunc, torch="trunc", keras="trunc",
               onnx=lambda onnx, x: onnx.Where(onnx.Less(x, 0), onnx.Ceil(x), onnx.Floor(x)),
               **_rounding(lambda: Trunc))  # fmt: skip

@@ -199,7 +199,7 @@ def over(x: Value, axes: tuple[int, ...], value: Any) -> Value | None:
     return (value if isinstance(value, Value) else x.graph.constant(value)).reshape(*(x.shape[a] for a in axes))
 
 
-@imports("onnx", "LayerNormalization", since=17)
+@imports("onnx", "LayerNormalization")
 def layer_norm_from_onnx(node, x, scale, bias=None):
     """Its further results are the mean, and 1 over the deviation."""
     axes, epsilon = last_axes(x, x.rank - node.axis % x.rank), stored(node.epsilon, x)

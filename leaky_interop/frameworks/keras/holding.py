@@ -18,12 +18,26 @@ import numpy as np
 
 from ... import names
 from ...graph import Graph, Parameter, Value, measures, snake
+from ...numeric import NARROW_FLOATS, NARROW_INTEGERS, is_float
 from ...sizes import Dim, Size
 from ..base import Builder
 
 FRAMEWORK = "keras"
 SMALL = 1024  # bytes; larger arrays do not belong into a model's configuration, where they are text
 EXACT = 2**24  # whole numbers up to here are the same as float32
+HELD = dict.fromkeys(NARROW_FLOATS, "float32")  # what Keras has no tensors of, and the type that holds its numbers
+HELD |= {name: "uint8" if name.startswith("u") else "int8" for name in NARROW_INTEGERS}
+
+
+def held_as(dtype: np.dtype) -> str:
+    """The name of the type in which Keras holds numbers of a dtype."""
+    return HELD.get(dtype.name, dtype.name)
+
+
+def as_held(array: Any) -> np.ndarray:
+    """An array in the type in which Keras holds its numbers."""
+    array = np.asarray(array)
+    return array.astype(held_as(array.dtype)) if array.dtype.name in HELD else array
 
 
 class Holding(Builder):
@@ -62,13 +76,13 @@ class Holding(Builder):
         parameter = value.const
         assert parameter is not None
         if not parameter.name and (value.array().nbytes <= SMALL or not _fits(value.array())):
-            return value.array()
+            return as_held(value.array())
         whole = parameter.whole
         layer = self.table(self.graph.parameter(whole))
         first = self.tables[whole.tie][1]
         held = layer(self.row_numbers(layer.input_dim))
-        if value.dtype.kind not in "fV":
-            held = keras.ops.cast(held, value.dtype.name)
+        if not is_float(value.dtype):
+            held = keras.ops.cast(held, held_as(value.dtype))
         if held.shape != first.shape:
             held = keras.ops.reshape(held, first.shape)
         for kind, *rest in parameter.seen_from(first) or ():
@@ -79,7 +93,7 @@ class Holding(Builder):
             elif kind == "take":
                 held = taken(held, *rest)
             else:
-                held = keras.ops.cast(held, np.dtype(rest[0]).name)
+                held = keras.ops.cast(held, held_as(np.dtype(rest[0])))
         return held
 
     def table(self, value: Value, name: str = "") -> keras.layers.Embedding:
@@ -94,7 +108,7 @@ class Holding(Builder):
             array = np.asarray(parameter.array())
             columns = array.shape[-1] if array.ndim > 1 else array.size
             array = array.reshape(-1, columns)
-            stored = value.dtype.name if value.dtype.kind in "fV" else "float32"
+            stored = held_as(value.dtype) if is_float(value.dtype) else "float32"
             layer = keras.layers.Embedding(
                 *array.shape,
                 embeddings_initializer="zeros",

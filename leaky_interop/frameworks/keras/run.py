@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from ...numeric import dtype
+from .holding import as_held
 from .walk import functional, walk
+
+# By model written here: what it holds in wider types, by value, and for each flat output. See `holding.HELD`.
+NARROW: weakref.WeakKeyDictionary[Any, tuple[dict[Any, str], list[str]]] = weakref.WeakKeyDictionary()
 
 
 def owns(model: Any) -> bool:
@@ -22,7 +28,14 @@ def run(model: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> 
     if isinstance(arrays, Mapping):
         arrays = [arrays[t._keras_history.operation.name] for t in model.inputs]
     with no_gradients():
-        return [to_numpy(o) for o in keras.tree.flatten(call(model, [keras.ops.convert_to_tensor(a) for a in arrays]))]
+        outputs = call(model, [keras.ops.convert_to_tensor(as_held(a)) for a in arrays])
+        return _narrow(model, [to_numpy(o) for o in keras.tree.flatten(outputs)])
+
+
+def _narrow(model: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Flat outputs in the element types that they stand for."""
+    ends = NARROW[model][1] if model in NARROW else [""] * len(arrays)
+    return [a.astype(dtype(kind)) if kind else a for a, kind in zip(arrays, ends, strict=True)]
 
 
 def call(model: Any, inputs: Sequence[Any], *, training: bool = False) -> Any:
@@ -44,7 +57,8 @@ class Program:
     def whole(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Flat outputs of the user's own model on flat inputs."""
         with no_gradients():
-            return [to_numpy(o) for o in keras.tree.flatten(self.call([keras.ops.convert_to_tensor(a) for a in arrays]))]
+            outputs = self.call([keras.ops.convert_to_tensor(as_held(a)) for a in arrays])
+            return _narrow(self.model, [to_numpy(o) for o in keras.tree.flatten(outputs)])
 
     def call(self, inputs: Sequence[Any], *, training: bool = False) -> Any:
         """The nested outputs of the user's own model on flat inputs, tensors of the backend."""
@@ -66,10 +80,13 @@ class Program:
     ) -> list[np.ndarray]:
         """Flat outputs. `watch(key, array)` sees each value in `keys` (all, if None); consumers read the `given` values."""
 
+        narrow = NARROW[self.model][0] if self.model in NARROW else {}
+
         def see(key: Any, tensor: Any) -> Any:
             if watch is not None and (keys is None or key in keys):
-                watch(key, to_numpy(tensor))
-            return keras.ops.convert_to_tensor(given[key]) if given and key in given else tensor
+                array = to_numpy(tensor)
+                watch(key, array.astype(dtype(narrow[key])) if key in narrow else array)
+            return keras.ops.convert_to_tensor(as_held(given[key])) if given and key in given else tensor
 
         def apply(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
             if isinstance(operation, keras.Layer) and operation._call_has_training_arg:
@@ -80,8 +97,8 @@ class Program:
         if self.function is None:  # traced with a fixed batch: only the whole model runs with any other
             return self.whole(arrays)
         with no_gradients():
-            inputs = [see(("input", i), keras.ops.convert_to_tensor(a)) for i, a in enumerate(arrays)]
-            return [to_numpy(o) for o in walk(self.function, inputs, apply)]
+            inputs = [see(("input", i), keras.ops.convert_to_tensor(as_held(a))) for i, a in enumerate(arrays)]
+            return _narrow(self.model, [to_numpy(o) for o in walk(self.function, inputs, apply)])
 
 
 def leaves(structure: Any) -> list[Any]:

@@ -15,12 +15,15 @@ from ... import names
 from ...errors import Refused
 from ...graph import Graph, Node, Value
 from ...layout import settle, wrap
+from ...numeric import is_float
 from ...op import CHANNELS_LAST, EXPORTERS
 from ...passes import before_keras
+from ...passes.lowering import lower
 from ...passes.unroll import unroll
 from ...sizes import Dim, Size
 from ..base import arrange
-from .holding import Holding
+from .holding import HELD, Holding, held_as
+from .run import NARROW
 from .tensorflow import without_tensorflow
 from .walk import nodes
 
@@ -49,7 +52,8 @@ def assign(model: keras.Model, numbers: Iterable[tuple[Any, np.ndarray]]) -> Non
 
 def prepare(graph: Graph) -> Graph:
     """The graph as Keras computes it: channels last where its layers want that, transposes settled."""
-    return before_keras(settle(wrap(unroll(graph), _wants_channels_last)))
+    lowered = lower(unroll(graph), FRAMEWORK, np.float32)  # but on TensorFlow, Keras computes in no wider type
+    return before_keras(settle(wrap(lowered, _wants_channels_last)))
 
 
 def _wants_channels_last(node: Node) -> bool:
@@ -63,13 +67,13 @@ class KerasBuilder(Holding):
 
     def __init__(self, graph: Graph):
         super().__init__(graph)
-        self.lacking = ("uint16", "uint32", "uint64") if keras.backend.backend() == "torch" else ()
+        self.lacking = self.unknown = ("uint16", "uint32", "uint64") if keras.backend.backend() == "torch" else ()
         self.placed: dict[str, tuple[Any, Any]] = {}
         self.owner: dict[Any, str] = {}  # by signature: the name of the layer that holds its weights
         for value in graph.inputs:
             shape = tuple(None if isinstance(d, Size) else d for d in value.shape)
             name = self.unique(names.encode(FRAMEWORK, value.name))
-            self.made[id(value)] = keras.Input(batch_shape=shape, dtype=value.dtype.name, name=name)
+            self.made[id(value)] = keras.Input(batch_shape=shape, dtype=held_as(value.dtype), name=name)
 
     def place(self, layer: keras.Layer, *, part: str = "", **weights: Value | None) -> Callable[..., Any]:
         """Put a native layer under the node's name, its variables filled from weights once it is built.
@@ -108,7 +112,7 @@ class KerasBuilder(Holding):
     def writing(self) -> Iterator[None]:
         """Layers are made in the dtype of the node at hand, not in what the user has set for new ones."""
         chosen = keras.config.dtype_policy()
-        floats = [p.dtype.name for p in (*self.outputs, *self.inputs) if p is not None and p.dtype.kind in "fV"]
+        floats = [held_as(p.dtype) for p in (*self.outputs, *self.inputs) if p is not None and is_float(p.dtype)]
         if floats:
             keras.config.set_dtype_policy(floats[0])
         try:
@@ -135,10 +139,10 @@ class KerasBuilder(Holding):
 
     def as_wide(self, value: Value, native: Any) -> Any:
         """A result in the value's dtype: but for TensorFlow's, Keras' backends compute keras.ops in 32 bits at most."""
-        if native.dtype == value.dtype.name:
+        if native.dtype == held_as(value.dtype):
             return native
-        if value.dtype.kind in "iu":  # told wrongly: the numbers of most have all bits, see ops/precision.py
-            return keras.ops.cast(native, value.dtype.name)
+        if not is_float(value.dtype) and value.dtype != bool:  # told wrongly: the numbers of most have all bits, see ops/precision.py
+            return keras.ops.cast(native, held_as(value.dtype))
         raise self.refuse(
             f"{self.node.op} in {value.dtype}",
             why=f"Keras on the {keras.backend.backend()} backend computes it in {native.dtype}",
@@ -159,6 +163,11 @@ class KerasBuilder(Holding):
             count = counts[name] = counts.get(name, -1) + 1
             keys.update({id(t): ((name, count), i) for i, t in enumerate(node.output_tensors)})
         handles = {key: keys[id(t)] for key, t in self.made.items() if id(t) in keys}
+        values = [*self.graph.outputs, *(v for n in self.graph.nodes for v in n.outputs)]
+        narrow = {handles[id(v)]: v.dtype.name for v in values if v.dtype.name in HELD and id(v) in handles}
+        ends = [v.dtype.name if v.dtype.name in HELD else "" for v in self.graph.outputs]
+        if narrow or any(ends):
+            NARROW[model] = narrow, keras.tree.flatten(arrange(self.graph.structure, ends))
         return model, handles
 
 

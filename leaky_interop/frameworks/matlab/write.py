@@ -15,7 +15,7 @@ from ...graph import Graph, Value
 from ...layout import ChannelsLast, to_first
 from ...op import EXPORTERS
 from ...sizes import Size
-from ..base import DTYPES, Builder
+from ..base import DTYPES, NARROW, Builder
 from .functions import FUNCTIONS, anything
 from .layers import Layer, Network
 from .run import Program
@@ -70,7 +70,7 @@ class MatlabBuilder(Builder):
     """`matlab` as exporters see it: `layer` writes a layer, `flattened` and `normalised` what others take up."""
 
     framework = FRAMEWORK
-    lacking = DTYPES - {"float32"}
+    lacking = (DTYPES | NARROW) - {"float32"}
 
     def __init__(self, graph: Graph):
         super().__init__(graph)

@@ -12,6 +12,7 @@ import onnx
 from onnx import helper
 
 from ...graph import Graph
+from ...numeric import BITS
 
 SMALL = 1024  # bytes of a tensor that always stays in the message: readers look there for shapes
 MOST_INLINE = 1500 * 2**20  # bytes of weights in one file; a protobuf message cannot pass 2 GiB
@@ -34,7 +35,7 @@ def stream(model: onnx.ModelProto, path: Path, numbers: Callable[[int], Any], ex
     goes from its owner into the file.
     """
     tensors = model.graph.initializer
-    counts = [math.prod(t.dims) * helper.tensor_dtype_to_np_dtype(t.data_type).itemsize for t in tensors]
+    counts = [_bytes(t) for t in tensors]
     outside = [False] * len(counts)
     if external_data or (external_data is None and sum(counts) > MOST_INLINE):
         outside = [count > SMALL for count in counts]
@@ -64,6 +65,12 @@ def stream(model: onnx.ModelProto, path: Path, numbers: Callable[[int], Any], ex
                 beside.write(bytes(-beside.tell() % PAGE))
             written = (beside if out else file).write(numbers(index))
             assert written == count, f"{tensors[index].name}: {written} bytes instead of {count}"
+
+
+def _bytes(tensor: onnx.TensorProto) -> int:
+    """How many bytes the numbers of a tensor take: those of 4 and 2 bits are packed."""
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return -(-math.prod(tensor.dims) * BITS.get(dtype.name, 8 * dtype.itemsize) // 8)
 
 
 def _location(name: str, offset: int, length: int) -> bytes:

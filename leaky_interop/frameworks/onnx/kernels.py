@@ -15,6 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from ...ort import AS_BITS
+
 BFLOAT16 = {  # the few operators that have a bfloat16 kernel
     "Cast", "CastLike", "Concat", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "IsInf",
     "LayerNormalization", "Reshape", "ScatterND", "Shape", "Sign", "Slice", "Split", "Squeeze", "Transpose",
@@ -36,7 +38,10 @@ LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does no
     "uint32": {"CumSum", "Pow"},
     "uint64": {"Where", "CumSum", "Pow"},
 }  # fmt: skip
-NEWEST = dict.fromkeys(("Optional", "OptionalGetElement", "OptionalHasElement"), 27)  # later ones have no kernel yet
+NOWHERE = frozenset(("float4_e2m1fn",))  # element types without any kernel
+NEWEST = dict.fromkeys(  # later ones have no kernel yet
+    ("Optional", "OptionalGetElement", "OptionalHasElement", "Quantize", "Dequantize"), 27
+)
 CARRIERS = {"float16": "float32", "bfloat16": "float32", "uint32": "int64", "uint64": "int64"}
 CARRIERS |= dict.fromkeys(("bool", "int8", "uint8", "int16", "uint16"), "int32")
 
@@ -101,6 +106,8 @@ class Types:
 
 def _type_string(dtype: np.dtype) -> str:
     """A dtype as schemas spell it."""
+    if found := next((spelled for spelled, name in AS_BITS.items() if name == dtype.name), None):
+        return found
     return f"tensor({ {'float32': 'float', 'float64': 'double', 'object': 'string'}.get(dtype.name, dtype.name)})"
 
 

@@ -23,6 +23,7 @@ from ...deferring import defer
 from ...errors import Computed, Refused, Usage
 from ...graph import Anchor, Graph, Node, Parameter, Value
 from ...layout import settle
+from ...numeric import is_float
 from ...op import Op, importer_of
 from ...passes import after_import
 from ...sizes import Dim, Shape, symbol
@@ -71,6 +72,10 @@ class NodeCall(Call):
             return self.attributes[name]
         except KeyError:
             raise AttributeError(f"{self.native.op_type} has no attribute {name!r} in opset {self.opset}") from None
+
+    def stated(self, name: str) -> Any:
+        """An attribute whose name a call has a field of its own for."""
+        return self.__getattr__(name)
 
     def has(self, name: str) -> bool:
         """Whether this opset's schema knows an attribute."""
@@ -234,11 +239,11 @@ class Reader:
             self.env[sparse.values.name] = self.weight(sparse.values.name, sparse)
 
     def weight(self, name: str, tensor: Any) -> Value:
-        """A stored tensor: a named weight where it holds floats, in at least one axis unless told so, otherwise a constant."""
+        """A stored tensor: a weight (see `holds_weights`) in at least one axis unless told so, otherwise a constant."""
         if isinstance(tensor, onnx.SparseTensorProto):
             return self.graph.constant(_dense(tensor))
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
-        plain = tensor.data_type == onnx.TensorProto.STRING or dtype.kind not in "fV" or not (tensor.dims or self.own)
+        plain = tensor.data_type == onnx.TensorProto.STRING or not holds_weights(dtype) or not (tensor.dims or self.own)
         if plain or name in self.constants:
             return self.graph.constant(numpy_helper.to_array(tensor))
         return self.graph.parameter(
@@ -248,7 +253,7 @@ class Reader:
                 dtype=dtype,
                 read=lambda: numpy_helper.to_array(tensor),
                 root=tensor,
-                trainable=name not in self.frozen,
+                trainable=name not in self.frozen and is_float(dtype) and dtype.itemsize > 1,
             )
         )
 
@@ -377,6 +382,11 @@ class Reader:
         """The tensor type of every value that shape inference or the file itself knows, by name."""
         known = onnx.shape_inference.infer_shapes(self.model).graph
         return {i.name: i.type.tensor_type for i in (*known.value_info, *known.output)}
+
+
+def holds_weights(dtype: np.dtype) -> bool:
+    """Whether stored numbers of a dtype are weights: floats, and the 8 bits or fewer of quantised ones, which do not train."""
+    return is_float(dtype) or (dtype.itemsize == 1 and dtype.kind != "b")
 
 
 def _open_batch(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -17,13 +17,14 @@ from ... import names
 from ...errors import Usage
 from ...graph import Graph, Parameter, Step, Value, measures
 from ...op import Op
+from ...ort import raw
 from ...sizes import Dim, Size, fold
 from ..base import Builder, Port
 from . import kernels
 from .file import SMALL, stream
 from .naming import OWN
 from .nesting import Body, write_body
-from .read import CONSTANTS, FROZEN
+from .read import CONSTANTS, FROZEN, holds_weights
 from .run import newest_opset
 from .types import info, type_proto
 
@@ -52,7 +53,7 @@ def build(graph: Graph, *, opset: int | None = None) -> tuple[onnx.ModelProto, d
     builder.export()
     model, handles = builder.finish()
     for tensor, (_, parameter) in zip(model.graph.initializer, builder.weights.values(), strict=True):
-        tensor.raw_data = parameter.array().tobytes()
+        tensor.raw_data = raw(parameter.array()).tobytes()
     return model, handles
 
 
@@ -64,7 +65,7 @@ def build_file(
     builder.export()
     model, handles = builder.finish()
     weights = [parameter for _, parameter in builder.weights.values()]
-    stream(model, path, lambda index: np.ascontiguousarray(weights[index].array()).view(np.uint8), external_data)
+    stream(model, path, lambda index: raw(weights[index].array()), external_data)
     return model, handles
 
 
@@ -199,6 +200,12 @@ class OnnxBuilder(Builder):
                 why = f"{kind} takes none there"
                 raise self.refuse(f"{dtype} in a {kind} of opset {self.opset}", why=why, instead="Write a newer opset")
 
+    def check_dtypes(self, op: Op) -> None:
+        for port in (*self.inputs, *self.outputs):
+            if port is not None and port.dtype.name in kernels.NOWHERE:
+                why = "onnxruntime's CPU provider has no kernel for it"
+                raise self.refuse(f"{type(op).__name__} in {port.dtype}", why=why, instead="Cut the network before it")
+
     def runs(self, kind: str) -> bool:
         """Whether onnxruntime has a kernel for an operator in the dtype of the node at hand (of its last operand)."""
         ports = [p for p in self.inputs if p is not None]
@@ -248,7 +255,7 @@ class OnnxBuilder(Builder):
             name = self.names(parameter.name or f"{self.node.name or 'constant'}_constant")
             made = Symbol(self, name, dtype=parameter.dtype)
             self.weights[key] = (made, parameter)
-            if not parameter.name and parameter.dtype.kind in "fV":
+            if not parameter.name and holds_weights(parameter.dtype):
                 self.constants.append(made.name)
             elif parameter.name and not parameter.trainable:
                 self.frozen.append(made.name)
@@ -395,7 +402,7 @@ class OnnxBuilder(Builder):
             tensor = model.graph.initializer.add(name=made.name, dims=parameter.shape, data_type=kind)
             if math.prod(parameter.shape) * parameter.dtype.itemsize <= SMALL:
                 skeleton.graph.initializer.add().CopyFrom(tensor)
-                skeleton.graph.initializer[-1].raw_data = parameter.array().tobytes()
+                skeleton.graph.initializer[-1].raw_data = raw(parameter.array()).tobytes()
             else:
                 skeleton.graph.input.append(helper.make_tensor_value_info(made.name, kind, parameter.shape))
         onnx.checker.check_model(skeleton, full_check=True)

@@ -1,4 +1,4 @@
-"""Between tensors and numpy arrays, bfloat16 included."""
+"""Between tensors and numpy arrays: bfloat16 and float8 by their bits, narrower types in the wider one that holds them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...numeric import dtype as by_name
+
+HELD = {  # what torch has no tensors of, and the type that holds its numbers
+    "int2": torch.int8, "int4": torch.int8, "uint2": torch.uint8, "uint4": torch.uint8,
+    "float4_e2m1fn": torch.float8_e4m3fn,
+}  # fmt: skip
+
 
 def to_numpy(tensor: Any) -> Any:
     """The tensor's numbers; shares memory where it can. Of a list, those of each; of None, None."""
     if tensor is None or isinstance(tensor, list):
         return tensor and [to_numpy(t) for t in tensor]
     tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(numpy_dtype(torch.bfloat16))
+    if bits := _bits(numpy_dtype(tensor.dtype)):
+        return tensor.view(bits).numpy().view(numpy_dtype(tensor.dtype))
     return tensor.numpy()
 
 
@@ -22,18 +29,23 @@ def from_numpy(array: Any) -> Any:
     """A tensor of its own memory. Of a list, one of each; of None, None."""
     if array is None or isinstance(array, list):
         return array and [from_numpy(a) for a in array]
-    array = np.array(array, order="C", copy=True)
+    dtype = torch_dtype(np.asarray(array).dtype)
+    array = np.array(array, numpy_dtype(dtype), order="C", copy=True)
     with torch.device("cpu"):
-        if array.dtype.name == "bfloat16":
-            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        if bits := _bits(array.dtype):
+            return torch.from_numpy(array.view(numpy_dtype(bits))).view(dtype)
         return torch.from_numpy(array)
 
 
-def numpy_dtype(dtype: torch.dtype) -> np.dtype:
-    from ...numeric import dtype as by_name
+def _bits(dtype: np.dtype) -> torch.dtype | None:
+    """The integer of the width of a dtype that numpy itself does not know; what it does know needs none."""
+    return None if dtype.isbuiltin == 1 else torch.uint8 if dtype.itemsize == 1 else torch.int16
 
+
+def numpy_dtype(dtype: torch.dtype) -> np.dtype:
     return by_name(str(dtype).removeprefix("torch."))
 
 
 def torch_dtype(dtype: Any) -> torch.dtype:
-    return getattr(torch, np.dtype(dtype).name)
+    name = by_name(dtype).name
+    return HELD.get(name) or getattr(torch, name)

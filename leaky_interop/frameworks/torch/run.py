@@ -10,8 +10,9 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ...errors import RuntimeFailure
+from ...numeric import dtype
 from .arrays import from_numpy, to_numpy
-from .export import LISTS, SHAPES
+from .export import LISTS, NARROW, SHAPES
 
 
 def owns(model: Any) -> bool:
@@ -70,6 +71,7 @@ class _Watched(torch.fx.Interpreter):
     def __init__(self, module: torch.fx.GraphModule, watch: Any, keys: Any, given: Mapping[Any, np.ndarray]):
         super().__init__(module)
         self.watch, self.keys, self.given = watch, keys, given
+        self.narrow = module.meta.get(NARROW, {})
 
     def run_node(self, n: torch.fx.Node) -> Any:
         result = super().run_node(n)
@@ -83,7 +85,8 @@ class _Watched(torch.fx.Interpreter):
         if not isinstance(result, torch.Tensor):
             return result
         if self.watch is not None and (self.keys is None or key in self.keys):
-            self.watch(key, to_numpy(result).copy())  # an in-place call further on would change it
+            array = to_numpy(result)
+            self.watch(key, array.astype(dtype(self.narrow.get(key, array.dtype))))  # a copy: in-place calls may follow
         return from_numpy(self.given[key]) if key in self.given else result
 
 
@@ -117,9 +120,14 @@ def leaves(structure: Any) -> list[Any]:
 
 def _flat(results: Any, model: Any) -> list[Any]:
     """Flat outputs; the lists that a model of ours gives stay lists."""
-    lists = getattr(model, "meta", {}).get(LISTS)
-    if not lists:
-        return [to_numpy(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor)]
+    meta = getattr(model, "meta", {})
+    if not meta.get(LISTS):
+        arrays = [to_numpy(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor)]
+        narrow = meta.get(NARROW)
+        if not narrow:
+            return arrays
+        ends = [narrow.get(n.name) for n in pytree.tree_leaves(model.graph.output_node().args[0])]
+        return [a.astype(dtype(kind)) if kind else a for a, kind in zip(arrays, ends, strict=True)]
     return [to_numpy(r) for r in (results if isinstance(results, tuple) else (results,))]
 
 

@@ -20,10 +20,11 @@ from ...draws import example_arrays
 from ...errors import Refused
 from ...graph import Graph, Parameter, Step, Value, measures
 from ...kinds import element
+from ...passes.lowering import lower
 from ...sizes import Dim, Size, fold
 from ..base import Builder, arrange
-from .arrays import from_numpy, torch_dtype
-from .export import DTYPES, LISTS, NAMES, SHAPES, add_submodule, named
+from .arrays import HELD, from_numpy, torch_dtype
+from .export import DTYPES, LISTS, NAMES, NARROW, SHAPES, add_submodule, named
 
 FRAMEWORK = "torch"
 
@@ -36,8 +37,8 @@ def assign(model: Any, numbers: Iterable[tuple[torch.Tensor, np.ndarray]]) -> No
 
 
 def prepare(graph: Graph) -> Graph:
-    """The graph as PyTorch computes it: canonical already."""
-    return graph
+    """The graph as PyTorch computes it: canonical already, but for what it has no operator for."""
+    return lower(graph, FRAMEWORK, np.float64)
 
 
 def build(graph: Graph, *, opset: int | None = None) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
@@ -127,6 +128,7 @@ class TorchBuilder(Builder):
         self.unique = names.Unique()
         self.tied: dict[Any, torch.nn.Parameter] = {}
         self.named: dict[str, str] = {}  # fx name -> canonical name
+        self.narrow: dict[str, str] = {}  # fx name -> the element type that a wider one holds
         self.placed: dict[str, tuple[torch.nn.Module, Any]] = {}
         self.first: dict[Any, Parameter] = {}  # by tie: the view of a weight that is stored; other views are made of it
         self.homes: dict[Any, str] = {}  # by identity: where a weight stands
@@ -205,7 +207,8 @@ class TorchBuilder(Builder):
         """One nn.Parameter for each weight: tied weights stay tied."""
         if parameter.identity not in self.tied or not parameter.name:
             tensor = from_numpy(parameter.array())
-            self.tied[parameter.identity] = torch.nn.Parameter(tensor, requires_grad=parameter.trainable)
+            trains = parameter.trainable and tensor.is_floating_point()
+            self.tied[parameter.identity] = torch.nn.Parameter(tensor, requires_grad=trains)
         return self.tied[parameter.identity]
 
     def call_module(self, path: str, args: Any, kwargs: Any) -> Proxy:
@@ -287,10 +290,15 @@ class TorchBuilder(Builder):
         if isinstance(native, Proxy) and native.node.op not in ("placeholder", "get_attr"):
             native.node._rename(self.unique(names.identifier(value.name)))
             self.named[native.node.name] = (self.node.name if value.index == 0 else "") or value.name
+            if value.dtype.name in HELD:
+                self.narrow[native.node.name] = value.dtype.name
         return native
 
     def finish(self) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
         outputs = [o.node if isinstance(o, Proxy) else o for o in map(self.tensor, self.graph.outputs)]
+        for node, value in zip(outputs, self.graph.outputs, strict=True):
+            if value.dtype.name in HELD:
+                self.narrow[node.name] = value.dtype.name
         structured = arrange(self.graph.structure, outputs)
         self.fx.output(structured)
         self.settle_attributes()
@@ -302,6 +310,7 @@ class TorchBuilder(Builder):
         model.meta[NAMES] = self.named
         model.meta[SHAPES] = {k: tuple(None if isinstance(d, Size) else d for d in v.shape) for k, v in ports.items()}
         model.meta[DTYPES] = {k: torch_dtype(element(v.dtype)) for k, v in ports.items()}
+        model.meta[NARROW] = self.narrow
         model.meta[LISTS] = {i for i, v in enumerate(self.graph.outputs) if v.dtype.kind == "L"}
         handles = {key: p.node.name for key, p in self.made.items() if isinstance(key, int) and isinstance(p, Proxy)}
         return model, handles

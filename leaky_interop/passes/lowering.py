@@ -1,0 +1,40 @@
+"""Says in other operators what a framework has no exporter for: see `Op.lowered`. Every result keeps its anchor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..frameworks.base import attribute
+from ..graph import Graph, Rewrite, inherit
+from ..op import EXPORTERS, Op
+
+
+def lower(graph: Graph, framework: str, exact: Any) -> Graph:
+    """A graph in which no operator is left that the framework does not know, but others do.
+
+    exact: the widest float dtype in which the framework adds and multiplies.
+    """
+
+    def wanting(op: Op) -> bool:
+        return (framework, type(op)) not in EXPORTERS and type(op).lowered is not Op.lowered
+
+    while any(wanting(node.op) for node in graph.nodes):  # what was said in others may have to be said again
+        graph = _once(graph, wanting, exact)
+    return graph
+
+
+def _once(graph: Graph, wanting: Callable[[Op], bool], exact: Any) -> Graph:
+    rewrite = Rewrite(graph)
+    for node in graph.nodes:
+        if not wanting(node.op):
+            rewrite.copy(node)
+            continue
+        start = len(rewrite.new.nodes)
+        rewrite.new.source, rewrite.new.left_out = node.source, node.left_out
+        made = node.op.lowered(exact, *map(rewrite.get, node.inputs))
+        attribute(rewrite.new, start, node.name)
+        for old, new in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True):
+            inherit(new, old)
+            rewrite.put(old, new)
+    return rewrite.finish()

@@ -1,0 +1,128 @@
+"""Whole quantised networks, as onnxruntime's own quantiser and optimiser write them, to every framework and verified."""
+
+import functools
+import logging
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+
+import leaky_interop as li
+from leaky_interop.converting import transfer_graph
+from leaky_interop.ops.activation import LeakyRelu
+
+TARGETS = ("torch", "keras", "onnx")
+SLOPES = (0.2, 0.07)
+SHAPE = (2, 3, 8, 8)
+
+
+@functools.cache
+def network():
+    torch.manual_seed(0)
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.LeakyReLU(SLOPES[0]), nn.Conv2d(8, 8, 3, 1, 1, groups=4),
+        nn.LeakyReLU(SLOPES[1]), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5), nn.Softmax(-1),
+    ).eval()  # fmt: skip
+
+
+class Data(CalibrationDataReader):
+    def __init__(self, name):
+        draw = np.random.default_rng(0)
+        self.left = iter([{name: draw.standard_normal(SHAPE).astype(np.float32)} for _ in range(3)])
+
+    def get_next(self):
+        return next(self.left, None)
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory):
+    """The path of the network, quantised in a way; each way once."""
+    folder = tmp_path_factory.mktemp("quantised")
+    logging.disable(logging.WARNING)
+    plain = li.convert(network(), to="onnx", example=(torch.zeros(SHAPE),), opset=21)  # the quantiser keeps the operator set
+    onnx.save(plain, folder / "plain.onnx")
+
+    @functools.cache
+    def make(how, channels, activations, weights, level=""):
+        path = folder / f"{how}_{channels}_{activations}_{weights}.onnx"
+        kinds = {"weight_type": QuantType[weights], "per_channel": channels}
+        if how == "dynamic":
+            quantize_dynamic(folder / "plain.onnx", path, **kinds)
+        else:
+            kinds |= {"quant_format": QuantFormat[how], "activation_type": QuantType[activations]}
+            quantize_static(folder / "plain.onnx", path, Data(plain.graph.input[0].name), **kinds)
+        if not level:
+            return path
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
+        options.optimized_model_filepath = str(path.with_suffix(f".{level}.onnx"))
+        onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return path.with_suffix(f".{level}.onnx")
+
+    yield make
+    logging.disable(logging.NOTSET)
+
+
+WAYS = [
+    ("QDQ", False, "QUInt8", "QInt8"), ("QDQ", True, "QInt8", "QInt8"), ("QDQ", False, "QInt8", "QInt4"),
+    ("QOperator", False, "QUInt8", "QInt8"), ("QOperator", True, "QInt8", "QInt8"), ("QOperator", False, "QUInt8", "QUInt8"),
+    ("QDQ", False, "QUInt8", "QInt8", "EXTENDED"), ("QOperator", False, "QUInt8", "QInt8", "ALL"),
+    ("dynamic", True, "", "QInt8"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way)))
+def test_it_computes_the_same_numbers(quantised, way, target):
+    li.convert(quantised(*way), to=target, verify=True)
+
+
+def operators(model):
+    return {node.op_type for node in model.graph.node}
+
+
+def test_codes_stay_codes_in_onnx(quantised):
+    for way in WAYS[:6]:
+        path = quantised(*way)
+        before, after = operators(onnx.load(path)), operators(li.convert(path, to="onnx"))
+        quantised_ones = {kind for kind in before if kind.startswith(("QLinearConv", "QuantizeLinear", "DequantizeLinear"))}
+        assert quantised_ones <= after
+
+
+def test_weights_stay_in_their_bits(quantised):
+    path = quantised("QDQ", False, "QUInt8", "QInt8")
+    back = li.convert(path, to="onnx")
+    stored = sum(len(t.raw_data) for t in back.graph.initializer)
+    assert stored < 1.2 * sum(len(t.raw_data) for t in onnx.load(path).graph.initializer)
+    model = li.convert(path, to="torch")
+    kinds = {str(t.dtype) for t in model.state_dict().values() if t.ndim > 1}
+    assert kinds == {"torch.int8"}
+    assert not any(p.requires_grad for p in model.parameters() if p.dtype == torch.int8)
+
+
+def test_slopes_stay_as_they_are(quantised):
+    graph = li.load(quantised("QDQ", False, "QUInt8", "QInt8"))
+    assert [n.op.negative_slope for n in graph.nodes if isinstance(n.op, LeakyRelu)] == list(SLOPES)
+
+
+@pytest.mark.parametrize("kind", ["DequantizeLinear", "QLinearConv", "LeakyRelu"])
+def test_a_wrong_number_is_found(quantised, kind):
+    """A scale of a weight that is 1 % off, a zero point that is one off, a slope of another value: each must be seen."""
+    path = quantised("QOperator" if kind == "QLinearConv" else "QDQ", False, "QUInt8", "QInt8")
+    wrong = onnx.load(path)
+    node = next(n for n in wrong.graph.node if n.op_type == kind)
+    tensors = {t.name: t for t in wrong.graph.initializer}
+    if kind == "LeakyRelu":
+        node.attribute[0].f = 0.21
+    else:
+        tensor = tensors[node.input[2 if kind == "QLinearConv" else 1]]
+        array = onnx.numpy_helper.to_array(tensor)
+        moved = array + array.dtype.type(1) if kind == "QLinearConv" else array * np.float32(1.01)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(moved, tensor.name))
+    report = li.verify(path, transfer_graph(li.load(wrong), "torch").model)
+    assert not report.passed
