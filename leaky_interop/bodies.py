@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .graph import Graph, Node, Value, interpret
+from .graph import Graph, Node, Value
+from .interpreter import interpret
 from .sizes import Dim, Size, agree, symbol, symbols
 
 if TYPE_CHECKING:

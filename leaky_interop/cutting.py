@@ -19,7 +19,8 @@ from . import names
 from .draws import example_arrays
 from .errors import Unsupported, Usage
 from .frameworks.base import Unread
-from .graph import Graph, Node, Rewrite, Value, bind, settings, sources
+from .graph import Graph, Node, Rewrite, Value
+from .interpreter import bind, settings, sources
 from .op import Op
 from .sizes import Dim, Size, evaluate, floor_divide, is_measured, rename, symbol, symbols
 

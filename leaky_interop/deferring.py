@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Graph, interpret
+from .graph import Graph
+from .interpreter import interpret
 from .op import Op, Shape, Size, Value, importer_of, op
 
 Results = list[tuple[Shape, Any]]

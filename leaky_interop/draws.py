@@ -10,7 +10,8 @@ import numpy as np
 
 from . import kinds
 from .errors import Usage
-from .graph import Graph, Value, bind, check_fits
+from .graph import Graph, Value
+from .interpreter import bind, check_fits
 from .parameter import invert
 from .running import to_array
 from .sizes import Shape, Size, evaluate, rename, symbols

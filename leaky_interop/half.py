@@ -17,7 +17,8 @@ from . import frameworks
 from .converting import Conversion
 from .draws import draws, given_arrays, turned
 from .errors import Refused
-from .graph import Anchor, Graph, Parameter, Rewrite, Value, bind, interpret
+from .graph import Anchor, Graph, Parameter, Rewrite, Value
+from .interpreter import bind, interpret
 from .judging import network_limits
 from .numeric import compare, network_limit
 from .op import Op

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from .bodies import run_body
-from .graph import Graph, Node, Value, apply_steps, bind, interpret
+from .graph import Graph, Node, Value, apply_steps
+from .interpreter import bind, interpret
 from .kinds import element
 from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, ulp, unit_roundoff
 from .numeric import is_float as floating

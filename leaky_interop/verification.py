@@ -20,7 +20,8 @@ from .converting import Conversion
 from .deferring import Deferred
 from .draws import Draw, concrete, draws, recorded_draws, turned
 from .errors import Usage
-from .graph import Anchor, Graph, Node, Value, apply_steps, bind, invert_steps
+from .graph import Anchor, Graph, Node, Value, apply_steps, invert_steps
+from .interpreter import bind
 from .judging import Blocks, Bound, network_limits, rule_of
 from .layout import ChannelsLast, transposes
 from .numeric import compare, exact_limit

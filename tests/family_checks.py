@@ -12,7 +12,8 @@ from onnx import helper
 
 import leaky_interop as li
 from leaky_interop.converting import transfer_graph
-from leaky_interop.graph import Graph, bind
+from leaky_interop.graph import Graph
+from leaky_interop.interpreter import bind
 from leaky_interop.judging import network_limits
 from leaky_interop.numeric import compare, exact_limit
 

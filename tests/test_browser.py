@@ -175,7 +175,7 @@ def test_a_classifier_gives_the_same_top_one_and_numbers(tmp_path, browse, runti
 
 
 def agree(graph, given, expected, received) -> bool:
-    from leaky_interop.graph import bind
+    from leaky_interop.interpreter import bind
     from leaky_interop.judging import network_limits
     from leaky_interop.numeric import compare
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leaky_interop.graph import Anchor, Graph, Parameter, apply_steps, bind, interpret, label
+from leaky_interop.graph import Anchor, Graph, Parameter, apply_steps, label
+from leaky_interop.interpreter import bind, interpret
 from leaky_interop.layout import (
     ChannelsLast,
     compose,

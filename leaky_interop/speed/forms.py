@@ -19,7 +19,8 @@ from .. import frameworks
 from ..converting import transfer_graph
 from ..draws import batch_symbols, example_arrays
 from ..errors import LeakyInteropError
-from ..graph import Graph, bind
+from ..graph import Graph
+from ..interpreter import bind
 from ..judging import network_limits
 from ..loading import FACTORY, load
 from ..numeric import compare, exact_limit

@@ -17,7 +17,8 @@ import keras
 import numpy as np
 
 from ... import names
-from ...graph import Graph, Parameter, Value, measures, snake
+from ...graph import Graph, Parameter, Value, snake
+from ...interpreter import measures
 from ...numeric import NARROW_FLOATS, NARROW_INTEGERS, is_float
 from ...sizes import Dim, Size
 from ..base import Builder

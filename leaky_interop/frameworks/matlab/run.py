@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...graph import Graph, Value, interpret
+from ...graph import Graph, Value
+from ...interpreter import interpret
 from ...op import Op
 from .layers import Network
 

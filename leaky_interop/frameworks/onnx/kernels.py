@@ -71,8 +71,16 @@ class Types:
 
     def allows(self, variable: str, dtype: np.dtype) -> bool:
         """Whether this operator set takes a dtype for a type variable; newer ones often take more."""
+        if variable.startswith("tensor("):
+            return _type_string(dtype) == variable
         found = {c.type_param_str: c.allowed_type_strs for c in self.schema.type_constraints} if self.schema else {}
         return variable not in found or _type_string(dtype) in found[variable]
+
+    def foreign(self, operands: Iterable[np.dtype | None], results: Iterable[np.dtype | None]) -> str:
+        """The first dtype that this operator set does not take where it stands; empty where there is none."""
+        places = [*((self.input(n), d) for n, d in enumerate(operands)), *((self.output(n), d) for n, d in enumerate(results))]
+        tensors = ((variable, d) for variable, d in places if isinstance(d, np.dtype))
+        return next((d.name for variable, d in tensors if not self.allows(variable, d)), "")
 
     def input(self, index: int) -> str:
         """The type variable of an operand; a variadic operator's last one stands for all that follow."""
@@ -99,7 +107,7 @@ class Types:
         name = self.output(index)
         if name in dtypes:
             return dtypes[name]
-        if (kind := attributes.get("to", attributes.get("dtype"))) is None and name.startswith("tensor("):
+        if (kind := attributes.get("to", attributes.get("dtype", attributes.get("output_dtype")))) is None and name.startswith("tensor("):
             kind = getattr(onnx.TensorProto, name[7:-1].upper())
         return None if kind is None else np.dtype(helper.tensor_dtype_to_np_dtype(kind))
 

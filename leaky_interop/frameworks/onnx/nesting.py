@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import helper
 
-from ...graph import Graph, Node, measures
+from ...graph import Graph, Node
+from ...interpreter import measures
 from ...op import Op
 from .types import info
 

@@ -26,9 +26,24 @@ def owns(model: Any) -> bool:
 
 @functools.cache
 def newest_opset() -> int:
-    """The newest released operator set of the installed onnx that the installed onnxruntime takes without a doubt."""
-    ports = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ports[:1], ports[1:])
+    """The newest released operator set of the installed onnx for which the installed onnxruntime has its kernels.
+
+    onnxruntime opens models of operator sets whose new operators it cannot run yet: the probe holds what it was last in
+    getting, class numbers and quantisation.
+    """
+    floats, counts = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale"], ["codes"]),
+        helper.make_node("Cast", ["codes"], ["classes"], to=counts),
+        helper.make_node("OneHot", ["classes", "depth", "values"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info("x", floats, [1]), helper.make_tensor_value_info("y", floats, [1, 2])]
+    weights = [
+        helper.make_tensor("scale", floats, [], [1]),
+        helper.make_tensor("depth", counts, [], [2]),
+        helper.make_tensor("values", floats, [2], [0, 1]),
+    ]
+    graph = helper.make_graph(nodes, "probe", ports[:1], ports[1:], weights)
     for opset in range(max(row[2] for row in helper.VERSION_TABLE), 0, -1):
         with contextlib.suppress(RuntimeFailure):
             session(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8))

@@ -15,7 +15,8 @@ from onnx import helper, numpy_helper
 
 from ... import names
 from ...errors import Usage
-from ...graph import Graph, Parameter, Step, Value, measures
+from ...graph import Graph, Parameter, Step, Value
+from ...interpreter import measures
 from ...op import Op
 from ...ort import raw
 from ...sizes import Dim, Size, fold
@@ -169,6 +170,9 @@ class OnnxBuilder(Builder):
         attributes = {k: v for k, v in attributes.items() if v is not None}
         made = _Node(kind, domain, operands, [], attributes, self.node.name, self.node.source)
         made.outputs = [Symbol(self, made_by=made, dtype=types.result(n, dtypes, attributes)) for n in range(outputs)]
+        if types.schema and (lost := types.foreign(map(_dtype, operands), (o.dtype for o in made.outputs))):
+            why = "this operator set does not take that type there"
+            raise self.refuse(f"{lost} at {kind} of opset {self.opset}", why=why, instead="Write a newer opset")
         self.nodes.append(made)
         return made.outputs[0] if outputs == 1 else tuple(made.outputs)
 

@@ -18,7 +18,8 @@ from ... import names
 from ...deferring import Deferred
 from ...draws import example_arrays
 from ...errors import Refused
-from ...graph import Graph, Parameter, Step, Value, measures
+from ...graph import Graph, Parameter, Step, Value
+from ...interpreter import measures
 from ...kinds import element
 from ...passes.lowering import lower
 from ...sizes import Dim, Size, fold
