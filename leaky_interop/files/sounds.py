@@ -42,6 +42,8 @@ def _samples(handle: IO[bytes], name: str) -> tuple[int, np.ndarray]:
                 sound.getsampwidth(),
                 sound.getnframes(),
             )
+            if count * channels * width > size_of(handle):  # as much would be allocated before it is read
+                raise damaged(name, f"its header tells of {count:,} samples")
             raw = sound.readframes(count)
     except (wave.Error, EOFError, RuntimeError) as error:  # the last: a chunk that is said to lie outside
         hint = "Save it as plain WAV of 16-bit numbers"
