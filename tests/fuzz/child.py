@@ -48,8 +48,8 @@ class State:
 class Harness:
     """Executes inputs and writes findings down, each kind once with its smallest input."""
 
-    def __init__(self, reader: Reader, folder: Path):
-        self.reader, self.folder = reader, folder
+    def __init__(self, reader: Reader, folder: Path, *, limits_memory: bool = False):
+        self.reader, self.folder, self.limits_memory = reader, folder, limits_memory
         self.model = folder / "model"
         self.model.mkdir(exist_ok=True)
         self.prepare()
@@ -94,7 +94,7 @@ class Harness:
         self.count += 1
         self.slowest = max(self.slowest, time.perf_counter() - started)
         self.state.write(self.count, 0.0, self.accepted, self.slowest)
-        if self.count % 500 == 1:
+        if self.limits_memory and self.count % 500 == 1:
             limit_memory()
 
     def found(self, kind: str, text: str, place: str, data: bytes) -> None:
@@ -163,7 +163,7 @@ def main(job: Job) -> None:
 def _warm(reader: Reader, folder: Path) -> tuple[Harness, list[bytes]]:
     """Read the valid files, which imports whatever the reader needs, before anything is limited or watched."""
     pool = reader.seeds()
-    harness = Harness(reader, folder)
+    harness = Harness(reader, folder, limits_memory=True)
     for data in pool:
         try:
             reader.read(harness.model, data)
