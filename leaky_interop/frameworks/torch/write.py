@@ -22,12 +22,14 @@ from ...graph import Graph, Parameter, Step, Value
 from ...interpreter import measures
 from ...kinds import element
 from ...passes.lowering import lower
+from ...passes.unsigned import signed
 from ...sizes import Dim, Size, fold
 from ..base import Builder, arrange
 from .arrays import HELD, from_numpy, torch_dtype
 from .export import DTYPES, LISTS, NAMES, NARROW, SHAPES, add_submodule, named
 
 FRAMEWORK = "torch"
+UNSIGNED = ("uint16", "uint32", "uint64")  # torch stores these, casts them and does nothing else
 
 
 def assign(model: Any, numbers: Iterable[tuple[torch.Tensor, np.ndarray]]) -> None:
@@ -39,7 +41,7 @@ def assign(model: Any, numbers: Iterable[tuple[torch.Tensor, np.ndarray]]) -> No
 
 def prepare(graph: Graph) -> Graph:
     """The graph as PyTorch computes it: canonical already, but for what it has no operator for."""
-    return lower(graph, FRAMEWORK, np.float64)
+    return signed(lower(graph, FRAMEWORK, np.float64), UNSIGNED)
 
 
 def build(graph: Graph, *, opset: int | None = None) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
@@ -118,7 +120,7 @@ class TorchBuilder(Builder):
     """`torch` as exporters see it: the module, and `place`, `tensor`, `size`."""
 
     framework = FRAMEWORK
-    lacking = ("uint16", "uint32", "uint64")
+    lacking = UNSIGNED
     lists = True
 
     def __init__(self, graph: Graph, outer: TorchBuilder | None = None):

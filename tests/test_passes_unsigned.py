@@ -1,0 +1,59 @@
+"""PyTorch stores unsigned integers of 16 bits and more and computes with none: what it computes in int64 is the same."""
+
+import itertools
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+import leaky_interop as li
+from leaky_interop.errors import Refused
+
+pytestmark = pytest.mark.one_backend
+EDGES = {
+    "uint16": [0, 1, 2, 3, 255, 2**15 - 1, 2**15, 2**16 - 1],
+    "uint32": [0, 1, 2, 7, 2**31 - 1, 2**31, 2**32 - 1],
+    "uint64": [0, 1, 2, 2**33, 2**63 - 1, 2**63, 2**64 - 1],
+}
+FUNCTIONS = {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide, "Mod": np.mod, "Max": np.maximum,
+    "Min": np.minimum, "Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal, "Equal": np.equal,
+    "GreaterOrEqual": np.greater_equal, "BitwiseAnd": np.bitwise_and, "BitwiseOr": np.bitwise_or, "BitwiseXor": np.bitwise_xor,
+    "BitShift LEFT": np.left_shift, "BitShift RIGHT": np.right_shift,
+}  # fmt: skip
+REFUSED = {("uint64", "Div"), ("uint64", "Mod"), ("uint64", "BitShift RIGHT")}  # the sign would have a say
+
+
+def network(kind, dtype, result):
+    name, _, direction = kind.partition(" ")
+    types = [getattr(TensorProto, dtype.upper()), TensorProto.BOOL if result == "bool" else getattr(TensorProto, result.upper())]
+    ports = [helper.make_tensor_value_info(port, types[port == "z"], ["n"]) for port in "xyz"]
+    node = helper.make_node(name, ["x", "y"], ["z"], **({"direction": direction} if direction else {}))
+    graph = helper.make_graph([node], "unsigned", ports[:2], ports[2:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+@pytest.mark.parametrize("dtype", EDGES)
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_every_pair_of_edges(kind, dtype):
+    x, y = np.array(list(itertools.product(EDGES[dtype], repeat=2)), dtype).T.copy()
+    if kind in ("Div", "Mod"):
+        y = np.maximum(y, 1)
+    elif kind.startswith("BitShift"):
+        y %= 8 * y.dtype.itemsize
+    with np.errstate(all="ignore"):
+        expected = FUNCTIONS[kind](x, y)
+    model = network(kind, dtype, expected.dtype.name)
+    if (dtype, kind) in REFUSED:
+        with pytest.raises(Refused, match="no such arithmetic"):
+            li.convert(model, to="torch")
+        return
+    (received,) = li.run(li.convert(model, to="torch"), [x, y])
+    assert received.dtype == expected.dtype
+    np.testing.assert_array_equal(received, expected)
+
+
+def test_the_wrapped_operator_is_verified_as_itself(tmp_path):
+    report = li.convert(network("Mul", "uint32", "uint32"), tmp_path / "net.pt2")
+    assert report.passed
+    assert [node.op for node in report.nodes][-1].startswith("Cast")
