@@ -217,6 +217,15 @@ def test_options_that_do_not_fit(tmp_path, options):
     assert end.value.code == 2
 
 
+def test_a_cluster_that_is_not_there_is_told_at_once():
+    found = pytest.importorskip("ray")
+    if found.is_initialized():
+        found.shutdown()
+    for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"):
+        with pytest.raises(Usage, match=f"there is no Ray at {address}"), on_ray._cluster(found, address):
+            pass
+
+
 # --- without Ray ------------------------------------------------------------------------------------------------------
 
 

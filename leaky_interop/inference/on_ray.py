@@ -15,6 +15,7 @@ import dataclasses
 import math
 import os
 import pickle
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ from .writers import Row, Writer
 
 STORE = 512 << 20  # bytes that a local Ray keeps objects in
 MOST_BATCHES = 64  # in one unit
+PATIENCE = 10.0  # seconds for a cluster to answer
 RETRIES = 5  # of one unit, whose process died; one that kills every process ends the run
 UNITS = 8  # for each actor at least, where the rows suffice: what is lost with one is small, and all end together
 
@@ -263,6 +265,8 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
         return
     import logging
 
+    if address:
+        _check(address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is no error of ours would stand among our own words
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -277,3 +281,14 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check(address: str) -> None:
+    """Raises Usage where nothing listens at a cluster's address: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isascii() and port.isdigit()):
+        return  # auto, which Ray looks up
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise Usage(f"there is no Ray at {address}", why=str(error)) from None
