@@ -320,3 +320,25 @@ def test_an_old_torch_does_not_open_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
     with pytest.raises(Usage, match="too old"):
         files.state_dict(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard"])
+def test_a_file_that_nobody_named_is_no_link(tmp_path, link):
+    """The numbers beside a source, the constants beside a graph, the model in a folder: they are read by their names."""
+    from leaky_interop import files
+    from leaky_interop.errors import UnsafeFile
+
+    outside = tmp_path / "outside.mat"
+    outside.write_bytes(b"secret")
+    (tmp_path / "given").mkdir()
+    place = tmp_path / "given" / "net.mat"
+    assert files.beside(place) is None
+    place.symlink_to(outside) if link == "symbolic" else place.hardlink_to(outside)
+    with pytest.raises(UnsafeFile, match=r"net\.mat is a link"):
+        files.beside(place)
+    (tmp_path / "given" / "net.m").write_text("layers = [\n    imageInputLayer([4 4 1])\n];\n")
+    with pytest.raises(UnsafeFile, match=r"net\.mat is a link"):
+        files.open_matlab(tmp_path / "given" / "net.m")
+    place.unlink()
+    place.write_bytes(b"own")
+    assert files.beside(place) == place

@@ -16,6 +16,7 @@ from .onnx import read_onnx
 from .parts import parts
 from .pt2 import open_pt2
 from .sounds import read_wav
+from .source import beside
 from .tables import csv_rows, parquet_count, parquet_rows
 from .torch import state_dict
 from .writing import atomic, remove_leftovers
@@ -26,6 +27,7 @@ __all__ = [
     "Recording",
     "arrays",
     "atomic",
+    "beside",
     "content",
     "csv_rows",
     "kind",

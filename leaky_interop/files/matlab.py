@@ -10,7 +10,7 @@ from typing import Any
 from leaky_interop.errors import Usage
 
 from .mat import read_mat
-from .source import opened
+from .source import beside, opened
 
 
 def open_matlab(path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> Any:
@@ -30,13 +30,13 @@ def open_matlab(path: str | os.PathLike[str], weights: str | os.PathLike[str] | 
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Usage(f"{path.name} is no text", why=f"byte {error.start} is not UTF-8") from None
-    beside = path.with_suffix(".mat")
-    file = Path(weights) if weights is not None else beside if beside.is_file() else None
+    usual = path.with_suffix(".mat")
+    file = Path(weights) if weights is not None else beside(usual)
     numbers: dict[str, Any] = read_mat(file) if file is not None else {}
 
     def load(name: str) -> Mapping[str, Any]:
-        if name not in (beside.name, beside.stem) and weights is None:
-            hint = f"Call it {beside.name}, or give it as weights"
+        if name not in (usual.name, usual.stem) and weights is None:
+            hint = f"Call it {usual.name}, or give it as weights"
             raise Usage(
                 f"{path.name} loads {name}", why="only the file of its own name is read along with it", hint=hint
             )

@@ -47,6 +47,21 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         yield handle
 
 
+def beside(path: Path) -> Path | None:
+    """A file that nobody named, found by its name beside one that somebody did; None where there is none.
+
+    Raises UnsafeFile where it is a link, which could lead to any other file of this machine.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    if stat.S_ISLNK(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink > 1):
+        hint = "Put the file itself there, if you trust what it leads to"
+        raise UnsafeFile(f"{path.name} is a link", why="it could lead to any file of this machine", hint=hint)
+    return path if stat.S_ISREG(status.st_mode) else None
+
+
 def size_of(handle: IO[bytes]) -> int:
     """Bytes in the open file; its place stays."""
     place = handle.tell()

@@ -43,8 +43,8 @@ def read_file(path: str | os.PathLike[str]) -> list[Found]:
     from .. import files
 
     path = Path(path)
-    if (path / "saved_model.pb").is_file():
-        return read_saved_model(TENSORFLOW, files.content(path / "saved_model.pb", MOST_BINARY))
+    if path.is_dir() and (model := files.beside(path / "saved_model.pb")) is not None:
+        return read_saved_model(TENSORFLOW, files.content(model, MOST_BINARY))
     if (path / PACKAGE).is_file():
         path = path / PACKAGE
     suffix = path.suffix.lower()
@@ -91,9 +91,9 @@ def _openvino(content: bytes, path: Path) -> list[Found]:
     """The constants are in the file of the same name that ends in .bin; an .xml alone still names its layers."""
     from .. import files
 
-    beside = path.with_suffix(".bin")
+    constants = files.beside(path.with_suffix(".bin"))
     return OPENVINO.read(
-        IR(content.decode("utf-8", "replace"), files.content(beside, MOST_BINARY) if beside.is_file() else b"")
+        IR(content.decode("utf-8", "replace"), b"" if constants is None else files.content(constants, MOST_BINARY))
     )
 
 
