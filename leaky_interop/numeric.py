@@ -66,8 +66,8 @@ def dtype(name: Any) -> np.dtype[Any]:
 
 
 def is_float(kind: Any) -> bool:
-    """Whether a dtype is one of the binary formats that this file measures."""
-    return dtype(kind).name in _FORMATS
+    """Whether a dtype is one of the binary formats that this file measures; a sequence's kind is none."""
+    return getattr(kind, "kind", "") != "L" and dtype(kind).name in _FORMATS
 
 
 def precision_and_range(kind: Any) -> tuple[int, int]:

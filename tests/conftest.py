@@ -1,6 +1,7 @@
 """One Keras backend a process: KERAS_BACKEND chooses it, torch where nothing is said."""
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["LEAKY_INTEROP_SANDBOX"] = "0"  # commands run in the process that looks at them; test_sandbox.py has its own
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in its background so, and children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files whose tests do not come near Keras: running them on a second backend shows nothing new.
 WITHOUT_KERAS = {

@@ -138,7 +138,7 @@ FAULTS = [
     ("functions", "LogSoftmax", 0, "axis", 1),
     ("functions", "SubFromConstant", 0, "value", 2.001),
     ("functions", "DivFromConstant", 0, "value", -3),
-    ("functions", "PowVarConst", 1, "value", 2),
+    ("functions", "PowVarConst", 1, "value", 3),
     ("functions", "MulConstant", 2, "value", 0.25),
     ("functions", "Transpose", 0, "axes", [0, 3, 2, 1]),
     ("functions", "Concat", 0, "axis", 2),

@@ -25,7 +25,7 @@ IMPORTED_AS = {
     "litert": "ai_edge_litert",
     "opencv": "cv2",
     "mnn": "MNN",
-    "onnxruntime_web": "onnx_model",
+    "onnxruntime_web": "one_node",
     "tfjs": "numpy",
 }
 ROUNDS_EVERYWHERE = {"lasagne": "its terms cancel at every number: this is what it is known for"}

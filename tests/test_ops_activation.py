@@ -216,11 +216,6 @@ def test_R34_hardmax_takes_the_first_of_the_largest(opset, axis):
     check(onnx_model("Hardmax", [x], opset=opset, **({} if axis is None else {"axis": axis})), x)
 
 
-def test_R34_softmax_written_for_an_older_opset_keeps_its_axis():
-    model = li.convert(torch.nn.Softmax(1), to="onnx", example=(X,), opset=11)
-    np.testing.assert_allclose(li.run(model, [X])[0], Softmax(axes=(1,)).reference(X), rtol=1e-5)
-
-
 @pytest.mark.parametrize("axis", [-1, 1, 2, [1, 2], [-1, 1], (1, 2, 3), [3]])
 def test_R34_keras_softmax_takes_lists_of_axes(axis):
     check(in_keras(keras.layers.Softmax(axis=axis), X), X)

@@ -199,7 +199,7 @@ def test_onnx_conv(attributes, opset):
     check(model, X2)
 
 
-@pytest.mark.parametrize("opset", [9, 13, 17])
+@pytest.mark.parametrize("opset", [13, 17])
 def test_older_opsets_are_written(opset):
     check(nn.Conv2d(4, 3, 3, padding=1), X2, to=("onnx",), opset=opset)
 

@@ -184,8 +184,8 @@ def test_shapes_that_torch_writes_as_arithmetic_are_followed():
 
 
 def test_an_operator_that_an_older_opset_lacks_is_refused_by_name():
-    with pytest.raises(Refused, match=r"LessOrEqual in opset 11.*since opset 12"):
-        li.convert(Applied(lambda x: torch.where(x <= 1, x, 2.0)), to="onnx", example=(torch.from_numpy(X),), opset=11)
+    with pytest.raises(Refused, match=r"Trilu in opset 13.*since opset 14"):
+        li.convert(Applied(torch.triu), to="onnx", example=(torch.from_numpy(X),), opset=13)
 
 
 # --- choices ----------------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_R38_onnx_space_to_depth_is_not_pixel_unshuffle():
 
 
 def test_older_opsets_are_written():
-    check(nn.PixelShuffle(2), DEEP, to=("onnx",), opset=9)
+    check(nn.PixelShuffle(2), DEEP, to=("onnx",), opset=13)
 
 
 @pytest.mark.skipif(not hasattr(ops, "depth_to_space"), reason="Keras has these operations from 3.14 on")

@@ -270,7 +270,7 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is no error of ours would stand among our own words
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    local = {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": STORE}
+    local = {"address": "local", "num_cpus": cores(), "include_dashboard": False, "object_store_memory": STORE}
     try:
         ray.init(**quiet, **({"address": address} if address else local))
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:

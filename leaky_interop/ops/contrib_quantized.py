@@ -99,7 +99,7 @@ class QuantizedAdd(Pairwise):
 
     def compute(self, a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, scale: Any, zero: Any) -> Any:
         first, second = a_scale / scale, b_scale / scale
-        fixed = zero - (first * a_zero + second * b_zero)
+        fixed = zero - fused(first, a_zero, second * b_zero)
         return fused(first, a, fused(second, b, fixed))
 
 

@@ -321,10 +321,8 @@ def max_pool_to_onnx(op, onnx, x):
         begins, ends = ([pair[side] for pair in op.pads] for side in (0, 1))
         value = np.asarray(lowest(onnx.inputs[0].dtype), onnx.inputs[0].dtype)
         x, settings = onnx.Pad(x, onnx.sizes([0, 0, *begins, 0, 0, *ends]), value), {}
-    dilations = list(op.dilations) if onnx.opset >= 10 else None
-    if dilations is None and max(op.dilations) > 1:
-        raise old_opset(onnx, "dilated max pooling", 10)
-    return onnx.MaxPool(x, kernel_shape=list(op.kernel), strides=list(op.strides), dilations=dilations, **settings)
+    window = {"kernel_shape": list(op.kernel), "strides": list(op.strides), "dilations": list(op.dilations)}
+    return onnx.MaxPool(x, **window, **settings)
 
 
 def onnx_settings(op: Pool, onnx: Any, sizes: Shape | None = None) -> dict[str, Any] | None:
@@ -336,7 +334,7 @@ def onnx_settings(op: Pool, onnx: Any, sizes: Shape | None = None) -> dict[str, 
     if is_same(op.pads, sizes, op.kernel, op.strides, op.dilations) and max(op.dilations) == 1:
         return {"auto_pad": "SAME_UPPER"}
     declared = begins(op.pads)
-    if fixed(declared) and ceil_mode(op, sizes, declared) and onnx.opset >= 10:
+    if fixed(declared) and ceil_mode(op, sizes, declared):
         return {"pads": flat_pads(declared), "ceil_mode": 1}
     return None
 

@@ -247,8 +247,8 @@ def _onnx(name: str) -> Callable[..., Any]:
 
 
 def reduce_in_onnx(onnx: Any, name: str, x: Any, axes: Sequence[int], keepdims: bool) -> Any:
-    """A reduction node of any opset: axes became an operand in opset 13 (sums) and 18 (the others)."""
-    if onnx.opset >= (13 if name == "ReduceSum" else 18):
+    """A reduction node: axes became an operand in opset 18, those of sums before."""
+    if name == "ReduceSum" or onnx.opset >= 18:
         return getattr(onnx, name)(x, np.array(axes, np.int64), keepdims=int(keepdims))
     return getattr(onnx, name)(x, axes=list(axes), keepdims=int(keepdims))
 

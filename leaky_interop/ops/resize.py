@@ -253,7 +253,7 @@ def resize_to_onnx(op, onnx, x):
 def onnx_has(op: Resize, onnx: Any) -> bool:
     """Whether ONNX has this interpolation and onnxruntime computes it."""
     port = onnx.inputs[0]
-    if op.antialias or op.mode not in ("nearest", "linear", "cubic") or onnx.opset < 11 or not onnx.runs("Resize"):
+    if op.antialias or op.mode not in ("nearest", "linear", "cubic") or not onnx.runs("Resize"):
         return False
     if not scales_tell(op, port.shape):
         return False

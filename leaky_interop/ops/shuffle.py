@@ -234,12 +234,7 @@ def reordered(groups: int, channels: int) -> np.ndarray:
 
 @exports("onnx", DepthToSpace)
 def depth_to_space_to_onnx(op, onnx, x):
-    channels = onnx.inputs[0].shape[1]
-    if onnx.opset >= 11:
-        return onnx.DepthToSpace(x, blocksize=op.block, mode="DCR" if op.places_first else "CRD")
-    if not op.places_first:
-        x = onnx.Gather(x, reordered(channels // op.block**2, channels), axis=1)
-    return onnx.DepthToSpace(x, blocksize=op.block)
+    return onnx.DepthToSpace(x, blocksize=op.block, mode="DCR" if op.places_first else "CRD")
 
 
 @exports("onnx", SpaceToDepth)

@@ -195,7 +195,7 @@ def _last_axes_merged(axes, shape):
 def _to_onnx(kind):
     def write(op, onnx, x):
         shape = onnx.inputs[0].shape
-        if len(op.axes) == 1 and (onnx.opset >= 13 or op.axes[0] == len(shape) - 1):
+        if len(op.axes) == 1:
             return onnx.write(kind, (x,), axis=op.axes[0])
         order, flat = _last_axes_merged(op.axes, shape)
         back = list(invert(order))

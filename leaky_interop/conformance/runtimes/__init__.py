@@ -30,7 +30,7 @@ Layout is channels first everywhere. The arrays of each placement:
 
 bfloat16 arrays are ml_dtypes.bfloat16 where that is installed, else their bits as uint16; either may be returned.
 
-What several files need stands in `shared/`, which is on the path of the worker: `from onnx_model import onnx_model`.
+What several files need stands in `shared/`, which is on the path of the worker: `from one_node import onnx_model`.
 Every other file of this folder is a runtime.
 
 A file may also define, as literals that are read without importing it:

@@ -9,7 +9,7 @@ from iree import runtime
 from iree.compiler import ir
 from iree.compiler.api import Output, Session, Source
 from iree.compiler.extras import onnx_importer
-from onnx_model import onnx_model
+from one_node import onnx_model
 
 ENVIRONMENT = {
     "python": "3.11",

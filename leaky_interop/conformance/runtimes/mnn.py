@@ -7,7 +7,7 @@ from pathlib import Path
 import _tools  # the converter itself: the module MNN.tools around it runs `pip install` to report on its user
 import MNN
 import numpy as np
-from onnx_model import onnx_model
+from one_node import onnx_model
 
 ENVIRONMENT = {"python": "3.11", "packages": ["MNN==3.6.1", "onnx==1.23.2"]}
 

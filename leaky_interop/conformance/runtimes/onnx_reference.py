@@ -1,9 +1,9 @@
 """The reference evaluator of the package onnx: its own operators, and the function bodies of the schemas."""
 
 import onnx
+from one_node import onnx_model
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
-from onnx_model import onnx_model
 
 
 def describe():

@@ -5,7 +5,7 @@ Its LeakyRelu is a kernel for float32; the other types run the function body tha
 
 import numpy as np
 import onnxruntime
-from onnx_model import onnx_model
+from one_node import onnx_model
 
 LEVELS = {"disable": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
 OPSETS = {"opset 15": 15, "opset 20": 20}

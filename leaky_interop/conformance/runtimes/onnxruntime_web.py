@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from onnx_model import onnx_model
+from one_node import onnx_model
 
 ENVIRONMENT = {"python": "3.11", "packages": ["onnx==1.23.2"]}
 WANTED = "onnxruntime-web@1.30.0"

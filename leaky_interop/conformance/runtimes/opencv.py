@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from onnx_model import onnx_model
+from one_node import onnx_model
 
 ENVIRONMENT = {"python": "3.11", "packages": ["opencv-python-headless==5.0.0.93", "onnx==1.23.2"]}
 ENGINES = {"classic": cv2.dnn.ENGINE_CLASSIC, "new": cv2.dnn.ENGINE_NEW}

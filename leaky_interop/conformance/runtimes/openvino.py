@@ -2,7 +2,7 @@
 
 import numpy as np
 import openvino
-from onnx_model import onnx_model
+from one_node import onnx_model
 
 ENVIRONMENT = {"python": "3.11", "packages": ["openvino==2026.4.1", "onnx==1.23.2", "ml_dtypes==0.6.0"]}
 

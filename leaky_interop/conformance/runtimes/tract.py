@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import tract
-from onnx_model import onnx_model
+from one_node import onnx_model
 
 ENVIRONMENT = {"python": "3.11", "packages": ["tract==0.23.9", "onnx==1.23.2"]}
 

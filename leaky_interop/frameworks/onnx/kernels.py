@@ -71,10 +71,9 @@ class Types:
 
     def allows(self, variable: str, dtype: np.dtype) -> bool:
         """Whether this operator set takes a dtype for a type variable; newer ones often take more."""
-        if variable.startswith("tensor("):
-            return _type_string(dtype) == variable
         found = {c.type_param_str: c.allowed_type_strs for c in self.schema.type_constraints} if self.schema else {}
-        return variable not in found or _type_string(dtype) in found[variable]
+        allowed = [kind for kind in found.get(variable, [variable]) if kind.startswith("tensor(")]  # of sequences it says nothing
+        return not allowed or _type_string(dtype) in allowed
 
     def foreign(self, operands: Iterable[np.dtype | None], results: Iterable[np.dtype | None]) -> str:
         """The first dtype that this operator set does not take where it stands; empty where there is none."""
