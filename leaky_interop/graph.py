@@ -272,6 +272,7 @@ class Rewrite:
         self.new.notes = list(old.notes)
         self.new._names = dict(old._names)
         self._made: dict[int, Value] = {}
+        self._kept: list[Value] = []  # what `_made` knows by id: a freed value would hand its id on to another
         for value in old.inputs:
             self.input(value, value.shape)
 
@@ -285,6 +286,7 @@ class Rewrite:
     def put(self, old: Value, new: Value) -> Value:
         """From now on `old` is `new`."""
         self._made[id(old)] = new
+        self._kept.append(old)
         return new
 
     def get(self, old: Value | None) -> Value | None:

@@ -104,6 +104,7 @@ class _Settle:
         self.graph = graph
         self.pending: dict[int, tuple[Value, Perm]] = {}
         self.placed: dict[tuple[int, Perm], Value] = {}  # transposes that stand in the new graph
+        self.kept: list[Value] = []  # what `placed` knows by id: a freed value would hand its id on to another
         self.node: Node | None = None
 
     def run(self) -> Graph:
@@ -186,6 +187,7 @@ class _Settle:
             (turned,) = self.rewrite.emit(like, Transpose(perm=perm), (value,), name="")
             inherit(turned, value, ("transpose", perm))
             self.placed[id(value), perm] = turned
+            self.kept.append(value)
         return self.placed[id(value), perm]
 
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leaky_interop.graph import Anchor, Graph, Parameter, apply_steps, label
+from leaky_interop.graph import Anchor, Graph, Parameter, Rewrite, apply_steps, label
 from leaky_interop.interpreter import bind, interpret
 from leaky_interop.layout import (
     ChannelsLast,
+    _Settle,
     compose,
     identity,
     invert,
@@ -75,6 +76,16 @@ def test_permutations_compose_and_invert(p, q):
     x = np.arange(24).reshape(1, 2, 3, 4)
     np.testing.assert_array_equal(x.transpose(p).transpose(q), x.transpose(compose(tuple(p), tuple(q))))
     assert compose(tuple(p), invert(tuple(p))) == identity(4)
+
+
+def test_a_pass_knows_its_constants_apart_though_nothing_else_holds_them():
+    """An id that a freed value hands on to the next one must not bring the first one's numbers back."""
+    graph = Graph()
+    rewrite, settling = Rewrite(graph), _Settle(graph)
+    for number in range(50):
+        assert rewrite.get(graph.constant([number])).array() == number
+        column = settling.place(graph.constant([[number, -number]]), (1, 0))
+        assert column.array().tolist() == [[number], [-number]]
 
 
 def test_a_chain_of_channels_last_layers_keeps_one_transpose_a_port():
