@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 from ..graph import Graph
 from .dense import fold_bias
-from .detours import straighten
 from .edges import recognise_edge_pads
 from .feature_order import absorb_feature_order
 from .hoist import hoist_to_inputs
@@ -18,7 +17,6 @@ from .shuffle import recognise_shuffles
 from .slices import fold_slices
 
 AFTER_IMPORT = (
-    straighten,
     recognise_norms,
     recognise,
     fold_pads,

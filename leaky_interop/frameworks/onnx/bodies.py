@@ -14,6 +14,7 @@ from ...errors import Refused
 from ...graph import Graph, Value, label, prune
 from ...layout import settle
 from ...passes import after_import
+from ...passes.detours import straighten
 from ...sizes import Shape
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def finished(graph: Graph) -> Graph:
     """A body as every imported graph is left: pruned, named, its operators recognised."""
     prune(graph)
     label(graph)
-    return after_import(settle(graph))
+    return after_import(settle(straighten(graph)))
 
 
 def check_depth(reader: Reader) -> None:

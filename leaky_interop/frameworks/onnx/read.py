@@ -26,6 +26,7 @@ from ...layout import settle
 from ...numeric import is_float
 from ...op import Op, importer_of
 from ...passes import after_import
+from ...passes.detours import straighten
 from ...sizes import Dim, Shape, symbol
 from ..base import Call, Importing, attribute, check_dtype
 from . import bodies, contrib
@@ -221,7 +222,7 @@ class Reader:
         graph.output_names = [o.name for o in proto.output]
         graph.structure = None if len(graph.outputs) == 1 else tuple(range(len(graph.outputs)))
         graph.program = Program(_open_batch(self.model) if self.dynamic_batch else self.model)
-        return self.importing.finish(settle, after_import)
+        return self.importing.finish(straighten, settle, after_import)
 
     def body(self, proto: Any) -> None:
         """Read a subgraph's weights and nodes."""

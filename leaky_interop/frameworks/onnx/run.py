@@ -101,16 +101,29 @@ class Program:
             watch(key, array)
         wanted = [o for n in self.model.graph.node for o in n.output if o and (keys is None or o in keys)]
         part, names = self.part(wanted, known, given or {})
-        outputs = feed(session(part, optimise=False), [{**known, **(given or {})}[i.name] for i in part.graph.input])
+        opened = session(part, optimise=False)
+        half = {o.name for o in opened.get_outputs() if o.type == "tensor(float16)"} - set(known)
+        if half and not given:
+            part, names = self.part(wanted, known, {}, half)
+            opened = session(part, optimise=False)
+        outputs = feed(opened, [{**known, **(given or {})}[i.name] for i in part.graph.input])
         found = dict(zip(names, outputs, strict=True))
         for key in wanted:
             watch(key, found[key])
         return [found[o.name] if o.name in found else known.get(o.name) for o in self.model.graph.output]  # type: ignore[misc]
 
     def part(
-        self, wanted: Sequence[str], known: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]
+        self,
+        wanted: Sequence[str],
+        known: Mapping[str, np.ndarray],
+        given: Mapping[str, np.ndarray],
+        rounded: Collection[str] = (),
     ) -> tuple[onnx.ModelProto, list[str]]:
-        """The model that computes `wanted` (and the outputs, where nothing is given) from inputs and given values."""
+        """The model that computes `wanted` (and the outputs, where nothing is given) from inputs and given values.
+
+        rounded : values that consumers read as they are shown. onnxruntime computes float16 in float32 and hands the
+            float32 numbers on from node to node, even with optimisations off; an Identity between them stops it.
+        """
         graph = self.model.graph
         results = list(wanted)
         if not given:
@@ -131,8 +144,9 @@ class Program:
             made = part.graph.node.add()
             made.CopyFrom(node)
             for i, name in enumerate(made.output):
-                if name in feeds:
+                if name in feeds or name in rounded:
                     made.output[i] = name + OWN
+            part.graph.node.extend(helper.make_node("Identity", [o + OWN], [o]) for o in node.output if o in rounded)
         kept = {i for n in nodes for i in _reads(n)}
         part.graph.initializer.extend(t for t in graph.initializer if t.name in kept)
         part.graph.sparse_initializer.extend(s for s in graph.sparse_initializer if s.values.name in kept)
