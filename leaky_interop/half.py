@@ -23,6 +23,8 @@ from .judging import network_limits
 from .numeric import compare, network_limit
 from .op import Op
 from .ops.cast import Cast
+from .ops.quantize import Coding
+from .ops.quantized import Codes
 from .report.record import OutputResult
 
 HALF = np.dtype(np.float16)
@@ -33,8 +35,12 @@ LARGEST = float(np.finfo(HALF).max)
 def halved(graph: Graph, ports: str) -> Graph:
     """The graph in float16; ports "inside": inputs and outputs stay as they are, "everywhere": they are float16 too.
 
-    Raises Refused where a weight or constant is too large for float16.
+    Raises Refused where a weight or constant is too large for float16, and where the network is quantised.
     """
+    if (coded := next((n for n in graph.all_nodes() if isinstance(n.op, Coding | Codes)), None)) is not None:
+        why = "its codes belong to the scales that they were made with, and float16 would round those"
+        hint = "Keep it as it is, or convert the network that it was quantised from"
+        raise Refused("float16 for a quantised network", where=coded.source or coded.name, why=why, hint=hint)
     rewrite = Rewrite(graph)
     new = rewrite.new
     for old, value in zip(graph.inputs, new.inputs, strict=True):
