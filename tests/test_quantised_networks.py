@@ -13,6 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 import leaky_interop as li
 from leaky_interop.converting import transfer_graph
+from leaky_interop.errors import Refused
 from leaky_interop.ops.activation import LeakyRelu
 from models import dcgan_discriminator
 
@@ -111,6 +112,19 @@ def test_a_whole_model_keeps_its_numbers_and_slopes(way, tmp_path):
         model = checks.converted(tmp_path / "codes.onnx", target)[1].model
         if target != "torch":
             np.testing.assert_array_equal(slopes(li.load(model)), slopes(graph))
+
+
+@pytest.mark.parametrize("way", [WAYS[4], WAYS[5]], ids=lambda way: way[2])
+def test_pooled_codes_are_codes_in_a_keras_model_that_is_read_again(quantised, way):
+    li.convert(li.convert(quantised(*way), to="keras"), to="torch", verify=True)
+
+
+@pytest.mark.parametrize("ports", ["inside", "everywhere"])
+@pytest.mark.parametrize("way", [WAYS[1], WAYS[5], WAYS[-1]], ids=lambda way: way[0])
+def test_scales_are_not_rounded_to_float16(quantised, way, ports):
+    for target in TARGETS:
+        with pytest.raises(Refused, match="float16 for a quantised network"):
+            li.convert(quantised(*way), to=target, float16=ports)
 
 
 def slopes(graph):

@@ -294,6 +294,8 @@ def max_pool_to_keras(op, keras, x):
             x = keras.ops.pad(x, ((0, 0), *pads, (0, 0)), "constant", lowest(port.dtype))
     if not plain:
         return op.over(x, keras.ops.maximum, first=1)
+    if port.dtype.kind in "iu":  # the layer would claim to give floats
+        return keras.ops.max_pool(x, op.kernel, op.strides, padding, data_format="channels_last")
     return keras.place(getattr(keras.layers, f"MaxPooling{spatial}D")(op.kernel, op.strides, padding))(x)
 
 
