@@ -139,7 +139,15 @@ def model_of(form, numbers, open_numbers=False):
     return inferred, [np.asarray(a) for a in arrays if a is not None]
 
 
-LONGER = {"Expand", "Tile", "Pad", "OneHot", "Range", "Resize", "ConstantOfShape"}  # than the data: Keras cannot say them
+def keras_backend():
+    import keras
+
+    return keras.backend.backend()
+
+
+def beyond_keras(form):
+    """Whether Keras cannot say it: what is mixed, and on some backends what is counted in float64."""
+    return form.kind == "Resize" or (str(form) == "Range of floats" and keras_backend() != "tensorflow")
 
 
 @pytest.mark.parametrize("target", ["torch", "onnx", "keras"])
@@ -148,15 +156,13 @@ def test_one_converted_network_computes_what_the_source_does_whatever_the_number
     model, _ = model_of(form, form.numbers[0])
     graph = li.load(model)
     assert any(isinstance(n.op, Deferred) for n in graph.nodes)
-    if target == "keras" and form.kind in LONGER:
-        with pytest.raises(Refused, match="with numbers that the network computes"):
+    if target == "keras" and beyond_keras(form):
+        with pytest.raises(Refused, match=r"with numbers that the network computes|a computed range of floats"):
             transfer_graph(graph, target)
         return
     conversion = transfer_graph(graph, target)
     for numbers in form.numbers:
         arrays = [np.asarray(a) for a in (*form.data, *numbers) if a is not None]
-        if target == "keras" and not all(a.size for a in arrays):
-            continue  # an error when it runs
         report = verify_conversion(conversion, arrays)
         assert report.passed, report
         assert report.nodes, "every node is judged by itself too"

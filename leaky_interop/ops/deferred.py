@@ -1,10 +1,10 @@
 """How frameworks write operators whose numbers the network computes.
 
-| framework | how                                                                                               |
-|-----------|---------------------------------------------------------------------------------------------------|
-| torch     | the numbers are read from their tensor, `axes.tolist()`; rows in deferred_axes.py, _sizes, _resize |
-| onnx      | the operator as it was, the numbers as operands                                                   |
-| keras     | by places that are found and taken: deferred_keras.py; what is longer than the data is refused     |
+| framework | how                                                                                                  |
+|-----------|------------------------------------------------------------------------------------------------------|
+| torch     | the numbers are read from their tensor, `axes.tolist()`; rows in deferred_axes.py, _sizes, _resize   |
+| onnx      | the operator as it was, the numbers as operands                                                      |
+| keras     | by places that are found and taken: deferred_keras.py, deferred_keras_longer.py; the rest is refused |
 """
 
 from collections.abc import Callable

@@ -1,9 +1,9 @@
 """Operators whose numbers the network computes, in Keras: said with `nonzero` and `take`, whose results are as long as the data say.
 
-No Keras operation takes a shape, an axis or a count from a tensor. But the places 0, 1, ... below a computed count are
-the `nonzero` ones of a comparison, and `take` gives a result in the shape of its places. So a result of computed sizes
-is taken out of the flat data, its places added up axis by axis. What is longer than the data (Expand, Tile, Pad, Range,
-Resize) cannot be said so; what comes of data without elements is an error when it runs. JAX compiles no result of unknown size.
+No Keras operation takes a shape, an axis or a count from a tensor. But `bincount` of one number is as long as the number
+says, so the places 0, 1, ... below a computed count are found in it, and `take` gives a result in the shape of its places.
+So a result of computed sizes is taken out of the flat data, its places added up axis by axis. What is longer than the data
+stands in deferred_keras_longer.py. JAX compiles no result of unknown size.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,6 +64,14 @@ class Numbers:
     def equal(self, left: Any, right: Any) -> Any:
         return left == right if isinstance(left, int) and isinstance(right, int) else self.ops.equal(left, right)
 
+    def both(self, left: Any, right: Any) -> Any:
+        return right if left is True else left if right is True else self.ops.logical_and(left, right)
+
+    def either(self, left: Any, right: Any) -> Any:
+        if isinstance(left, bool) or isinstance(right, bool):
+            return left is True or right is True or (right if isinstance(left, bool) else left)
+        return self.ops.logical_or(left, right)
+
     def among(self, axes: Any, count: int | None) -> list[Any]:
         """For each axis of the data, or of `count`, whether a vector of axes names it; none named are all named."""
         rank = self.port.rank if count is None else count
@@ -74,30 +82,45 @@ class Numbers:
             named = [self.ops.logical_or(one, none) for one in named]
         return named
 
-    def order(self, x: Any) -> Any:
-        """0, 1, ... as many as the data have elements and some more: of empty data, too, nothing can be taken unnoticed."""
-        more = max(min(size, SMALL) if isinstance(size, int) else 1 for size in (*self.sizes, 1))
-        ones = self.ops.ones_like(self.ops.reshape(x, (-1,)), dtype="int32")
-        return self.ops.cumsum(self.ops.concatenate([ones, np.ones(more, np.int32)])) - 1
-
     def found(self, vector: Any) -> Any:
         """Where a vector is not zero: on the torch backend the results of several axes come as one tensor."""
         return self.ops.cast(self.ops.reshape(self.ops.nonzero(vector)[0], (-1,)), "int32")
 
-    def first(self, count: Any, order: Any) -> Any:
-        """The places below a count."""
-        return self.found(self.ops.less(order, count))
+    def first(self, count: Any) -> Any:
+        """The places below a count: where the count of each number in a list of one number is still 0."""
+        if isinstance(count, int) and 0 < count <= SMALL:
+            return self.keras.row_numbers(count)
+        one = self.keras.row_numbers(1) + count if isinstance(count, int) else self.ops.reshape(self.ops.cast(count, "int32"), (1,))
+        return self.found(self.ops.equal(self.ops.bincount(self.ops.maximum(one, 0)), 0))
+
+    def sure(self, number: Any, condition: Any) -> Any:
+        """A number, where a condition holds; otherwise an error of the run: there is no second one to take."""
+        return self.ops.take(self.ops.reshape(number, (1,)), self.where(condition, 0, 1), axis=0)
 
     def taken(self, x: Any, sizes: Sequence[Any], strides: Sequence[Any]) -> Any:
         """A result of these sizes, each step along its axes so many elements of the flat data apart."""
-        order, flat = self.order(x), self.ops.reshape(x, (-1,))
+        flat = self.ops.reshape(x, (-1,))
         if not sizes:
             return flat[0]
         places: Any = 0
         for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
-            along = self.ops.reshape(self.first(size, order) * stride, (1,) * axis + (-1,) + (1,) * (len(sizes) - 1 - axis))
-            places = along + places
+            places = self.added(self.along(axis, self.first(size) * stride, len(sizes)), places)
         return self.ops.take(flat, places, axis=0)
+
+    def added(self, left: Any, right: Any) -> Any:
+        """left + right, as a difference: TensorFlow's `add` takes a vector along another axis for a bias of this one."""
+        return left - (0 - right)
+
+    def along(self, axis: int, vector: Any, rank: int) -> Any:
+        """A vector as a tensor of one axis that is not 1."""
+        return self.ops.reshape(vector, (1,) * axis + (-1,) + (1,) * (rank - 1 - axis))
+
+    def strides(self) -> list[Any]:
+        """How far apart in the flat data neighbours along each axis are."""
+        strides: list[Any] = [1]
+        for size in reversed(self.sizes[1:]):
+            strides.insert(0, strides[0] * size)
+        return strides[: len(self.sizes)]
 
     def reshaped(self, x: Any, sizes: Sequence[Any]) -> Any:
         """The data, in their order, in other sizes."""
@@ -118,10 +141,32 @@ class Numbers:
 
 
 def _folded(n: Numbers, x: Any, named: Sequence[Any], fold: Callable[..., Any]) -> Any:
-    """The data, each entry replaced by the reduction over the named axes that it is part of."""
-    for axis, one in enumerate(named):
-        x = n.where(one, fold(x, axis=axis, keepdims=True), x)
+    """The reduction over the named axes: along each, what is taken of the data and then their reduction is one or the other."""
+    for axis, (one, size) in enumerate(zip(named, n.sizes, strict=True)):
+        both = n.ops.concatenate([x, n.ops.cast(fold(x, axis=axis, keepdims=True), x.dtype)], axis=axis)
+        x = n.ops.take(both, n.first(n.where(one, 1, size)) + n.where(one, size, 0), axis=axis)
     return x
+
+
+def _extreme(function: str, of_booleans: str, sign: int) -> Callable[..., Any]:
+    """The largest or smallest, which of no data is the extreme of the dtype: Keras takes none of empty data, so they get a border of it."""
+
+    def reduction(n: Numbers, x: Any, named: Sequence[Any]) -> Any:
+        dtype = n.port.dtype
+        if dtype.kind == "b":
+            return _folded(n, x, named, getattr(n.ops, of_booleans))
+        fold = getattr(n.ops, function)
+        least = sign * np.inf if dtype.kind in "fV" else int(getattr(np.iinfo(dtype), "min" if sign < 0 else "max"))
+
+        def bordered(x: Any, axis: int, keepdims: bool) -> Any:
+            rank = n.port.rank
+            folded = fold(n.ops.pad(x, [(0, 1)] * rank, constant_values=least), axis=axis, keepdims=keepdims)
+            return folded[tuple(slice(None, None if a == axis else -1) for a in range(rank))]
+
+        some = all(isinstance(size, int) and size for size in n.sizes)
+        return _folded(n, x, named, fold if some else bordered)
+
+    return reduction
 
 
 def _of_floats(n: Numbers, what: str) -> None:
@@ -140,7 +185,7 @@ def _mean(n: Numbers, x: Any, named: Sequence[Any]) -> Any:
 
 def _log_sum_exp(n: Numbers, x: Any, named: Sequence[Any]) -> Any:
     _of_floats(n, "a logarithm of a sum")
-    top = _folded(n, x, named, n.ops.max)
+    top = REDUCTIONS["ReduceMax"](n, x, named)
     top = n.ops.where(n.ops.isfinite(top), top, n.ops.zeros_like(top))
     return n.ops.log(_folded(n, n.ops.exp(x - top), named, n.ops.sum)) + top
 
@@ -163,8 +208,8 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "ReduceSum": _sum,
     "ReduceMean": _mean,
     "ReduceProd": lambda n, x, named: _folded(n, x, named, n.ops.prod),
-    "ReduceMax": lambda n, x, named: _folded(n, x, named, n.ops.any if n.port.dtype == bool else n.ops.max),
-    "ReduceMin": lambda n, x, named: _folded(n, x, named, n.ops.all if n.port.dtype == bool else n.ops.min),
+    "ReduceMax": _extreme("max", "any", -1),
+    "ReduceMin": _extreme("min", "all", 1),
     "ReduceL1": lambda n, x, named: _sum(n, n.ops.abs(x), named),
     "ReduceL2": _root_of_squares,
     "ReduceSumSquare": lambda n, x, named: _sum(n, n.ops.square(x), named),
@@ -180,14 +225,10 @@ def reduction_to_keras(op, keras, x, axes):
         exact_in_keras(keras, "a product")
     named = n.among(n.vector(1), None)
     y = keras.ops.cast(REDUCTIONS[op.kind](n, x, named), keras.outputs[0].dtype.name)
-    strides: list[Any] = [1]
-    for size in reversed(n.sizes[1:]):
-        strides.insert(0, strides[0] * size)
     if op["keepdims"]:
-        return n.taken(y, [n.where(one, 1, size) for one, size in zip(named, n.sizes, strict=True)], strides)
+        return y
     kept = n.found(keras.ops.logical_not(keras.ops.stack(named)))
-    left = [kept[i] for i in range(keras.outputs[0].rank)]
-    return n.taken(y, [n.picked(n.sizes, axis) for axis in left], [n.picked(strides, axis) for axis in left])
+    return n.reshaped(y, [n.picked(n.sizes, kept[i]) for i in range(keras.outputs[0].rank)])
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -236,31 +277,32 @@ def slice_to_keras(op, keras, x, starts, ends, axes=None, steps=None):
     bounds = [n.entries(i, count) for i in (1, 2)]
     bounds.append([1] * count if steps is None else n.entries(4, count))
     named = list(range(count)) if axes is None else n.entries(3, count)
-    rank, order = len(n.sizes), n.order(x)
+    rank = len(n.sizes)
     for axis, size in enumerate(n.sizes):
         cut: list[Any] = [0, FAR, 1]
         for j, name in enumerate(named):
             here = n.equal(name % rank, axis)
             cut = [n.where(here, bound[j], whole) for bound, whole in zip(bounds, cut, strict=True)]
         if cut != [0, FAR, 1]:
-            x = keras.ops.take(x, _places(n, *cut, size, order), axis=axis)
+            x = keras.ops.take(x, _places(n, *cut, size), axis=axis)
     return x
 
 
-def _places(n: Numbers, start: Any, stop: Any, step: Any, size: Any, order: Any) -> Any:
+def _places(n: Numbers, start: Any, stop: Any, step: Any, size: Any) -> Any:
     """What Python's slice takes of an axis."""
     ops, back = n.ops, n.where(step < 0, 1, 0)
     start, stop = (ops.minimum(ops.maximum(n.where(b < 0, b + size, b), 0 - back), size - back) for b in (start, stop))
     count = 0 - (start - stop) // step
-    return n.first(count, order) * step + start
+    return n.first(count) * step + start
 
 
 @in_keras("Split")
 def split_to_keras(op, keras, x, sizes):
     n = Numbers(keras)
-    order, parts, before = n.order(x), [], 0
+    parts: list[Any] = []
+    before: Any = 0
     for size in n.entries(1, len(op.results)):
-        parts.append(keras.ops.take(x, n.first(size, order) + before, axis=op["axis"] % len(n.sizes)))
+        parts.append(keras.ops.take(x, n.first(size) + before, axis=op["axis"] % len(n.sizes)))
         before = before + size
     return tuple(parts)
 
@@ -269,7 +311,7 @@ def split_to_keras(op, keras, x, sizes):
 def first_entries_to_keras(op, keras, x, count):
     n, axis = Numbers(keras), op["axis"] % keras.inputs[0].rank
     (count,) = n.entries(1, 1)
-    places = n.first(count, n.order(x))
+    places = n.first(count)
     found = sort_to_keras(Sort(axis=axis, descending=op["largest"] in (None, 1)), keras, x)
     return tuple(keras.ops.take(part, places, axis=axis) for part in found)
 
