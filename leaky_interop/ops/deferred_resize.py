@@ -13,7 +13,7 @@ KNOWN = {"asymmetric", "align_corners", "half_pixel", "half_pixel_symmetric", "p
 TIE = 1e-6  # what onnxruntime takes for a half
 
 
-def _axes(chosen: Any, rank: int) -> list[int]:
+def resized_axes(chosen: Any, rank: int) -> list[int]:
     return [a % rank for a in chosen] if chosen else list(range(rank))
 
 
@@ -26,7 +26,7 @@ def _resized(
         raise Refused(f"resizing with {coordinates} coordinates and computed sizes", why="only a known size has them here")
     if given.get("antialias"):
         raise Refused("antialiased resizing in ONNX", why="the border is weighed as in no other framework", hint="Resize without")
-    axes = _axes(given.get("axes"), x.rank)
+    axes = resized_axes(given.get("axes"), x.rank)
     counted = scales if scales is not None and product(scales.shape) != 0 else sizes
     if counted is None or count_of(counted, "sizes") != len(axes):
         raise Refused("resizing by another number of sizes than there are axes", why="it has no meaning")
@@ -38,7 +38,7 @@ def resize_to_torch(op, torch, x, roi=None, scales=None, sizes=None):
     port, mode = torch.inputs[0], op["mode"]
     if mode != "nearest" and port.dtype.kind not in "fV":
         raise torch.refuse(f"{mode} resizing of integers", why="only ONNX rounds it", instead="Cast to float32 before")
-    axes = _axes(op["axes"], port.rank)
+    axes = resized_axes(op["axes"], port.rank)
     numbers = None
     own = torch.call(torch.module.tensor, [x.size(a) for a in axes], dtype=torch.float32)
     if scales is not None and torch.inputs[2].shape != (0,):
