@@ -74,6 +74,13 @@ def test_centred_crops(axes, wanted):
     check_by_definition(onnx_model("CenterCropPad", data, opset=18, axes=axes), *data, to=("keras",))
 
 
+@pytest.mark.parametrize("shape", [(2, 0, 3), (2, 3, 0), (0, 3), (3, 3), (1, 2, 5)], ids=str)
+@pytest.mark.parametrize("upper", [0, 1])
+def test_triangles_of_every_size(shape, upper):
+    data = [normal(*shape), np.array(-1, np.int64)]
+    check_by_definition(onnx_model("Trilu", data, opset=14, upper=upper), *data, to=("keras",))
+
+
 def test_a_saved_model_makes_results_of_every_length(tmp_path):
     import keras
 

@@ -162,10 +162,14 @@ def test_onnx_range_over_data_is_left_to_the_run():
     ]
     constants = {"start": np.array(0, np.float32), "step": np.array(1, np.float32)}
     model = onnx_graph(nodes, {"x": X.shape}, {"y": TensorProto.FLOAT}, constants, opset=13)
-    for target in ("torch", "onnx"):
+    import keras
+
+    wide = keras.backend.backend() == "tensorflow"  # elsewhere Keras counts in float32
+    for target in ("torch", "onnx", *(["keras"] if wide else [])):
         assert li.run(li.convert(model, to=target), [X])[0].tolist() == list(range(int(np.ceil(X.max()))))
-    with pytest.raises(Refused, match="computes"):
-        li.convert(model, to="keras")
+    if not wide:
+        with pytest.raises(Refused, match="a computed range of floats"):
+            li.convert(model, to="keras")
 
 
 # --- sizes computed in ONNX -------------------------------------------------------------------------------------------

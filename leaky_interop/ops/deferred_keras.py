@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Dim, product
+from .adding import added
 from .cumulative import CumProd, CumSum, cumulative_to_keras
 from .deferred import IN_KERAS
 from .precision import exact_in_keras
@@ -104,12 +105,8 @@ class Numbers:
             return flat[0]
         places: Any = 0
         for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
-            places = self.added(self.along(axis, self.first(size) * stride, len(sizes)), places)
+            places = added(self.keras, self.along(axis, self.first(size) * stride, len(sizes)), places)
         return self.ops.take(flat, places, axis=0)
-
-    def added(self, left: Any, right: Any) -> Any:
-        """left + right, as a difference: TensorFlow's `add` takes a vector along another axis for a bias of this one."""
-        return left - (0 - right)
 
     def along(self, axis: int, vector: Any, rank: int) -> Any:
         """A vector as a tensor of one axis that is not 1."""
@@ -341,12 +338,9 @@ def places_of_nonzero_to_keras(op, keras, x):
 def triangle_to_keras(op, keras, x, diagonal):
     n = Numbers(keras)
     (diagonal,) = n.entries(1, 1)
-    rows, columns = keras.inputs[0].shape[-2:]
-    if not (isinstance(rows, int) and isinstance(columns, int)):
-        raise keras.refuse("a triangle of an open size", why="its places are constants", instead="Fix it with input_shapes")
-    edge = keras.ops.add(np.arange(rows, dtype=np.int32)[:, None], diagonal)
+    rows, columns = (n.along(axis, n.first(size), 2) for axis, size in enumerate(n.sizes[-2:]))
     compare = keras.ops.greater_equal if op["upper"] else keras.ops.less_equal
-    return keras.ops.where(compare(np.arange(columns, dtype=np.int32)[None], edge), x, keras.ops.zeros_like(x))
+    return keras.ops.where(compare(columns, rows + diagonal), x, keras.ops.zeros_like(x))
 
 
 @in_keras("CumSum", "CumProd")

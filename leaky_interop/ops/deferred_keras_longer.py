@@ -1,4 +1,4 @@
-"""Results that are longer than their data, in Keras: Expand, Tile, Pad, OneHot, Range, crops and resizing to the nearest.
+"""Results that are longer than their data, in Keras: Expand, Tile, Pad, OneHot, Range, centred crops.
 
 Each is taken out of the data at computed places (see deferred_keras.py); what cannot be meant is an error when it runs.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .adding import added
 from .deferred_keras import FAR, Numbers, in_keras
 from .precision import in_32_bits
 
@@ -86,7 +87,7 @@ def _with_border(n: Numbers, x: Any, borders: Sequence[Sequence[Any]], value: An
     places, inside, rank = 1, True, len(n.sizes)
     for axis, (size, stride, (before, after)) in enumerate(zip(n.sizes, n.strides(), borders, strict=True)):
         along = n.along(axis, n.first(before + size + after) - before, rank)
-        places = n.added(along * stride, places)
+        places = added(n.keras, along * stride, places)
         inside = n.both(inside, n.both(n.ops.greater_equal(along, 0), n.ops.less(along, size)))
     return n.ops.take(flat, n.ops.where(inside, places, 0), axis=0)
 
