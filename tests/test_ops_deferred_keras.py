@@ -81,6 +81,14 @@ def test_triangles_of_every_size(shape, upper):
     check_by_definition(onnx_model("Trilu", data, opset=14, upper=upper), *data, to=("keras",))
 
 
+@pytest.mark.parametrize("name", ["Hann", "Hamming", "Blackman"])
+@pytest.mark.parametrize("periodic", [0, 1])
+def test_windows_of_every_length(name, periodic):
+    model = onnx_model(f"{name}Window", [np.int64(7)], opset=17, result=np.float32, periodic=periodic)
+    for size in (7, 16, 300):
+        check_by_definition(model, np.array(size, np.int64), to=("keras",))
+
+
 def test_a_saved_model_makes_results_of_every_length(tmp_path):
     import keras
 

@@ -1,8 +1,9 @@
-"""Results that are longer than their data, in Keras: Expand, Tile, Pad, OneHot, Range, centred crops.
+"""Results that are longer than their data, in Keras: Expand, Tile, Pad, OneHot, Range, windows and centred crops.
 
 Each is taken out of the data at computed places (see deferred_keras.py); what cannot be meant is an error when it runs.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from .adding import added
 from .deferred_keras import FAR, Numbers, in_keras
+from .fourier import COEFFICIENTS
 from .precision import in_32_bits
 
 
@@ -138,3 +140,23 @@ def range_to_keras(op, keras, *bounds):
         count = 0 - (0 - span) // stride
     places = ops.cast(n.first(ops.clip(count, 0, FAR)), wide)
     return ops.cast(ops.add(ops.multiply(places, step), start), dtype.name)
+
+
+@in_keras(*(f"{name}Window" for name in COEFFICIENTS))
+def window_to_keras(op, keras, size):
+    n, ops, dtype = Numbers(keras), keras.ops, keras.outputs[0].dtype
+    wide = "float32" if in_32_bits(keras, np.dtype("float64")) else "float64"
+    if dtype.itemsize > np.dtype(wide).itemsize:
+        raise keras.refuse(
+            f"a computed window of {dtype}",
+            why=f"Keras computes it in float32 on the {keras.backend.backend()} backend",
+            instead="Set KERAS_BACKEND=tensorflow",
+        )
+    (count,) = n.entries(0, 1)
+    period = ops.cast(count if op["periodic"] else count - 1, wide)
+    turn = ops.divide(ops.cast(n.first(count), wide) * (2 * math.pi), period)
+    first, *rest = COEFFICIENTS[op.kind.removesuffix("Window")]
+    total = ops.zeros_like(turn) + first
+    for k, coefficient in enumerate(rest, 1):
+        total = total + ops.cos(turn * float(k)) * coefficient
+    return ops.cast(total, dtype.name)
