@@ -228,6 +228,8 @@ def gather_elements_to_keras(op, keras, x, index):
     before, after = keras.inputs[0].shape, keras.inputs[1].shape
     for axis, (old, new) in enumerate(zip(before, after, strict=True)):
         if axis != op.axis and not agree(old, new):
+            if not isinstance(new, int):
+                raise keras.refuse(f"GatherElements of the first {new}", why="the size is open", instead="Fix it with input_shapes")
             x = x[(slice(None),) * axis + (slice(new),)]
     return keras.ops.take_along_axis(x, index, op.axis)
 
