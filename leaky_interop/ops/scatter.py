@@ -160,10 +160,18 @@ def scatter_elements_to_torch(op, torch, x, index, updates):
 
 @exports("torch", ScatterND)
 def scatter_nd_to_torch(op, torch, x, index, updates):
-    if op.reduction not in ("none", "add"):
-        raise torch.refuse(str(op), why="index_put replaces or adds", instead="Scatter along one axis")
     places = torch.unpack(index.unbind(-1), torch.inputs[1].shape[-1])
-    return x.index_put(places, updates, op.reduction == "add")
+    if op.reduction in ("none", "add"):
+        return x.index_put(places, updates, op.reduction == "add")
+    shape, count = torch.inputs[0].shape, len(places)  # index_put replaces or adds: the rest along one axis, of all places
+    place: Any = 0
+    for dim, along in zip(shape, places, strict=False):
+        place = place * torch.size(dim) + along % torch.size(dim)
+    rest = shape[count:]
+    place = place.reshape(-1, *(1 for _ in rest)).expand(-1, *map(torch.size, rest))
+    updates = updates.reshape(-1, *map(torch.size, rest))
+    flat = x.flatten(0, count - 1).scatter_reduce(0, place, updates, TO_TORCH[op.reduction])
+    return flat.reshape(torch.shape(shape))
 
 
 # --- keras ------------------------------------------------------------------------------------------------------------
@@ -263,10 +271,11 @@ case(
     (1, 2, 3, 4),
     composed=_LIST,
 )
-case(
-    "scatter_nd/min", ScatterND(reduction="min"), (2, 3, 4), _ROWS, (2, 4),
-    refused={"torch": "index_put replaces or adds"},
-)  # fmt: skip
+_FLAT = {"torch": "comes back as entries along one axis, of all places"}
+_TWICE = constant([[0, 2], [1, -3], [0, 2]], "int64")
+case("scatter_nd/min", ScatterND(reduction="min"), (2, 3, 4), _ROWS, (2, 4), composed=_FLAT)
+case("scatter_nd/mul_twice", ScatterND(reduction="mul"), (2, 3, 4), _TWICE, (3, 4), composed=_FLAT)
+case("scatter_nd/max_of_numbers", ScatterND(reduction="max"), (2, 3), _TWICE, (3,), composed=_FLAT)
 case(
     "scatter_nd/int64", ScatterND(reduction="none"), Operand((3, 4), dtype="int64"), _ROWS, Operand((2,), dtype="int64")
 )
