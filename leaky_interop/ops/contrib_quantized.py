@@ -110,7 +110,7 @@ class QuantizedMul(Pairwise):
     native = "QLinearMul"
 
     def compute(self, a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, scale: Any, zero: Any) -> Any:
-        return fused((a - a_zero) * (b - b_zero), a_scale * b_scale / scale, zero)
+        return (a - a_zero) * (b - b_zero) * (a_scale * b_scale / scale) + zero
 
 
 def _reads(kind: type[Pairwise]) -> None:

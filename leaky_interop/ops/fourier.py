@@ -252,6 +252,9 @@ def stft_from_keras(call, x):
         x = pad(x, [(0, 0)] * (x.rank - 1) + [(wide // 2, wide // 2)], "reflect", 0.0)
     window = np.ones(size)
     if isinstance(call.window, str):
+        if size % 2:  # tf.signal's windows of odd length are symmetric, those of the other backends periodic
+            why, hint = "Keras' backends differ in it", "Pass the window's numbers, or an even length"
+            raise Refused(f"a {call.window} window of odd length {size}", why=why, hint=hint)
         window = cosine_window(IN_KERAS[call.window], size, size)
     elif call.window is not None:
         window = as_value(call, call.window).array().astype(np.float64)
