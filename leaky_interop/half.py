@@ -19,7 +19,7 @@ from .draws import draws, given_arrays, turned
 from .errors import Refused
 from .graph import Anchor, Graph, Parameter, Rewrite, Value
 from .interpreter import bind, interpret
-from .judging import network_limits
+from .judging import network_limits, outcome
 from .numeric import compare, network_limit
 from .op import Op
 from .ops.cast import Cast
@@ -69,11 +69,13 @@ def halved(graph: Graph, ports: str) -> Graph:
     return done
 
 
-def _operand(rewrite: Rewrite, value: Value | None) -> Value | None:
-    """An operand of the new graph; weights and constants are views of the old ones."""
+def _operand(rewrite: Rewrite, value: Value | None, dtype: np.dtype = HALF) -> Value | None:
+    """An operand of the new graph; weights and constants are views of the old ones, rounded to float16, in `dtype`."""
     if value is None or value.const is None or value.dtype.name not in WIDE:
         return rewrite.get(value)
-    return rewrite.new.parameter(rounded(value.const))
+    narrow = rounded(value.const)
+    wide = narrow if dtype == HALF else dataclasses.replace(narrow, dtype=dtype, steps=(*narrow.steps, ("cast", dtype)))
+    return rewrite.new.parameter(wide)
 
 
 def rounded(parameter: Parameter) -> Parameter:
@@ -89,17 +91,8 @@ def rounded(parameter: Parameter) -> Parameter:
 def with_rounded_weights(graph: Graph) -> Graph:
     """The source as it is, but for its weights and constants, which are those of the float16 network."""
     rewrite = Rewrite(graph)
-
-    def operand(value: Value | None) -> Value | None:
-        if value is None or value.const is None or value.dtype.name not in WIDE:
-            return rewrite.get(value)
-        narrow = rounded(value.const)
-        return rewrite.new.parameter(
-            dataclasses.replace(narrow, dtype=value.dtype, steps=(*narrow.steps, ("cast", value.dtype)))
-        )
-
     for node in graph.nodes:
-        rewrite.copy(node, inputs=[operand(v) for v in node.inputs])
+        rewrite.copy(node, inputs=[_operand(rewrite, v, HALF if v is None else v.dtype) for v in node.inputs])
     return rewrite.finish()
 
 
@@ -177,7 +170,6 @@ def against(source: Graph, made: Conversion, half: Graph, inputs: Any = None) ->
             arithmetic = 0.0 if bound is None else network_limit(0.0, bound.distance, bound.scale, HALF)
             limit = arithmetic + np.where(np.isfinite(moved), moved, 0.0)
             error = compare(wanted, received[i], limit)
-            problem = error if isinstance(error, str) else ""
             found.append(
                 OutputResult(
                     name=name,
@@ -185,9 +177,7 @@ def against(source: Graph, made: Conversion, half: Graph, inputs: Any = None) ->
                     batch=arrays[0].shape[0] if arrays and arrays[0].ndim else None,
                     shape=tuple(received[i].shape),
                     dtype=received[i].dtype.name,
-                    error=None if isinstance(error, str) else error,
-                    passed=not problem and error.ratio <= 1,  # type: ignore[union-attr]
-                    problem=problem,
+                    **outcome(error),
                 )
             )
     return found

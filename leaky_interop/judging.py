@@ -19,7 +19,7 @@ from .kinds import element
 from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, ulp, unit_roundoff
 from .numeric import is_float as floating
 from .op import Op
-from .report.record import Rule
+from .report.record import Error, Rule
 
 Limits = list[np.ndarray]
 TRIES = 4  # perturbed runs: one alone says too little of a value with few elements
@@ -231,6 +231,13 @@ class Bound:
             return np.full(expected.shape, self.carried)
         with np.errstate(all="ignore"):
             return network_limit(self.carried, self.distance, self.scale, expected.dtype)
+
+
+def outcome(found: Error | str) -> dict[str, Any]:
+    """What a comparison found as the fields that every result has: the error, the sentence instead of one, and the verdict."""
+    if isinstance(found, str):
+        return {"error": None, "problem": found, "passed": False}
+    return {"error": found, "problem": "", "passed": found.ratio <= 1}
 
 
 def network_limits(graph: Graph, arrays: list[np.ndarray], sizes: dict[str, int]) -> dict[int, Bound]:

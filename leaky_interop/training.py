@@ -22,7 +22,7 @@ from .converting import transfer_graph
 from .draws import example_arrays, turned
 from .errors import Usage
 from .graph import Anchor, Graph, Parameter, apply_steps, label
-from .judging import unit_roundoff
+from .judging import outcome, unit_roundoff
 from .numeric import compare, network_limit
 from .parameter import invert
 from .report.record import GradientResult
@@ -226,15 +226,12 @@ def judged(name: str, what: str, expected: Any, received: Any, others: Sequence[
     distance = max((float(np.max(np.abs(o - expected), initial=0.0)) for o in others if o is not None), default=0.0)
     limit = network_limit(0.0, distance, np.max(np.abs(expected), initial=0.0), expected.dtype)
     error = compare(expected, received, np.broadcast_to(limit, expected.shape))
-    problem = error if isinstance(error, str) else ""
     yield GradientResult(
         name=name,
         what=what,
         shape=expected.shape,
         dtype=expected.dtype.name,
-        error=None if isinstance(error, str) else error,
-        passed=not problem and error.ratio <= 1,  # type: ignore[union-attr]
-        problem=problem,
+        **outcome(error),
     )
 
 

@@ -22,7 +22,7 @@ from .draws import Draw, concrete, draws, recorded_draws, turned
 from .errors import Usage
 from .graph import Anchor, Graph, Node, Value, apply_steps, invert_steps
 from .interpreter import bind
-from .judging import Blocks, Bound, network_limits, rule_of
+from .judging import Blocks, Bound, network_limits, outcome, rule_of
 from .layout import ChannelsLast, transposes
 from .numeric import compare, exact_limit
 from .op import EXPORTERS
@@ -292,16 +292,13 @@ class Verification:
             apart = turned(spread[i], self.c.from_source[i]) if np.ndim(spread[i]) else spread[i]
             for label, one, other in pairs:
                 found = other if isinstance(other, str) else compare(one, other, self.allowed(name, value, one, network) + apart)
-                problem = found if isinstance(found, str) else ""
                 yield OutputResult(
                     name=label,
                     runtime=runtime,
                     batch=batch,
                     shape=getattr(one, "shape", ()),
                     dtype=one.dtype.name if isinstance(one, np.ndarray) else "",
-                    error=None if isinstance(found, str) else found,
-                    passed=not problem and found.ratio <= 1,  # type: ignore[union-attr]
-                    problem=problem,
+                    **outcome(found),
                 )
 
     def allowed(self, name: str, value: Value, wanted: np.ndarray, network: Mapping[int, Bound]) -> np.ndarray:

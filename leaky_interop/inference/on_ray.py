@@ -116,21 +116,19 @@ def run_job(
     batch = session.batch or batch
     summary = Summary(batch=batch)
     start = time.perf_counter()
-    last = ""
     job = dataclasses.replace(job, threads=job.threads or 1)
     with _cluster(ray, address):
         actors = actors or max(1, int(ray.cluster_resources().get("CPU", 1)) // job.threads)
         units, summary.skipped = cut(found, job, session, writer, batch, actors)
         for rows, unread in _results(ray, job, units, batch, actors):
             for name, why in unread:
-                summary.bad += 1
-                last = why
+                summary.unread(why)
                 bad(name, why)
             writer.write(rows)
             summary.rows += len(rows)
             progress(summary.rows + summary.bad + summary.skipped)
     summary.seconds = time.perf_counter() - start
-    summary.check(last)
+    summary.check()
     return summary
 
 

@@ -35,12 +35,17 @@ class Summary:
     bad: int = 0
     seconds: float = 0.0
     batch: int = 0
+    last: str = ""  # what was wrong with the last bad record
 
-    def check(self, last: str) -> None:
-        """Raises Usage where nothing could be read; `last` is what was wrong with the last input."""
+    def unread(self, why: str) -> None:
+        """Counts a record that cannot be read."""
+        self.bad, self.last = self.bad + 1, why
+
+    def check(self) -> None:
+        """Raises Usage where nothing could be read."""
         if self.bad and not self.rows and not self.skipped:
             what = "the input cannot be read" if self.bad == 1 else f"none of {self.bad} inputs can be read"
-            raise Usage(what, why=last)
+            raise Usage(what, why=self.last)
 
 
 def cores() -> int:
@@ -48,30 +53,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_job(
-    job: Job,
-    session: Session,
-    records: Iterable[Record],
-    writer: Writer,
-    *,
-    batch: int = DEFAULT_BATCH,
-    workers: int | None = None,
-    bad: Bad = lambda name, why: None,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Summary:
-    """Run the job over records and write its rows. `bad` hears of each record that cannot be read, `progress` of each batch.
+def run_job(job: Job, session: Session, records: Iterable[Record], writer: Writer, **options: Any) -> Summary:
+    """Run the job over records and write its rows, as `run_records` does with the same options.
 
     Raises Usage where no record can be read, and what the network or the writer raises.
     """
-    last = ""
-
-    def heard(name: str, why: str) -> None:
-        nonlocal last
-        last = why
-        bad(name, why)
-
-    summary = run_records(job, session, records, writer, batch=batch, workers=workers, bad=heard, progress=progress)
-    summary.check(last)
+    summary = run_records(job, session, records, writer, **options)
+    summary.check()
     return summary
 
 
@@ -86,7 +74,10 @@ def run_records(
     bad: Bad = lambda name, why: None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Summary:
-    """As `run_job`, for a part of a run: that none of its records can be read is no error yet."""
+    """A part of a run: that none of its records can be read is no error yet.
+
+    `bad` hears of each record that cannot be read, `progress` of each batch.
+    """
     batch = session.batch or batch
     summary = Summary(batch=batch)
     start = time.perf_counter()
@@ -110,7 +101,7 @@ def run_records(
 
     for record, made in decoded(job, session, wanted(), workers or cores(), 2 * batch):
         if isinstance(made, LeakyInteropError):
-            summary.bad += 1
+            summary.unread(str(made))
             bad(record.name, str(made))
             continue
         if samples and [a.shape for a in made] != [a.shape for a in samples[0]]:
