@@ -21,10 +21,10 @@ from .loading import load, open_model
 from .op import EXPORTERS
 from .ops.shape import Transpose
 from .passes.idioms import NearMiss, near_misses
+from .provenance import slopes
 from .report.phrases import printable
 from .report.phrases import slope as written
 from .report.record import Slope
-from .verification import slopes
 
 DEFAULTS = {  # what is known of a slope that is the framework's default
     "keras": "Keras' default, or stated with the same number: a Keras layer does not keep which",

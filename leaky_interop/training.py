@@ -25,8 +25,9 @@ from .graph import Anchor, Graph, Parameter, apply_steps, label
 from .judging import outcome, unit_roundoff
 from .numeric import compare, network_limit
 from .parameter import invert
+from .provenance import slopes
 from .report.record import GradientResult
-from .verification import Comparison, slopes
+from .verification import Comparison
 
 BATCH = 4  # more than one, for batch norm
 TRIES = 3  # random perturbations

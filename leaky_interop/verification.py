@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,14 +24,13 @@ from .interpreter import bind
 from .judging import Blocks, Bound, network_limits, outcome, rule_of
 from .layout import ChannelsLast, transposes
 from .numeric import compare, exact_limit
-from .op import EXPORTERS
-from .report.record import Error, NodeResult, OutputResult, Report, Slope
+from .provenance import adapter, slopes, versions
+from .report.record import Error, NodeResult, OutputResult, Report
 from .running import described
 
 if TYPE_CHECKING:
     from .op import Op
 
-SLOPES = {"onnx": "alpha", "chainer": "slope", "matlab": "Scale"}  # what a framework calls LeakyReLU's slope, if not negative_slope
 BUDGET = 256 * 2**20  # bytes of intermediate values that are held at once
 
 
@@ -382,36 +380,3 @@ def _place(node: Node, order: Mapping[int, int], graph: Graph) -> str:
     if any(v in graph.inputs for v in node.inputs):
         return "at an input"
     return "at an output" if any(v in graph.outputs for v in node.outputs) else "inside"
-
-
-def adapter(framework: str, op: Any) -> str:
-    """File and line of the exporter that wrote an operator."""
-    exporter = EXPORTERS.get((framework, type(op.op if isinstance(op, ChannelsLast) else op)))
-    if exporter is None:
-        return ""
-    path = Path(exporter.__code__.co_filename)
-    return f"leaky_interop/ops/{path.name}:{exporter.__code__.co_firstlineno}"
-
-
-def slopes(graph: Graph) -> Iterator[Slope]:
-    """Every leaky slope of a graph and where it came from."""
-    for node in graph.all_nodes():
-        op = node.op.op if isinstance(node.op, ChannelsLast) else node.op
-        if hasattr(op, "negative_slope"):
-            value: Any = op.negative_slope
-        elif type(op).__name__ == "PRelu" and node.inputs[1] is not None and node.inputs[1].const is not None:
-            array = node.inputs[1].array()
-            value = (float(array.min()), float(array.max()))
-        else:
-            continue
-        spelled = SLOPES.get(graph.framework, "negative_slope")
-        yield Slope(node=node.name, value=value, stated=spelled not in node.left_out, origin=node.source)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what is installed of the frameworks and runtimes that were loaded."""
-    import sys
-    from importlib import metadata
-
-    names = ("numpy", "keras", "tensorflow", "torch", "onnx", "onnxruntime", "jax")
-    return {name: metadata.version(name) for name in names if name in sys.modules}
