@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # One thread a process: two frameworks with a thread pool each fight over the cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: demo test lint bench docs mutants backend-scores fuzz clean
+.PHONY: demo test lint bench docs mutants backend-scores keras-scores fuzz clean
 
 demo: $(VENV)/.demo
 	KERAS_BACKEND=torch $(BIN)/python -m models.demo
@@ -34,6 +34,10 @@ mutants: $(VENV)/.dev
 # The ONNX backend test suite through every conversion; writes docs/backend-scores.md. About 5 minutes.
 backend-scores: $(VENV)/.dev
 	$(BIN)/python -m tests.backend_scores
+
+# Every call of Keras' own unit tests through every conversion; writes docs/keras-scores.md. About half an hour.
+keras-scores: $(VENV)/.dev
+	$(BIN)/python -m tests.keras_scores
 
 # Feeds changed files to every reader, 100,000 of them unless EXECUTIONS says otherwise: about 5 minutes.
 fuzz: $(VENV)/.dev

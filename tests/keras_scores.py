@@ -1,0 +1,227 @@
+"""`python -m tests.keras_scores`: every call of Keras' own unit tests, as a network, to ONNX, to PyTorch and back.
+
+The cases are those of tests/keras_cases.json. Each becomes a functional model of that one layer or operation, with seeded
+weights (variances positive) and inputs in the range that Keras' test drew from, at two batch sizes where the layer
+has a batch. A case passes where every output agrees with the Keras model's own: floats of 32 bits within rtol 1e-4 and
+an atol of 1e-5 of the largest magnitude. Writes docs/keras-scores.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests import scoring
+
+CASES = Path(__file__).with_name("keras_cases.json")
+ROUTES = {
+    f"{target} ({backend})": backend
+    for backend in ("tensorflow", "torch")
+    for target in ("keras", "onnx", "torch", "back")
+}  # "keras": whether Keras itself builds and runs the case on this backend
+BATCHES = (1, 3)
+RTOL = {"float16": 2e-2, "bfloat16": 5e-2, "float64": 1e-9}
+
+
+@functools.cache
+def cases() -> list[dict[str, Any]]:
+    """All recorded calls, in one order."""
+    found: list[dict[str, Any]] = json.loads(CASES.read_text())
+    return found
+
+
+def chosen(only: Sequence[str]) -> list[dict[str, Any]]:
+    """The calls of the named layers and operations; all where none is named."""
+    return [case for case in cases() if not only or title(case) in only]
+
+
+def title(case: dict[str, Any]) -> str:
+    """The layer or operation of a case."""
+    return case.get("layer") or f"ops.{case['operation']}"
+
+
+class Call:
+    """A case as a Keras model."""
+
+    def __init__(self, case: dict[str, Any]):
+        import keras
+
+        self.case = case
+        self.random = np.random.default_rng(0)
+        self.specs: list[dict[str, Any]] = []  # of the tensors that are inputs of the network
+        shapes = [spec["tensor"] for spec in tensors(case)]
+        firsts = {shape[0] for shape in shapes if shape}
+        free = "layer" in case and not case["config"].get("stateful")
+        self.batched = free and len(firsts) == 1 and all(shapes)
+        self.inputs: list[Any] = []
+        args, kwargs = self.built(case["args"]), self.built(case["kwargs"])
+        kwargs.pop("training", None)
+        call = layer(case) if "layer" in case else getattr(keras.ops, case["operation"])
+        outputs = [o for o in keras.tree.flatten(call(*args, **kwargs)) if isinstance(o, keras.KerasTensor)]
+        if not self.inputs or not outputs:
+            raise TypeError("no tensor goes in, or none comes out")
+        self.model = keras.Model(self.inputs, outputs)
+        for weight in self.model.weights:
+            if weight.dtype.startswith(("float", "bfloat")):
+                numbers = self.random.normal(size=weight.shape) * 0.5
+                positive = "variance" in weight.path or "gamma" in weight.path
+                weight.assign(np.abs(numbers) + 0.1 if positive else numbers)
+
+    def built(self, value: Any) -> Any:
+        """Recorded arguments as Python has them; each tensor of floats, and of a batch, is an input of the network."""
+        import keras
+
+        if isinstance(value, list):
+            return [self.built(v) for v in value]
+        if not isinstance(value, dict):
+            return value
+        if "tensor" in value:
+            whole = value["dtype"] == "bool" or value["dtype"].startswith(("int", "uint"))
+            if whole and not self.batched and ("operation" in self.case or self.inputs):
+                return array(value, self.random)
+            shape = [4 if d is None else d for d in value["tensor"]]
+            made = keras.Input(batch_shape=(None, *shape[1:]) if self.batched else tuple(shape), dtype=value["dtype"])
+            self.inputs.append(made)
+            self.specs.append({**value, "tensor": shape})
+            return made
+        ((kind, content),) = value.items()
+        if kind in ("tuple", "list"):
+            return (tuple if kind == "tuple" else list)(self.built(v) for v in content)
+        if kind == "dict":
+            return {k: self.built(v) for k, v in content.items()}
+        if kind == "slice":
+            return slice(*(self.built(v) for v in content))
+        return Ellipsis if kind == "ellipsis" else float(content)
+
+    def arrays(self, batch: int) -> list[np.ndarray]:
+        """One array for each input."""
+        found = [array(spec, self.random) for spec in self.specs]
+        return [np.resize(a, (batch, *a.shape[1:])) for a in found] if self.batched else found
+
+
+def layer(case: dict[str, Any]) -> Any:
+    """The layer of a case; Keras calls some classes otherwise than it exports them."""
+    import keras
+
+    found = {cls.__name__: cls for cls in vars(keras.layers).values() if isinstance(cls, type)}
+    return found[case["layer"]].from_config(copy.deepcopy(case["config"]))
+
+
+def tensors(value: Any) -> Iterator[dict[str, Any]]:
+    """Every tensor among recorded arguments."""
+    if isinstance(value, dict) and "tensor" in value:
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from tensors(part)
+
+
+def array(spec: dict[str, Any], random: np.random.Generator) -> np.ndarray:
+    """Numbers like those of the recorded tensor."""
+    from leaky_interop.numeric import dtype
+
+    shape = tuple(4 if d is None else d for d in spec["tensor"])
+    if "values" in spec:
+        return np.asarray(spec["values"], spec["dtype"]).reshape(shape)
+    low, high = spec.get("range", [-1, 1])
+    if spec["dtype"].startswith(("int", "uint")):
+        return random.integers(int(low), int(high) + 1, shape).astype(spec["dtype"])
+    if spec["dtype"] == "bool":
+        return random.random(shape) < 0.5
+    return random.uniform(low, high if high > low else low + 1, shape).astype(dtype(spec["dtype"]))
+
+
+def judge(route: str, case: dict[str, Any]) -> str:
+    """Empty where the case passes, otherwise the reason."""
+    import leaky_interop as li
+
+    target, call = route.partition(" ")[0], Call(case)
+    drawn = [call.arrays(batch) for batch in (BATCHES if call.batched else BATCHES[:1])]
+    wanted = [li.run(call.model, arrays) for arrays in drawn]
+    if target == "keras":
+        return ""
+    made = li.convert(call.model, to="torch" if target == "back" else target)
+    if target == "back":
+        made = li.convert(made, to="keras", example=tuple(drawn[-1]))
+    for arrays, expected in zip(drawn, wanted, strict=True):
+        if text := difference(expected, li.run(made, arrays)):
+            return f"batch {len(arrays[0])}: {text}" if call.batched else text
+    return ""
+
+
+def difference(expected: Sequence[np.ndarray], received: Sequence[np.ndarray]) -> str:
+    """What differs first; empty where nothing does."""
+    if len(expected) != len(received):
+        return f"{len(received)} outputs, expected {len(expected)}"
+    for e, r in zip(expected, received, strict=True):
+        if (e.shape, e.dtype) != (r.shape, r.dtype):
+            return f"{r.dtype}{list(r.shape)}, expected {e.dtype}{list(e.shape)}"
+        real = e.dtype.kind not in "iub"
+        wide = [a.astype(np.complex128 if e.dtype.kind == "c" else np.float64 if real else np.int64) for a in (r, e)]
+        rtol = RTOL.get(e.dtype.name, 1e-4) if real else 0
+        finite = np.abs(wide[1][np.isfinite(wide[1])])
+        if not np.allclose(*wide, rtol=rtol, atol=rtol / 10 * finite.max(initial=0), equal_nan=True):
+            return f"values differ by {np.nanmax(np.abs(wide[0] - wide[1])):.3g}"
+    return ""
+
+
+def page(judged: Sequence[dict[str, Any]], reasons: Mapping[str, list[str]]) -> str:
+    """The scores as Markdown: layers, then operations; cases that Keras itself does not run are not counted."""
+    from leaky_interop.report.phrases import markdown_table
+
+    text = (
+        f"# Keras' own cases\n\nWritten by `make keras-scores`. {' '.join((__doc__ or '').split(chr(10) * 2)[1].split())}\n"
+    )
+    for what, wanted in (("Layers", "layer"), ("Operations", "operation")):
+        for backend in dict.fromkeys(ROUTES.values()):
+            own = reasons.get(f"keras ({backend})")
+            places = [i for i, c in enumerate(judged) if wanted in c and own and not own[i]]
+            there = {
+                r.partition(" ")[0]: [texts[i] for i in places]
+                for r, texts in reasons.items()
+                if ROUTES[r] == backend and texts is not own
+            }
+            if not places or not there:
+                continue
+            passed = ", ".join(f"{r} {sum(not t for t in texts)}" for r, texts in there.items())
+            rows = scoring.lines([title(judged[i]) for i in places], there)
+            head = [what[:-1].lower(), "cases", *there, "what fails, and why"]
+            text += f"\n## {what} on {backend}\n\n{len(places)} cases: {passed}.\n\n{markdown_table(head, rows)}\n"
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.keras_scores", description=__doc__)
+    parser.add_argument("--route", action="append", choices=ROUTES, help="only this one; repeatable. The page is printed.")
+    parser.add_argument("--only", action="append", help="a layer (Dense) or operation (ops.add); repeatable", default=[])
+    parser.add_argument("--work", choices=ROUTES, help=argparse.SUPPRESS)
+    parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    judged = chosen(options.only)
+    if options.work:
+        warnings.simplefilter("ignore")
+        scoring.work(judge, options.work, judged, options.start)
+        return
+    command = [word for name in options.only for word in ("--only", name)]
+    routes = options.route or ROUTES
+    routes = [route for route in ROUTES if route in routes or any(route == f"keras ({ROUTES[r]})" for r in routes)]
+    reasons = {
+        route: scoring.judged("tests.keras_scores", route, ROUTES[route], len(judged), command=command)
+        for route in routes
+    }
+    if options.route or options.only:
+        print(page(judged, reasons))
+    else:
+        (scoring.REPOSITORY / "docs/keras-scores.md").write_text(page(judged, reasons))
+
+
+if __name__ == "__main__":
+    main()
