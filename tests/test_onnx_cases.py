@@ -25,7 +25,7 @@ REFUSED = (  # every reason that a case may be refused for
     "onnxruntime's CPU provider has no kernel", "takes a shape that the network computes", "a scale that the network computes", "numbers that the network computes",
     "a number that the network computes", "the element type",
     "Attention with (past keys|lengths|softcap)", "(left_window_size|right_window_size|qk_matmul_output_mode)=", "saturate=0",
-    "antialiased resizing", "stays active at inference",
+    "stays active at inference",
     "is no tensor", "with sequence lengths", "is read without this result", "a running statistic|statistics that",
     "of a size that is known only at run time", "Resize with a region|tf_crop_and_resize", "peephole", "no operator takes",
     "decodes an image file", "classical machine learning", "draws random numbers", "mel filters that the network computes",

@@ -105,12 +105,14 @@ FORMS = [
             ("nearest", "align_corners", {"nearest_mode": "ceil"}), ("linear", "align_corners", {}), ("linear", "asymmetric", {}),
             ("nearest", "pytorch_half_pixel", {"nearest_mode": "round_prefer_ceil"}), ("linear", "pytorch_half_pixel", {}),
             ("linear", "half_pixel_symmetric", {}), ("cubic", "half_pixel", {"exclude_outside": 1, "cubic_coeff_a": -0.5}),
+            ("linear", "half_pixel", {"antialias": 1}), ("cubic", "asymmetric", {"antialias": 1, "exclude_outside": 1}),
         )
     ),
     *(
         Form("Resize", [X[None]], [(None, None, ints(*sizes)) for sizes in ((1, 2, 6, 8), (1, 2, 3, 2), (1, 2, 1, 5))],
              {"mode": mode, **more})
         for mode, more in (("nearest", {}), ("linear", {}), ("cubic", {}), ("cubic", {"exclude_outside": 1}),
+                           ("linear", {"antialias": 1, "exclude_outside": 1}), ("cubic", {"antialias": 1}),
                            ("nearest", {"keep_aspect_ratio_policy": "not_larger"}),
                            ("nearest", {"keep_aspect_ratio_policy": "not_smaller"}))
     ),

@@ -51,6 +51,8 @@ def test_R36_torch_linear_and_cubic(mode, x, align_corners, size):
 @pytest.mark.parametrize("size", [(2, 3), (3, 9), (9, 8)])
 def test_torch_antialias(mode, size):
     check(Call(lambda x: F.interpolate(x, size, mode=mode, antialias=True)), draw(1, 2, 7, 8))
+    with pytest.raises(Refused, match="align_corners"):
+        li.load(Call(lambda x: F.interpolate(x, size, mode=mode, antialias=True, align_corners=True)), (draw(1, 2, 7, 8),))
 
 
 def test_torch_modules():
@@ -217,8 +219,17 @@ def test_onnx_what_no_other_framework_has():
     centred = {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "mode": "nearest", "nearest_mode": "floor"}
     empty = np.array([], np.float32)
     check(onnx_model("Resize", [X2], [empty, empty, sizes], opset=11, **centred), X2)
-    with pytest.raises(Refused, match="antialias"):
-        li.load(onnx_model("Resize", [X2], [None, None, sizes], opset=18, mode="linear", antialias=1))
+
+
+@pytest.mark.parametrize("coordinates", ["half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric"])
+@pytest.mark.parametrize("mode, exclude_outside", [("linear", 0), ("linear", 1), ("cubic", 0), ("cubic", 1)])
+@pytest.mark.parametrize("to", [{"sizes": (2, 5)}, {"sizes": (3, 1)}, {"sizes": (9, 2)}, {"scales": (0.6, 0.55)}, {"scales": (1.5, 0.3)}])
+def test_onnx_antialias(to, mode, exclude_outside, coordinates):
+    """Smaller images: the border is repeated, or left out; what becomes larger is mixed as without it."""
+    scales = np.array([1, 1, *to["scales"]], np.float32) if "scales" in to else None
+    sizes = np.array([*X2.shape[:2], *to["sizes"]]) if "sizes" in to else None
+    settings = {"mode": mode, "exclude_outside": exclude_outside, "coordinate_transformation_mode": coordinates}
+    check(onnx_model("Resize", [X2], [None, scales, sizes], opset=19, antialias=1, **settings), X2)
 
 
 def test_onnx_half_pixel_symmetric():

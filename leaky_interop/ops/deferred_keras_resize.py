@@ -38,12 +38,13 @@ def resize_to_keras(op, keras, x, roi=None, scales=None, sizes=None):
     y = x if nearest else ops.cast(x, wide)
     for position, axis in enumerate(axes):
         size, count = n.sizes[axis], counts[position]
-        places = _places(op, n, size, count, None if numbers is None else numbers[position])
+        scale = None if numbers is None else numbers[position]
+        places = _places(op, n, size, count, scale)
         if nearest:
             found = ops.cast(_nearest(ops, op["nearest_mode"], places), "int32")
             y = ops.take(y, ops.minimum(ops.maximum(found, 0), size - 1), axis=axis)
         else:
-            y = _mixed(op, n, y, axis, size, places, wide)
+            y = _mixed(op, n, y, axis, size, places, wide, _step(op, n, size, count, scale))
     return y if nearest else ops.cast(y, port.dtype.name)
 
 
@@ -65,6 +66,15 @@ def _places(op: Deferred, n: Numbers, size: Any, count: Any, scale: Any) -> Any:
     )
 
 
+def _step(op: Deferred, n: Numbers, size: Any, count: Any, scale: Any) -> Any:
+    """How wide an element is, if it is antialiased; otherwise None."""
+    if not op["antialias"]:
+        return None
+    size, count = (n.ops.cast(v, "float64") for v in (size, count))
+    step = n.ops.divide(size, count) if scale is None else n.ops.divide(n.ops.ones_like(size), n.ops.cast(scale, "float64"))
+    return n.ops.where(step > 1, step, n.ops.ones_like(step))
+
+
 def _nearest(ops: Any, rounding: str, places: Any) -> Any:
     whole = ops.floor(places)
     if rounding == "floor":
@@ -75,11 +85,15 @@ def _nearest(ops: Any, rounding: str, places: Any) -> Any:
     return whole + ops.cast(above > TIE if rounding == "round_prefer_floor" else above >= -TIE, "float32")
 
 
-def _mixed(op: Deferred, n: Numbers, x: Any, axis: int, size: Any, places: Any, wide: str) -> Any:
+def _mixed(op: Deferred, n: Numbers, x: Any, axis: int, size: Any, places: Any, wide: str, step: Any) -> Any:
     """Linear or cubic: the weight of each element at each place; beyond the border it is repeated, or weighs nothing."""
     ops, reach = n.ops, 1 if op["mode"] == "linear" else 2
+    if step is not None:
+        reach = ops.cast(ops.ceil(reach * step), "int32")
     elements = n.first(size + 2 * reach) - reach
     distance = ops.abs(ops.cast(elements, "float64") - ops.expand_dims(places, 1))
+    if step is not None:
+        distance = ops.divide(distance, step)
     nothing = ops.zeros_like(distance)
     if op["mode"] == "linear":
         weights = ops.where(distance < 1, 1 - distance, nothing)
@@ -90,6 +104,7 @@ def _mixed(op: Deferred, n: Numbers, x: Any, axis: int, size: Any, places: Any, 
         weights = ops.where(distance <= 1, inner, ops.where(distance < 2, outer, nothing))
     if op["exclude_outside"]:
         weights = ops.where(ops.logical_and(elements >= 0, elements < size), weights, nothing)
+    if op["exclude_outside"] or op["antialias"]:
         weights = ops.divide(weights, ops.sum(weights, axis=1, keepdims=True))
     bordered = ops.take(x, ops.minimum(ops.maximum(elements, 0), size - 1), axis=axis)
     mixed = ops.matmul(ops.moveaxis(bordered, axis, -1), ops.transpose(ops.cast(weights, wide)))

@@ -1,5 +1,6 @@
 """Resizing by sizes or scales that the network computes: the arithmetic of resample.py, said in torch, axis by axis."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,6 @@ def _resized(
     coordinates = given.get("coordinate_transformation_mode", "asymmetric")
     if coordinates not in KNOWN or (coordinates == "half_pixel_symmetric" and node.mode == "nearest"):
         raise Refused(f"resizing with {coordinates} coordinates and computed sizes", why="only a known size has them here")
-    if given.get("antialias"):
-        raise Refused("antialiased resizing in ONNX", why="the border is weighed as in no other framework", hint="Resize without")
     axes = resized_axes(given.get("axes"), x.rank)
     counted = scales if scales is not None and product(scales.shape) != 0 else sizes
     if counted is None or count_of(counted, "sizes") != len(axes):
@@ -53,11 +52,12 @@ def resize_to_torch(op, torch, x, roi=None, scales=None, sizes=None):
     y = x if mode == "nearest" else x.to(wide)
     for position, axis in enumerate(axes):
         size, count = y.size(axis), counts[position]
-        places = _places(op, torch, size, count, count / size if numbers is None else numbers[position])
+        scale = count / size if numbers is None else numbers[position]
+        places = _places(op, torch, size, count, scale)
         if mode == "nearest":
             y = y.index_select(axis, _nearest(op["nearest_mode"], places).clamp(torch.call(min, 0, size), size - 1).long())
         else:
-            y = _mixed(op, torch, y, axis, size, places, wide)
+            y = _mixed(op, torch, y, axis, size, places, wide, torch.call(max, 1 / scale, 1.0) if op["antialias"] else 1)
     return y if mode == "nearest" else y.to(torch.torch_dtype(port.dtype))
 
 
@@ -85,14 +85,20 @@ def _nearest(rounding: str, places: Any) -> Any:
     return whole + (above > TIE if rounding == "round_prefer_floor" else above >= -TIE)
 
 
-def _mixed(op: Deferred, torch: Any, x: Any, axis: int, size: Any, places: Any, wide: Any) -> Any:
-    """Linear or cubic: the weight of each element at each place; beyond the border it is repeated, or weighs nothing."""
+def _mixed(op: Deferred, torch: Any, x: Any, axis: int, size: Any, places: Any, wide: Any, step: Any) -> Any:
+    """Linear or cubic: the weight of each element at each place; beyond the border it is repeated, or weighs nothing.
+
+    step: how wide an element is, if it is antialiased; otherwise 1
+    """
     reach = 1 if op["mode"] == "linear" else 2
-    elements = torch.call(torch.arange, -reach, size + reach)
-    distance = (elements - places.unsqueeze(1)).abs()
+    if op["antialias"]:
+        reach = torch.call(math.ceil, reach * step)
+    elements = torch.call(torch.arange, 0 - reach, size + reach)
+    distance = (elements - places.unsqueeze(1)).abs() / step
     weights = (1 - distance).clamp(min=0) if op["mode"] == "linear" else _keys(torch, distance, op["cubic_coeff_a"])
     if op["exclude_outside"]:
         weights = weights * ((elements >= 0) & (elements < size))
+    if op["exclude_outside"] or op["antialias"]:
         weights = weights / weights.sum(1, keepdim=True)
     bordered = x.index_select(axis, elements.clamp(torch.call(min, 0, size), size - 1))
     return torch.tensordot(bordered, weights.to(wide), dims=([axis], [1])).movedim(-1, axis)

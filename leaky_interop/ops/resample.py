@@ -121,7 +121,7 @@ def mixing(
     """The matrix (out, in) of weights, in float64.
 
     inside_only: elements beyond the border have no weight and the others make up for it; otherwise the border is
-    repeated. antialias: where the output is smaller, the kernel is as wide as the step.
+    repeated. antialias: where the output is smaller, the kernel is as wide as the step; its weights always sum to one.
     """
     if mode == "area":
         return area(size, count)
@@ -133,8 +133,9 @@ def mixing(
         first = math.floor(place) - reach + 1
         elements = np.arange(first, first + 2 * reach)
         weights = kernel((elements - float(place)) / step)
-        if inside_only or antialias:
+        if inside_only:
             weights = np.where((elements >= 0) & (elements < size), weights, 0.0)
+        if inside_only or antialias:
             weights = weights / weights.sum()
         np.add.at(matrix[row], np.clip(elements, 0, size - 1), weights)
     return matrix

@@ -9,7 +9,8 @@
 | linear, asymmetric                     | matrices               | matrices      | Upsample, Resize-10                |
 | cubic, a = -0.75, border repeated      | matrices               | bicubic       | cubic_coeff_a left out             |
 | cubic, a = -0.5, inside only           | bicubic                | matrices      | by attributes                      |
-| antialias, lanczos, area               | Resizing               | antialias     | matrices                           |
+| antialias                              | Resizing               | antialias     | by attributes                      |
+| lanczos, area                          | Resizing               | matrices      | matrices                           |
 
 Keras' backends disagree on bicubic: its definition is TensorFlow's, and what is written is right on all.
 """
@@ -171,11 +172,13 @@ def torch_mode(op: Resize, torch: Any) -> str | None:
             return None
         centred = op.coordinates == "half_pixel"
         return ("nearest-exact" if centred else "nearest") if picks_alike(op, port.shape, centred) else None
-    if op.coordinates not in ("half_pixel", "align_corners") or (op.antialias and any(op.scales)):
-        return None
+    if op.coordinates not in ("half_pixel", "align_corners") or op.inside_only != op.antialias:
+        return None  # torch repeats the border, unless it antialiases
+    if op.antialias and (any(op.scales) or op.coordinates == "align_corners" or op.shape[-1] == 1):
+        return None  # its antialiased rows of one element are wrong (2.13), and corners are where nobody has them
     if op.mode == "linear" and not (op.antialias and port.rank != 4):
         return {3: "linear", 4: "bilinear", 5: "trilinear"}[port.rank]
-    own = op.cubic_a == (-0.5 if op.antialias else -0.75) and not op.inside_only
+    own = op.cubic_a == (-0.5 if op.antialias else -0.75)
     return "bicubic" if op.mode == "cubic" and port.rank == 4 and own else None
 
 
@@ -247,13 +250,14 @@ def resize_to_onnx(op, onnx, x):
     return onnx.Resize(
         x, None, *to, mode=op.mode, coordinate_transformation_mode=op.coordinates,
         nearest_mode=op.rounding or None, cubic_coeff_a=op.cubic_a or None, exclude_outside=int(op.inside_only) or None,
+        antialias=int(op.antialias) or None,
     )  # fmt: skip
 
 
 def onnx_has(op: Resize, onnx: Any) -> bool:
     """Whether ONNX has this interpolation and onnxruntime computes it."""
     port = onnx.inputs[0]
-    if op.antialias or op.mode not in ("nearest", "linear", "cubic") or not onnx.runs("Resize"):
+    if op.mode not in ("nearest", "linear", "cubic") or not onnx.runs("Resize") or (op.antialias and onnx.opset < 18):
         return False
     if not scales_tell(op, port.shape):
         return False
@@ -277,7 +281,7 @@ def onnx_has(op: Resize, onnx: Any) -> bool:
     return (
         spatial_only(op, onnx)
         and (op.mode == "linear" or port.rank == 4)
-        and (op.mode == "cubic" or not op.inside_only)
+        and (op.mode == "cubic" or not op.inside_only or op.antialias)
     )
 
 
@@ -353,8 +357,18 @@ _resize(
     (4, 5),
     "linear",
     "half_pixel",
+    inside_only=True,
     antialias=True,
-    composed={"keras": MATRIX, "onnx": MATRIX},
+    composed={"keras": MATRIX},
+)
+_resize(
+    "bilinear_antialiased_border",
+    (2, 3, 9, 12),
+    (4, 5),
+    "linear",
+    "half_pixel",
+    antialias=True,
+    composed={"keras": MATRIX, "torch": MATRIX},
 )
 _resize(
     "linear_1d",
@@ -385,6 +399,16 @@ _resize(
     "half_pixel",
     cubic_a=-0.5,
     inside_only=True,
+    antialias=True,
+    composed={"keras": MATRIX, "onnx": MATRIX},
+)
+_resize(
+    "bicubic_antialiased_border",
+    (2, 3, 9, 8),
+    (4, 5),
+    "cubic",
+    "asymmetric",
+    cubic_a=-0.75,
     antialias=True,
     composed={"keras": MATRIX, "torch": MATRIX, "onnx": MATRIX},
 )

@@ -22,6 +22,7 @@ from .resize import Resize, factor
 
 CENTRED = ("half_pixel", "round_prefer_ceil")
 PLAIN = ("asymmetric", "floor")
+PLACED = ("nearest", "linear", "area")  # modes that ask for no element beyond the border
 Picker = Callable[[int, int, float | None], Index]  # the elements that a framework's own arithmetic takes
 
 
@@ -71,11 +72,12 @@ def resized(
         ):
             coordinates, rounding = PLAIN
     smaller = any(not (factor(n, m) or (isinstance(n, int) and isinstance(m, int) and m >= n)) for n, m, _ in sizes)
+    antialias = antialias and smaller and mode != "nearest"
     return Resize(
         shape=tuple(shape), scales=scales, mode=mode, coordinates=coordinates,
         rounding=rounding if mode == "nearest" else "",
-        cubic_a=cubic_a if mode == "cubic" else 0.0, inside_only=inside_only and mode not in ("nearest", "linear", "area"),
-        antialias=antialias and smaller,
+        cubic_a=cubic_a if mode == "cubic" else 0.0, inside_only=inside_only and (antialias or mode not in PLACED),
+        antialias=antialias,
     )(x)  # fmt: skip
 
 
@@ -162,12 +164,22 @@ def upsample_bicubic_from_torch_by_axis(call, x, sizes, align_corners, *factors)
 
 @imports("torch", "aten._upsample_bilinear2d_aa.vec")
 def upsample_bilinear_antialiased_from_torch(call, x, sizes, align_corners, factors):
-    return _torch(x, sizes, factors, "linear", _corners(align_corners), antialias=True)
+    return _torch(x, sizes, factors, "linear", _centres(align_corners), inside_only=True, antialias=True)
 
 
 @imports("torch", "aten._upsample_bicubic2d_aa.vec")
 def upsample_bicubic_antialiased_from_torch(call, x, sizes, align_corners, factors):
-    return _torch(x, sizes, factors, "cubic", _corners(align_corners), cubic_a=-0.5, inside_only=True, antialias=True)
+    return _torch(x, sizes, factors, "cubic", _centres(align_corners), cubic_a=-0.5, inside_only=True, antialias=True)
+
+
+def _centres(align_corners: bool) -> str:
+    if align_corners:
+        raise Refused(
+            "antialiased resizing with align_corners",
+            why="torch steps from corner to corner and places half a step beside, which no other framework does",
+            hint="Leave align_corners out",
+        )
+    return "half_pixel"
 
 
 # --- chainer ----------------------------------------------------------------------------------------------------------
@@ -358,17 +370,10 @@ def resize_from_onnx(node, x, roi=None, scales=None, sizes=None):
             why="no other framework has it",
             hint="Write it as slicing and resizing",
         )
-    smaller = any(
-        not (isinstance(n, int) and isinstance(m, int) and m >= n) and not factor(n, m)
-        for n, m in zip(x.shape, shape, strict=True)
-    )
-    if node.has("antialias") and node.antialias and smaller:
-        raise Refused(
-            "antialiased resizing in ONNX", why="the border is weighed as in no other framework", hint="Resize without"
-        )
     return _onnx(
         x, tuple(shape), factors, node.mode, coordinates, rounding,
         cubic_a=shortest(node.cubic_coeff_a), inside_only=bool(node.exclude_outside),
+        antialias=node.has("antialias") and bool(node.antialias),
     )  # fmt: skip
 
 
