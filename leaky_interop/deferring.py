@@ -92,12 +92,16 @@ class Deferred(Op):
         graph, data = self.known(arrays)
         seen = {id(v): a for v, a in zip(graph.inputs, data, strict=True)}
         results = interpret(graph, data, watch=lambda value, array: seen.__setitem__(id(value), array))
+
+        def operands(node: Any) -> list[Any]:
+            return [None if v is None else v.array() if v.const is not None else seen[id(v)] for v in node.inputs]
+
         for position, node in reversed(list(enumerate(graph.nodes))):
             if node.op.tolerance == "sum":
-                operands = (None if v is None else v.array() if v.const is not None else seen[id(v)] for v in node.inputs)
-                count, size = node.op.terms(*operands)
-                for later in graph.nodes[position + 1 :]:  # what only moves the sums
-                    size = later.op.reference(size)
+                count, size = node.op.terms(*operands(node))
+                for later in graph.nodes[position + 1 :]:  # what only moves the sums, or puts numbers between them
+                    seen[id(node.outputs[0])], node = size, later
+                    size = later.op.reference(*operands(later))
                 return count, size
         (result,) = results  # a range: runtimes may come to each of its numbers by adding up all before
         return result.size, np.full(result.shape, np.abs(result).max(initial=0))

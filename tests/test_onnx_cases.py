@@ -27,7 +27,7 @@ REFUSED = (  # every reason that a case may be refused for
     "Attention with (past keys|lengths|softcap)", "(left_window_size|right_window_size|qk_matmul_output_mode)=", "saturate=0",
     "stays active at inference",
     "is no tensor", "with sequence lengths", "is read without this result", "a running statistic|statistics that",
-    "of a size that is known only at run time", "Resize with a region|tf_crop_and_resize", "peephole", "no operator takes",
+    "of a size that is known only at run time", "peephole", "no operator takes",
     "decodes an image file", "classical machine learning", "draws random numbers", "mel filters that the network computes",
     "has no shape", "the result's size would depend", "sizes must follow from", "only its result converts",
     "of classical machine learning", "branches differ in rank",

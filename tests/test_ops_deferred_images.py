@@ -26,6 +26,16 @@ def test_centred_crops(axes, wanted):
     check_by_definition(onnx_model("CenterCropPad", data, opset=18, axes=axes), *data, to=BOTH)
 
 
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize("size", [(7, 4), (1, 9)], ids=str)
+@pytest.mark.parametrize("region", [(0.1, 0.3, 0.8, 0.9), (-0.4, 0, 0.7, 1.3)], ids=str)
+def test_resized_regions(region, size, mode):
+    data = [normal(2, 3, 4, 6), np.float32(region), whole(*size)]
+    settings = {"mode": mode, "coordinate_transformation_mode": "tf_crop_and_resize", "axes": [2, 3]}
+    model = onnx_model("Resize", [*data[:2], None, data[2]], opset=18, extrapolation_value=-7.5, **settings)
+    check_by_definition(model, *data, to=BOTH)
+
+
 @pytest.mark.parametrize("settings", [{}, {"pads": [1, 1, 1, 1], "strides": [2, 1], "dilations": [1, 2]}], ids=str)
 def test_columns(settings):
     count = 18 if settings else 20

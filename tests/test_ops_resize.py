@@ -214,8 +214,10 @@ def test_onnx_what_no_other_framework_has():
     region = np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32)
     crop = {"coordinate_transformation_mode": "tf_crop_and_resize", "mode": "linear"}
     check(onnx_model("Resize", [X2], [region, None, sizes], opset=13, **crop), X2)  # all of it: corners are aligned
-    with pytest.raises(Refused, match="tf_crop_and_resize"):
-        li.load(onnx_model("Resize", [X2], [region * 0.5, None, sizes], opset=13, **crop))
+    with pytest.raises(Refused, match="onnxruntime ignores the region"):
+        li.load(onnx_model("Resize", [X2], [region * 0.5, None, np.array([4, 6, 7, 6])], opset=13, **crop))
+    with pytest.raises(Refused, match="cubic resizing of a region"):
+        li.load(onnx_model("Resize", [X2], [region * 0.5, None, sizes], opset=13, **crop | {"mode": "cubic"}))
     centred = {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "mode": "nearest", "nearest_mode": "floor"}
     empty = np.array([], np.float32)
     check(onnx_model("Resize", [X2], [empty, empty, sizes], opset=11, **centred), X2)
@@ -230,6 +232,18 @@ def test_onnx_antialias(to, mode, exclude_outside, coordinates):
     sizes = np.array([*X2.shape[:2], *to["sizes"]]) if "sizes" in to else None
     settings = {"mode": mode, "exclude_outside": exclude_outside, "coordinate_transformation_mode": coordinates}
     check(onnx_model("Resize", [X2], [None, scales, sizes], opset=19, antialias=1, **settings), X2)
+
+
+@pytest.mark.parametrize("mode, rounding", [("linear", "floor"), *(("nearest", r) for r in ROUNDINGS)])
+@pytest.mark.parametrize("region", [(0.1, 0.3, 0.8, 0.9), (-0.4, 0, 0.7, 1.3), (0.9, 0.2, 0.05, 0.2), (0, 0, 1, 1)], ids=str)
+@pytest.mark.parametrize("size", [(7, 4), (1, 9), (3, 1), (5, 7)], ids=str)
+def test_onnx_region(size, region, mode, rounding):
+    """Regions within, reaching beyond, turned round, of no width, and the whole."""
+    settings = {"mode": mode, "nearest_mode": rounding, "coordinate_transformation_mode": "tf_crop_and_resize"}
+    numbers = [np.float32([0, 0, *region[:2], 1, 1, *region[2:]]), None, np.array([2, 3, *size])]
+    check(onnx_model("Resize", [X2], numbers, opset=13, extrapolation_value=-7.5, **settings), X2)
+    numbers = [np.float32(region), None, np.array(size)]
+    check(onnx_model("Resize", [X2], numbers, opset=18, axes=[2, 3], **settings), X2)
 
 
 def test_onnx_half_pixel_symmetric():

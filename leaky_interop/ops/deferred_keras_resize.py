@@ -8,14 +8,17 @@ from typing import Any
 
 from ..deferring import Deferred
 from .deferred_keras import Numbers, in_keras
-from .deferred_resize import TIE, resized_axes
+from .deferred_resize import REGION, resized_axes
 from .precision import exact_in_keras
+from .resample import TIE
 
 
 @in_keras("Resize")
 def resize_to_keras(op, keras, x, roi=None, scales=None, sizes=None):
     n, port, ops = Numbers(keras), keras.inputs[0], keras.ops
     nearest = op["mode"] == "nearest"
+    if op["coordinate_transformation_mode"] == REGION:
+        raise keras.refuse("resizing a computed region", why="it has no such operation", instead="Make initializers of region and sizes")
     if not nearest:
         exact_in_keras(keras, "resizing")
     if not nearest and port.dtype.kind not in "fV":

@@ -7,11 +7,12 @@ from typing import Any
 from ..deferring import Deferred, Results, deferrable
 from ..errors import Refused
 from ..op import Value, product
-from .deferred import listed
+from .deferred import entries, listed
 from .deferred_axes import count_of
+from .resample import TIE
 
-KNOWN = {"asymmetric", "align_corners", "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel"}
-TIE = 1e-6  # what onnxruntime takes for a half
+REGION = "tf_crop_and_resize"
+KNOWN = {"asymmetric", "align_corners", "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", REGION}
 
 
 def resized_axes(chosen: Any, rank: int) -> list[int]:
@@ -25,6 +26,8 @@ def _resized(
     coordinates = given.get("coordinate_transformation_mode", "asymmetric")
     if coordinates not in KNOWN or (coordinates == "half_pixel_symmetric" and node.mode == "nearest"):
         raise Refused(f"resizing with {coordinates} coordinates and computed sizes", why="only a known size has them here")
+    if coordinates == REGION and (node.mode == "cubic" or given.get("antialias") or roi is None):
+        raise Refused("resizing a computed region otherwise than nearest or linear", why="the definition leaves its border open")
     axes = resized_axes(given.get("axes"), x.rank)
     counted = scales if scales is not None and product(scales.shape) != 0 else sizes
     if counted is None or count_of(counted, "sizes") != len(axes):
@@ -50,15 +53,32 @@ def resize_to_torch(op, torch, x, roi=None, scales=None, sizes=None):
         numbers, counts = [ratio.item()] * len(axes), (ratio * own + 0.5).long().tolist()
     wide = torch.float32 if port.dtype.itemsize < 4 else torch.torch_dtype(port.dtype)
     y = x if mode == "nearest" else x.to(wide)
+    region = entries(torch, 1) if op["coordinate_transformation_mode"] == REGION else None
+    beyond = []
     for position, axis in enumerate(axes):
         size, count = y.size(axis), counts[position]
         scale = count / size if numbers is None else numbers[position]
-        places = _places(op, torch, size, count, scale)
+        if region is None:
+            places = _places(op, torch, size, count, scale)
+        else:
+            start, end = region[position], region[position + len(axes)]
+            places = _region_places(torch, size, count, start, end)
+            outside = (places < 0) | (places > size - 1)
+            beyond.append(outside.reshape([-1 if a == axis else 1 for a in range(port.rank)]))
+            places = places.clamp(0, size - 1)
         if mode == "nearest":
             y = y.index_select(axis, _nearest(op["nearest_mode"], places).clamp(torch.call(min, 0, size), size - 1).long())
         else:
             y = _mixed(op, torch, y, axis, size, places, wide, torch.call(max, 1 / scale, 1.0) if op["antialias"] else 1)
+    for outside in beyond:
+        y = y.masked_fill(outside, op["extrapolation_value"])
     return y if mode == "nearest" else y.to(torch.torch_dtype(port.dtype))
+
+
+def _region_places(torch: Any, size: Any, count: Any, start: Any, end: Any) -> Any:
+    """The same within a region: see `crop_resize.positions`."""
+    place = torch.call(torch.arange, count, dtype=torch.float32) + 0.5 * torch.call(max, 2 - count, 0)  # one: in the middle
+    return start * (size - 1) + place * (end - start) * (size - 1) / torch.call(max, count - 1, 1)
 
 
 def _places(op: Deferred, torch: Any, size: Any, count: Any, scale: Any) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 
 Index = tuple[int, ...]
 HALF = Fraction(1, 2)
+TIE = 1e-6  # what onnxruntime takes for a half
 ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
     "floor": math.floor,
     "ceil": math.ceil,
@@ -52,7 +53,7 @@ def nearest_in_torch(size: int, count: int, scale: float | None, centred: bool) 
 
 
 def nearest_in_onnxruntime(
-    size: int, count: int, scale: float | None, coordinates: str, rounding: str, tie: float = 1e-6
+    size: int, count: int, scale: float | None, coordinates: str, rounding: str, tie: float = TIE
 ) -> Index:
     """What onnxruntime takes: place / scale in float32. Newer versions take what is within `tie` of a half for one."""
     place, half = np.arange(count, dtype=np.float32), np.float32(0.5)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..op import Dim, Link, Op, Shape, Value, agree, case, exports, op
 from .contract import along_each, along_each_in_keras, contract, in_keras
-from .resample import mixing, nearest, nearest_in_onnxruntime, nearest_in_torch
+from .resample import TIE, mixing, nearest, nearest_in_onnxruntime, nearest_in_torch
 
 
 @op
@@ -274,7 +274,7 @@ def onnx_has(op: Resize, onnx: Any) -> bool:
         return all(
             nearest_in_onnxruntime(port.shape[a], op.shape[a], op.scales[a], op.coordinates, op.rounding, tie)  # type: ignore[arg-type]
             == op.indices(a, port.shape[a])  # type: ignore[arg-type]
-            for tie in (0.0, 1e-6)  # older and newer versions
+            for tie in (0.0, TIE)  # older and newer versions
             for a in op.changing(port.shape)
             if isinstance(port.shape[a], int) and isinstance(op.shape[a], int)
         )

@@ -15,6 +15,7 @@ from ..deferring import defer
 from ..errors import Computed, Refused
 from ..op import Dim, Shape, Value, agree, imports, product, shortest
 from ..sizes import scaled
+from .crop_resize import region_resized
 from .gather import Gather
 from .index import sliced
 from .resample import Index, nearest, nearest_in_onnxruntime, nearest_in_torch
@@ -361,20 +362,32 @@ def resize_from_onnx(node, x, roi=None, scales=None, sizes=None):
     coordinates, rounding = node.coordinate_transformation_mode, node.nearest_mode
     if coordinates == "tf_half_pixel_for_nn" and node.mode == "nearest" and rounding == "floor":
         coordinates, rounding = CENTRED  # half_pixel without the half, rounded down
-    if coordinates == "tf_crop_and_resize" and _whole(roi, len(axes)):
+    if coordinates == "tf_crop_and_resize":
+        if not _whole(roi, len(axes)) or any(m == 1 != n for n, m in zip(x.shape, shape, strict=True)):
+            return _region(node, x, roi, tuple(shape), axes)
+        node.extrapolation_value  # noqa: B018  (nothing lies beyond the data)
         coordinates = "align_corners"
-    if coordinates in ("tf_half_pixel_for_nn", "tf_crop_and_resize"):
+    if coordinates == "tf_half_pixel_for_nn":
         raise Refused(
-            f"resizing with {coordinates} coordinates"
-            + (" of a part" if "crop" in coordinates else f" and {rounding}"),
-            why="no other framework has it",
+            f"resizing with {coordinates} coordinates and {rounding}", why="no other framework has it",
             hint="Write it as slicing and resizing",
-        )
+        )  # fmt: skip
     return _onnx(
         x, tuple(shape), factors, node.mode, coordinates, rounding,
         cubic_a=shortest(node.cubic_coeff_a), inside_only=bool(node.exclude_outside),
         antialias=node.has("antialias") and bool(node.antialias),
     )  # fmt: skip
+
+
+def _region(node: Any, x: Value, roi: Value | None, shape: Shape, axes: Sequence[int]) -> Value:
+    """Which part of the data is resized must be known, and so must the sizes."""
+    if roi is None or (node.has("antialias") and node.antialias):
+        raise Refused("resizing with tf_crop_and_resize coordinates, antialiased or of no region", why="it has no meaning")
+    if roi.const is None:
+        raise Computed("resizing a region that the network computes", why="it must be known", hint="Make a constant of it")
+    node.cubic_coeff_a, node.exclude_outside  # noqa: B018  (of cubic only)
+    region = roi.array().astype(np.float64).tolist()
+    return region_resized(x, shape, axes, region, node.mode, node.nearest_mode, node.extrapolation_value)
 
 
 def _whole(roi: Value | None, count: int) -> bool:
