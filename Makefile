@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # One thread a process: two frameworks with a thread pool each fight over the cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: demo test lint bench docs mutants backend-scores keras-scores fuzz clean
+.PHONY: demo test lint bench docs mutants backend-scores keras-scores aten-scores random-graphs fuzz clean
 
 demo: $(VENV)/.demo
 	KERAS_BACKEND=torch $(BIN)/python -m models.demo
@@ -38,6 +38,14 @@ backend-scores: $(VENV)/.dev
 # Every call of Keras' own unit tests through every conversion; writes docs/keras-scores.md. About half an hour.
 keras-scores: $(VENV)/.dev
 	$(BIN)/python -m tests.keras_scores
+
+# Samples of PyTorch's operators through every conversion; writes docs/aten-scores.md. About 7 minutes.
+aten-scores: $(VENV)/.dev
+	$(BIN)/python -m tests.aten_scores
+
+# Random graphs through every runtime, other ones every time: 10,000 unless GRAPHS says otherwise. About an hour.
+random-graphs: $(VENV)/.dev
+	GRAPHS=$(or $(GRAPHS),10000) KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_random_graphs.py --hypothesis-show-statistics
 
 # Feeds changed files to every reader, 100,000 of them unless EXECUTIONS says otherwise: about 5 minutes.
 fuzz: $(VENV)/.dev

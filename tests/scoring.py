@@ -16,8 +16,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SILENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
 
 
-def work(judge: Callable[[str, Any], str], route: str, cases: Sequence[Any], start: int) -> None:
-    """Judge all cases from `start` on and print one JSON line each; an empty reason is a pass."""
+def work(judge: Callable[[str, Any], Any], route: str, cases: Sequence[Any], start: int) -> None:
+    """Judge all cases from `start` on and print one JSON line each; an empty reason is a pass.
+
+    A process that judges several routes at once has a reason for each.
+    """
     for index, case in enumerate(cases[start:], start):
         try:
             text = judge(route, case)
@@ -26,12 +29,12 @@ def work(judge: Callable[[str, Any], str], route: str, cases: Sequence[Any], sta
         print(json.dumps({"index": index, "reason": text}), flush=True)
 
 
-def judged(module: str, route: str, backend: str, total: int, *, command: Sequence[str] = ()) -> list[str]:
+def judged(module: str, route: str, backend: str, total: int, *, command: Sequence[str] = ()) -> list[Any]:
     """The reasons of all cases on a route. What kills the process counts against its case, and the rest goes on.
 
     module : with `--work ROUTE --start N` on its command line, it calls `work`
     """
-    found: dict[int, str] = {}
+    found: dict[int, Any] = {}
     while len(found) < total:
         before = len(found)
         line = [sys.executable, "-m", module, "--work", route, "--start", str(before), *command]
@@ -70,4 +73,4 @@ def lines(names: Sequence[str], reasons: Mapping[str, Sequence[str]], baseline: 
 def generic(text: str) -> str:
     """A reason without what differs from case to case."""
     text = re.sub(r"values differ by \S+", "values differ", text)
-    return re.sub(r" at (onnx|keras) \S+( '[^']*')?", "", re.sub(r"'[^']*'", "'...'", text))
+    return re.sub(r" at (onnx|keras|torch) (mixed |complex )?\S+( '[^']*')?", "", re.sub(r"'[^']*'", "'...'", text))
