@@ -19,7 +19,9 @@ from .stages import stage
 if TYPE_CHECKING:
     from .report import Report
 
-SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".pt2": "torch", ".safetensors": "torch", ".m": "matlab"}
+SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".pt2": "torch", ".py": "torch", ".safetensors": "torch", ".m": "matlab"}
+
+SOURCES = ("torch", "keras")  # whose source can be written
 
 
 @dataclasses.dataclass
@@ -50,6 +52,7 @@ def transfer_graph(
     opset: int | None = None,
     path: Path | None = None,
     external_data: bool | None = None,
+    channels_last: bool = False,
 ) -> Conversion:
     """Build a graph in a framework; with a path, write it there too, without the whole model in memory where the engine can."""
     if io not in ("as_source", "native"):
@@ -61,7 +64,7 @@ def transfer_graph(
     if path is not None and hasattr(engine, "build_file"):
         model, handles = engine.build_file(prepared, path, opset=opset, external_data=external_data)
     else:
-        model, handles = engine.build(prepared, opset=opset)
+        model, handles = engine.build(prepared, **({"channels_last": True} if channels_last else {"opset": opset}))
         if path is not None:
             engine.save(model, path, prepared)
     return Conversion(prepared, model, handles, to)
@@ -78,6 +81,8 @@ def convert(
     static_batch: bool = False,
     dynamic_batch: bool = False,
     fast_math: bool = False,
+    framework: Literal["torch", "keras"] | None = None,
+    channels_last: bool = False,
     opset: int | None = None,
     external_data: bool | None = None,
     float16: Literal["inside", "everywhere"] | None = None,
@@ -99,10 +104,14 @@ def convert(
     ----------
     source : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
     to : "keras", "torch" or "onnx" for a living model ("matlab" for a layer array); or a path ending in .keras, .onnx,
-        .pt2, .safetensors or .m (MATLAB source, whose numbers go into a .mat file beside it)
+        .pt2, .m (MATLAB source, whose numbers go into a .mat file beside it) or .py (Python source, whose weights go
+        into a .safetensors or .weights.h5 file beside it; .safetensors writes the same two files)
     io : "as_source" (the same arrays go into both) or "native" (inputs and outputs in the target's own layout)
     example, input_shapes, weights, static_batch, dynamic_batch, fast_math : as for `load`
     allow_root, trust, custom_objects : as for `load`, where files are opened
+    framework : whose source a .py file is: "torch" by default, or "keras"
+    channels_last : a PyTorch model in torch.channels_last memory format, as is what it computes; it takes and gives the
+        same arrays
     opset : ONNX operator set to write, from 13; by default the newest that the installed onnxruntime takes
     external_data : whether an ONNX file's weights go into a file beside it, `net.onnx.data`; by default above 1.5 GiB
     float16 : convert the numbers to float16: "inside" leaves inputs and outputs as they are, "everywhere" does not
@@ -120,7 +129,9 @@ def convert(
     from .cutting import cut
     from .verification import verify_conversion
 
-    framework, path = _target(to)
+    framework, path = _target(to, framework)
+    if channels_last and framework != "torch":
+        raise Usage("channels_last", why=f"{framework} models have no such memory format", hint="Keras is channels last by itself")
     if external_data is not None and (framework != "onnx" or path is None):
         raise Usage("external_data", why="only ONNX files hold their weights in a file beside them")
     stage("load")
@@ -147,7 +158,7 @@ def convert(
         graph = ports.rename(graph, rename)
     stage("convert")
     wanted = path is not None if verify is None else verify
-    options = {"io": io, "opset": opset}
+    options = {"io": io, "opset": opset, "channels_last": channels_last}
     checks = {"inputs": inputs, "atol": atol, "rtol": rtol}
     source_graph = graph
     if float16 is not None:
@@ -193,10 +204,13 @@ def _verified(conversion: Conversion, reproducer: Any, checks: dict[str, Any]) -
     return report
 
 
-def _target(to: str | os.PathLike[str]) -> tuple[str, Path | None]:
-    if isinstance(to, str) and to in (*frameworks.NAMES, *frameworks.FORMATS):
-        return to, None
+def _target(to: str | os.PathLike[str], framework: str | None = None) -> tuple[str, Path | None]:
     path = Path(to)
+    if framework is not None:
+        if path.suffix != ".py" or framework not in SOURCES:
+            raise Usage(f"framework={framework!r}", why="it says whose source a .py file is: torch or keras")
+    elif isinstance(to, str) and to in (*frameworks.NAMES, *frameworks.FORMATS):
+        return to, None
     if path.suffix not in SUFFIXES:
         raise Usage(
             f"the target {path.name!r} is not understood",
@@ -204,4 +218,4 @@ def _target(to: str | os.PathLike[str]) -> tuple[str, Path | None]:
         )
     if not path.parent.is_dir():
         raise Usage(f"the folder of {path.name!r} does not exist")
-    return SUFFIXES[path.suffix], path
+    return framework or SUFFIXES[path.suffix], path

@@ -139,6 +139,7 @@ class Graph:
         self.description = ""
         self.input_perms: list[tuple[int, ...] | None] = []  # how a port's layout differs from the source's, where it does
         self.output_perms: list[tuple[int, ...] | None] = []
+        self.classes: dict[str, str] = {}  # by scope: what the source calls the class of its module
         self.structure: Any = None  # the source's nesting of its outputs, for targets that can hold one
         self.notes: list[str] = []  # what the user should know: dimensions that became static, and why
         self.program: Any = None  # runs the source itself, value by value
@@ -267,7 +268,7 @@ class Rewrite:
     def __init__(self, old: Graph):
         self.old = old
         self.new = Graph()
-        for field in ("framework", "description", "structure", "program", "input_perms", "output_perms"):
+        for field in ("framework", "description", "classes", "structure", "program", "input_perms", "output_perms"):
             setattr(self.new, field, getattr(old, field))
         self.new.notes = list(old.notes)
         self.new._names = dict(old._names)

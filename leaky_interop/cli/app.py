@@ -47,6 +47,13 @@ class Float16(str, Enum):  # noqa: UP042  (as below)
     everywhere = "everywhere"
 
 
+class Framework(str, Enum):  # noqa: UP042  (as below)
+    """Whose source is written."""
+
+    torch = "torch"
+    keras = "keras"
+
+
 class Layout(str, Enum):  # noqa: UP042  (older typers take no StrEnum)
     """Whose layout the converted network's inputs and outputs have."""
 
@@ -70,11 +77,15 @@ def every_command(
 def convert(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help=MODEL)],
-    target: Annotated[str, typer.Argument(metavar="DST", help="What to write: .onnx, .keras, .pt2, .safetensors or .m.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="What to write: .onnx, .keras, .pt2, .py (source) or .m.")],
     input_shape: InputShape = [],  # noqa: B006  (typer reads it)
     io: Annotated[Layout, typer.Option(help="Inputs and outputs as the source has them, or as the target does.")] = (
         Layout.as_source
     ),
+    framework: Annotated[Framework | None, typer.Option(help="Whose source a .py file is; torch by default.")] = None,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="PyTorch in torch.channels_last memory format; the same arrays go in.")
+    ] = False,
     opset: Annotated[
         int | None, typer.Option(help="ONNX operator set to write, from 13; by default onnxruntime's newest.")
     ] = None,
@@ -144,6 +155,8 @@ def convert(
                 static_batch=static_batch is True,
                 dynamic_batch=static_batch is False,
                 fast_math=fast_math,
+                framework=framework.value if framework else None,
+                channels_last=channels_last,
                 opset=opset,
                 external_data=external_data,
                 float16=float16.value if float16 else None,

@@ -9,6 +9,7 @@ import torch
 
 from ...numeric import dtype as by_name
 
+MEMORY_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}  # by rank: channels innermost
 HELD = {  # what torch has no tensors of, and the type that holds its numbers
     "int2": torch.int8, "int4": torch.int8, "uint2": torch.uint8, "uint4": torch.uint8,
     "float4_e2m1fn": torch.float8_e4m3fn,

@@ -19,6 +19,7 @@ from .arrays import from_numpy
 
 # What a written graph module remembers in its `meta`: the inputs it takes, and the layer names of its values.
 SHAPES, DTYPES, NAMES = "leaky_interop.input_shapes", "leaky_interop.input_dtypes", "leaky_interop.names"
+VALUES = "leaky_interop.value_shapes"  # by value: its shape, open sizes as texts
 NARROW = "leaky_interop.narrow"  # by value: the element type of what a wider one holds, see arrays.HELD
 LISTS = "leaky_interop.lists"  # and which of its outputs are lists, or may be None
 FUNCTIONS = "_functions"  # where `named` puts a graph module's functions for the time of an export

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -130,6 +131,8 @@ class _Reader:
         self.roots: dict[Any, Any] = {}
         self.names: dict[torch.fx.Node, str] = {}
         self.counts: dict[str, int] = {}  # of calls under one name
+        stacks = (_stack(node) for node in program.graph.nodes)  # what a parametrised weight calls does not count
+        self.composite = {path for stack in stacks for path, inner in pairwise(stack) if "parametrizations" not in inner}
 
     def read(self) -> Graph:
         from torch.export.graph_signature import InputKind
@@ -253,9 +256,10 @@ class _Reader:
             return self.names[node]
         stack = [entry for entry in (node.meta.get("nn_module_stack") or {}).values() if not entry[0].startswith("_empty")]
         path, kind = stack[-1] if stack else ("", "")
+        self.graph.classes |= {names.decode(FRAMEWORK, p): str(k).rpartition(".")[2].rstrip("'>") for p, k in stack if p}
         if path.startswith(f"{FUNCTIONS}."):
             found = names.decode(FRAMEWORK, path.removeprefix(f"{FUNCTIONS}."))
-        elif str(kind).startswith("torch.nn.modules."):
+        elif str(kind).startswith("torch.nn.modules.") and path not in self.composite:
             found = names.decode(FRAMEWORK, path)
         else:
             function = str(node.target).split(".")[1].strip("_")
@@ -362,5 +366,10 @@ def _functional(native: str) -> str:
 
 def _module(node: torch.fx.Node) -> str:
     """Path of the module a call was traced in."""
-    stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if not path.startswith("_empty")]
+    stack = _stack(node)
     return stack[-1] if stack else ""
+
+
+def _stack(node: torch.fx.Node) -> list[str]:
+    """Paths of the modules around a call, the innermost last."""
+    return [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if not path.startswith("_empty")]

@@ -1,187 +1,155 @@
 """Writes a converted network as PyTorch source with its weights beside it: code that runs without this package.
 
-The source is generated from a model that this package has built itself, never from text of a stranger's file: names in
-it are identifiers already.
+The module tree of a built model gives the attributes, its graph the statements (`source_steps`); scopes of the source
+become classes, those that repeat one class, layers that follow one another an nn.Sequential (`code`). Names in the code
+are identifiers that this package has made or checked; other text of the source stands in literals and docstrings only.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
-from collections.abc import Iterator, Mapping
-from keyword import iskeyword
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-
-from ... import names
-from . import control
-
-HEADER = '''"""{title}
-
-Written by leaky_interop from {origin}.
-"""
-
-from pathlib import Path
-
-import torch
-from safetensors.torch import load_file
 from torch import nn
+from torch.utils import _pytree as pytree
+
+from ...code import text
+from ...code.words import Unique, title, words
+from ...draws import example_arrays
+from ...errors import RuntimeFailure
+from ...graph import Graph
+from . import control
+from .arrays import MEMORY_FORMATS, from_numpy, to_numpy
+from .source_classes import Classes
+from .source_steps import RESERVED
 
 
-{classes}
-def load(weights=Path(__file__).with_name("{weights}")):
-    """The network with its trained weights, in evaluation mode."""
-    model = Network()
-    state = load_file(weights)
-    for name, owner in {tied}.items():
-        state[name] = state[owner]
-    model.load_state_dict(state, strict=True, assign=True){retie}
-    return model.eval()
-'''
+def save_source(model: torch.fx.GraphModule, path: Path, graph: Graph) -> None:
+    """Write `net.py` and `net.safetensors` beside each other; `path` is one of them.
 
-
-def save_source(model: torch.fx.GraphModule, path: Path, origin: str) -> None:
-    """Write `net.safetensors` at `path` and `net.py` beside it.
-
-    Raises ModuleNotFoundError without safetensors.
+    Raises ModuleNotFoundError without safetensors, RuntimeFailure if the source did not compute the same bits.
     """
     from safetensors.torch import save_file
 
-    state: dict[str, torch.Tensor] = {}
-    tied: dict[str, str] = {}
-    owners: dict[int, str] = {}
-    for name, tensor in _tensors(model).items():
-        owner = owners.setdefault(id(tensor), name)
-        if owner == name:
-            state[name] = tensor.detach().contiguous()
-        else:
-            tied[name] = owner
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    retie = "".join(
-        f"\n    {_put(name, 'register_parameter', f'model.get_parameter({owner!r})', 'model')}"
-        for name, owner in tied.items()
-        if name in parameters
-    )
-    text = HEADER.format(
-        title=f"A network of {sum(p.numel() for p in model.parameters()):,} parameters.",
-        origin=" ".join(origin.split()).replace('"""', "'''").replace("\\", "/"),
-        classes=_classes(model),
-        weights=path.name,
-        tied=tied,
-        retie=retie,
-    )
-    save_file(state, path)
-    path.with_suffix(".py").write_text(text, encoding="utf-8")
+    source = Source(model, graph)
+    path.with_suffix(".py").write_text(source.text(), encoding="utf-8")
+    save_file(source.state, path.with_suffix(".safetensors"))
+    _check(path.with_suffix(".py"), model, graph)
 
 
-def _tensors(model: torch.fx.GraphModule) -> dict[str, torch.Tensor]:
-    """Every parameter and buffer, unsaved constants included, shared ones under each of their names."""
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    return parameters | dict(model.named_buffers(remove_duplicate=False))
+def _memory_formats(weight: torch.Tensor) -> list[torch.memory_format]:
+    """The memory format of a weight, if it is an unusual one."""
+    wanted = MEMORY_FORMATS.get(weight.ndim)
+    unusual = wanted is not None and not weight.is_contiguous() and weight.is_contiguous(memory_format=wanted)
+    return [wanted] if wanted is not None and unusual else []
 
 
-CLASS = '''class {name}(nn.Module):
-    """{shapes}"""
-
-    def __init__(self):
-        super().__init__()
-{modules}
-
-{forward}
-'''
-
-
-def _classes(model: torch.fx.GraphModule) -> str:
-    """The classes of branches, loops and lists, of the graphs that they hold, and of the network."""
-    kinds = {type(m) for m in model.modules()}
-    texts = [f"{inspect.getsource(kind)}\n\n" for kind in control.KINDS if kind in kinds]
-    texts += [text + "\n" for text in _graph_classes(model, "Network", names.Unique(["Network", *(kind.__name__ for kind in control.KINDS)]))]
-    return "".join(texts)
+def _check(path: Path, model: torch.fx.GraphModule, graph: Graph) -> None:
+    """Run what was written beside what it was written from."""
+    scope: dict[str, Any] = {"__file__": str(path), "__name__": path.stem}
+    exec(compile(path.read_text(encoding="utf-8"), path.name, "exec"), scope)  # our own text: see the head of this file
+    again = scope["load"]()
+    try:
+        expected = _results(model, graph)
+    except Exception:  # numbers that are drawn need be no indices or sizes that it takes
+        return
+    found = _results(again, graph)
+    if len(expected) != len(found) or not all(map(_same_bits, expected, found)):
+        raise RuntimeFailure(
+            "the source code", why="it does not compute the same bits as the model", hint="Write a .pt2 file"
+        )
 
 
-def _graph_classes(model: torch.fx.GraphModule, name: str, unique: names.Unique) -> Iterator[str]:
-    """The class of a graph, after those of the graphs inside it."""
-    flows: dict[str, str] = {}
-    for path, module in _modules_of(model):
-        if not isinstance(module, control.KINDS):
-            continue
-        held = {}
-        for key, body in module.named_children():
-            held[key] = unique("".join(part.title() for part in f"{names.identifier(path)}_{key}".split("_")))
-            yield from _graph_classes(body, held[key], unique)  # type: ignore[arg-type]
-        settings = {k: v for k, v in vars(module).items() if not k.startswith("_") and k != "training"}
-        arguments = [f"{k}={v}()" for k, v in held.items()] + [f"{k}={v!r}" for k, v in settings.items()]
-        flows[path] = f"{type(module).__name__}({', '.join(arguments)})"
-    shapes = ", ".join(f"{n.target}" for n in model.graph.nodes if n.op == "placeholder")
-    yield CLASS.format(
-        name=name,
-        shapes=f"Takes {shapes}." if shapes else "Takes nothing.",
-        modules=_modules(model, flows) or "        pass",
-        forward=_forward(model),
-    )
+def _results(model: nn.Module, graph: Graph) -> list[Any]:
+    """What a model computes from seeded arrays."""
+    given = [from_numpy(a) for a in example_arrays(graph, batch=2)]
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return pytree.tree_leaves(model(*given))
 
 
-def _modules_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """The modules of one graph, without those inside branches and loops."""
-    inside: tuple[str, ...] = ()
-    for path, module in model.named_modules():
-        if not path.startswith(inside or "\n"):
-            yield path, module
-        if isinstance(module, control.KINDS):
-            inside = (*inside, f"{path}.")
+def _same_bits(a: Any, b: Any) -> bool:
+    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
+        return bool(a == b)
+    x, y = np.asarray(to_numpy(a)), np.asarray(to_numpy(b))
+    return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
 
 
-def _modules(model: torch.fx.GraphModule, flows: Mapping[str, str]) -> str:
-    """The statements that build the submodules, then the free parameters and buffers of containers.
+class Source:
+    """The text of one model; `state` is what its weights file holds."""
 
-    flows: by path, the expressions of branches and loops.
-    """
-    lines = []
-    for path, module in _modules_of(model):
-        container = type(module) is torch.nn.Module
-        if path:
-            expression = flows.get(path) or f"nn.{'Module()' if container else repr(module)}"
-            lines.append(_put(path, "add_module", expression))
-        where = _read("self", path)
-        for key, parameter in module.named_parameters(recurse=False):
-            if not path or container:
-                empty = f"torch.empty({tuple(parameter.shape)}, dtype={parameter.dtype})"
-                made = f"nn.Parameter({empty}, requires_grad={parameter.requires_grad})"
-                lines.append(_put(f"{path}.{key}".strip("."), "register_parameter", made))
-            elif not parameter.requires_grad:
-                lines.append(f"{where}.{key}.requires_grad_(False)")
-        if not path or container:
-            for key, buffer in module.named_buffers(recurse=False):
-                lines.append(f'{where}.register_buffer("{key}", torch.empty({tuple(buffer.shape)}, dtype={buffer.dtype}))')
-    return "\n".join(f"        {line}" for line in lines)
+    def __init__(self, model: torch.fx.GraphModule, graph: Graph):
+        self.model = model
+        self.graph = graph
+        self.state: dict[str, torch.Tensor] = {}
+        self.tied: dict[str, str] = {}
+        self.frozen: list[str] = []
+        self.owned()
+        self.unique = Unique([*RESERVED, "OrderedDict", *(kind.__name__ for kind in control.KINDS)])
+        self.main = self.unique(title(words(graph.description)) or "Network")
+        self.bodies: dict[str, str] = {}  # the text of graphs inside branches and loops, by class
+        self.classes = Classes(self, model, "")
 
+    def owned(self) -> None:
+        """Which tensors are saved, and which are the same as others."""
+        owners: dict[int, str] = {}
+        tensors = dict(self.model.named_parameters(remove_duplicate=False))
+        tensors |= dict(self.model.named_buffers(remove_duplicate=False))
+        for name, tensor in tensors.items():
+            owner, _, key = name.rpartition(".")
+            container = self.model.get_submodule(owner)
+            if key in container._non_persistent_buffers_set and type(container) in (nn.Module, torch.fx.GraphModule):
+                continue  # a constant: the blocks that read it have their own
+            first = owners.setdefault(id(tensor), name)
+            if first == name:
+                self.state[name] = tensor.detach().contiguous()
+            else:
+                self.tied[name] = first
 
-def _plain(path: str) -> bool:
-    """Whether a path can be written with dots: "0" and "class" cannot."""
-    return all(part.isidentifier() and not iskeyword(part) for part in path.split("."))
+    def text(self) -> str:
+        """The whole file."""
+        body = self.classes.text(self.main)
+        flows = {type(m) for m in self.model.modules()} & set(control.KINDS)
+        parts = [inspect.getsource(kind).strip() for kind in control.KINDS if kind in flows]
+        parts += [*self.bodies.values(), body, self.load()]
+        whole = "\n\n\n".join(parts)
+        imports = ["from __future__ import annotations", ""]
+        imports += ["from collections import OrderedDict"] if "OrderedDict(" in whole else []
+        imports += ["from pathlib import Path", "", "import torch"]
+        imports += ["import torch.nn.functional as F"] if re.search(r"\bF\.", whole) else []
+        imports += ["from safetensors.torch import load_file", "from torch import Tensor, nn"]
+        if not re.search(r"\btorch\.", whole):
+            imports.remove("import torch")
+        if not re.search(r"\bTensor\b", whole):
+            imports[-1] = "from torch import nn"
+        head = [
+            *text.docstring(self.heading(), 0),
+            "",
+            *imports,
+            "",
+            'WEIGHTS = Path(__file__).with_suffix(".safetensors")',
+        ]
+        return "\n".join(head) + "\n\n\n" + whole + "\n"
 
+    def heading(self) -> list[str]:
+        return [f"{self.main}, converted by leaky_interop from {' '.join(self.graph.description.split())}."]
 
-def _read(root: str, path: str) -> str:
-    """The expression of a submodule."""
-    if not path:
-        return root
-    return f"{root}.{path}" if _plain(path) else f'{root}.get_submodule("{path}")'
-
-
-def _put(path: str, method: str, made: str, root: str = "self") -> str:
-    """The statement that gives a module, parameter or buffer its place."""
-    owner, _, key = path.rpartition(".")
-    where = _read(root, owner)
-    return f"{where}.{key} = {made}" if _plain(key) else f'{where}.{method}("{key}", {made})'
-
-
-def _forward(model: torch.fx.GraphModule) -> str:
-    """The graph's own code, one method, without the statements that only free memory."""
-    code: Any = model.graph.python_code("self").src
-    kept = []
-    for line in code.strip().splitlines():
-        statement, _, _ = line.partition(";  ")
-        if statement.strip():
-            kept.append(f"    {statement.rstrip()}")
-    return "\n".join(kept) + "\n"
+    def load(self) -> str:
+        lines = text.signature("load", ["weights: str | Path = WEIGHTS"], self.main, 0)
+        lines += ['    """The network with its trained weights, in evaluation mode."""', f"    model = {self.main}()"]
+        lines.append("    state = load_file(weights)")
+        for name, owner in self.tied.items():
+            lines.append(
+                f"    state[{text.unparse(ast.Constant(name))}] = state[{text.unparse(ast.Constant(owner))}]  # the same weight"
+            )
+        lines.append("    model.load_state_dict(state, strict=True)")
+        formats = {w.ndim: f for w in self.model.parameters() for f in _memory_formats(w)}
+        for rank, memory_format in sorted(formats.items()):
+            lines += ["    for weight in model.parameters():", f"        if weight.ndim == {rank}:"]
+            lines.append(f"            weight.data = weight.data.to(memory_format={memory_format})")
+        return "\n".join([*lines, "    return model.eval()"])

@@ -25,8 +25,8 @@ from ...passes.lowering import lower
 from ...passes.unsigned import signed
 from ...sizes import Dim, Size, fold
 from ..base import Builder, arrange
-from .arrays import HELD, from_numpy, torch_dtype
-from .export import DTYPES, LISTS, NAMES, NARROW, SHAPES, add_submodule, named
+from .arrays import HELD, MEMORY_FORMATS, from_numpy, torch_dtype
+from .export import DTYPES, LISTS, NAMES, NARROW, SHAPES, VALUES, add_submodule, named
 
 FRAMEWORK = "torch"
 UNSIGNED = ("uint16", "uint32", "uint64")  # torch stores these, casts them and does nothing else
@@ -44,20 +44,29 @@ def prepare(graph: Graph) -> Graph:
     return signed(lower(graph, FRAMEWORK, np.float64), UNSIGNED)
 
 
-def build(graph: Graph, *, opset: int | None = None) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
-    """A graph module, and which fx value computes each canonical value (by id)."""
+def build(
+    graph: Graph, *, opset: int | None = None, channels_last: bool = False
+) -> tuple[torch.fx.GraphModule, dict[int, Any]]:
+    """A graph module, and which fx value computes each canonical value (by id).
+
+    channels_last : weights of images (and of volumes) in that memory format, which PyTorch's convolutions hand on
+    """
     builder = TorchBuilder(graph)
     with torch.device("meta"):  # modules are created without numbers; `place` brings them
         builder.export()
-    return builder.finish()
+    model, handles = builder.finish()
+    for weight in model.parameters() if channels_last else ():
+        if weight.ndim in MEMORY_FORMATS:
+            weight.data = weight.data.to(memory_format=MEMORY_FORMATS[weight.ndim])
+    return model, handles
 
 
 def save(model: Any, path: Path, graph: Graph) -> None:
-    """Write a `.pt2`, exported with the graph's open dimensions; or a `.safetensors` with its source beside it."""
-    if path.suffix == ".safetensors":
+    """Write a `.pt2`, exported with the graph's open dimensions; or source code (`.py`) with its `.safetensors`."""
+    if path.suffix in (".safetensors", ".py"):
         from .source import save_source
 
-        save_source(model, path, graph.description)
+        save_source(model, path, graph)
         return
     flows = any(node.op.bodies for node in graph.nodes)
     example = tuple(torch.from_numpy(a) for a in example_arrays(graph, batch=2))
@@ -131,6 +140,7 @@ class TorchBuilder(Builder):
         self.unique = names.Unique()
         self.tied: dict[Any, torch.nn.Parameter] = {}
         self.named: dict[str, str] = {}  # fx name -> canonical name
+        self.shapes: dict[str, tuple[int | str, ...]] = {}  # by fx name
         self.narrow: dict[str, str] = {}  # fx name -> the element type that a wider one holds
         self.placed: dict[str, tuple[torch.nn.Module, Any]] = {}
         self.first: dict[Any, Parameter] = {}  # by tie: the view of a weight that is stored; other views are made of it
@@ -292,6 +302,7 @@ class TorchBuilder(Builder):
     def finished(self, value: Value, native: Any) -> Any:
         if isinstance(native, Proxy) and native.node.op not in ("placeholder", "get_attr"):
             native.node._rename(self.unique(names.identifier(value.name)))
+            self.shapes[native.node.name] = sizes(value)
             self.named[native.node.name] = (self.node.name if value.index == 0 else "") or value.name
             if value.dtype.name in HELD:
                 self.narrow[native.node.name] = value.dtype.name
@@ -306,6 +317,9 @@ class TorchBuilder(Builder):
         self.fx.output(structured)
         self.settle_attributes()
         model = torch.fx.GraphModule(self.root, self.fx).eval()
+        for module in model.modules():
+            if type(module) is torch.nn.Module and all(key.isdigit() for key in module._modules):
+                module._modules = dict(sorted(module._modules.items(), key=lambda row: int(row[0])))  # numbered ones in their order
         model.graph.eliminate_dead_code()
         model.graph.on_generate_code(lambda _: Containers(model.graph, self.unique))
         model.recompile()
@@ -314,9 +328,15 @@ class TorchBuilder(Builder):
         model.meta[SHAPES] = {k: tuple(None if isinstance(d, Size) else d for d in v.shape) for k, v in ports.items()}
         model.meta[DTYPES] = {k: torch_dtype(element(v.dtype)) for k, v in ports.items()}
         model.meta[NARROW] = self.narrow
+        model.meta[VALUES] = self.shapes | {name: sizes(v) for name, v in ports.items()}
         model.meta[LISTS] = {i for i, v in enumerate(self.graph.outputs) if v.dtype.kind == "L"}
         handles = {key: p.node.name for key, p in self.made.items() if isinstance(key, int) and isinstance(p, Proxy)}
         return model, handles
+
+
+def sizes(value: Value) -> tuple[int | str, ...]:
+    """A value's shape, open sizes as texts."""
+    return tuple(str(d) if isinstance(d, Size) else d for d in value.shape)
 
 
 class Containers:

@@ -1,0 +1,129 @@
+"""Lines of Python out of expressions, as the common formatters break them: at 88 columns."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import io
+import math
+import tokenize
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+WIDTH = 88
+LIST = 2  # members from which on a container of layers has one a line
+
+
+def unparse(node: ast.AST) -> str:
+    """One line of Python."""
+    text = ast.unparse(_Plain().visit(copy.deepcopy(node)))
+    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    line: list[str] = []
+    end = 0
+    for place, token in enumerate(
+        tokens[:-2] if tokens[-1].type == tokenize.ENDMARKER and tokens[-2].type == tokenize.NEWLINE else tokens[:-1]
+    ):
+        word, gap = token.string, text[end : token.start[1]]
+        if token.type == tokenize.STRING and word[0] == "'" and '"' not in word and "\\" not in word:
+            word = f'"{word[1:-1]}"'
+        if word == "**" and _simple(tokens, place):
+            gap = ""
+        if line and line[-1] == "**" and gap and _simple(tokens, place - 1):
+            gap = ""
+        line += [gap, word]
+        if word == "**":
+            line[-1] = "**"
+        end = token.end[1]
+    return "".join(line)
+
+
+def _simple(tokens: Sequence[tokenize.TokenInfo], place: int) -> bool:
+    """Whether both operands of a power are names or numbers, which formatters then write without spaces."""
+    before, after = tokens[place - 1], tokens[place + 1]
+    after_that = tokens[place + 2].string if place + 2 < len(tokens) else ""
+    plain = (tokenize.NAME, tokenize.NUMBER)
+    return before.type in plain and after.type in plain and after_that not in ("(", "[", ".")
+
+
+class _Plain(ast.NodeTransformer):
+    """Constants as Python writes them: no hints, negative and non-finite numbers as expressions."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return _constant(node.value)
+
+
+def _constant(content: Any) -> ast.expr:
+    if isinstance(content, tuple):
+        return ast.Tuple([_constant(c) for c in content])
+    if isinstance(content, float) and not math.isfinite(content):
+        return ast.Call(ast.Name("float"), [ast.Constant(str(content))], [])
+    if isinstance(content, int | float) and not isinstance(content, bool) and math.copysign(1, content) < 0:
+        return ast.UnaryOp(ast.USub(), ast.Constant(-content))
+    return ast.Constant(content)
+
+
+def width(node: ast.expr) -> int:
+    """Columns of an expression whose values have no names yet."""
+    return len(ast.unparse(node))
+
+
+def lines(node: ast.expr, indent: int = 0, before: str = "", after: str = "") -> list[str]:
+    """The lines of an expression between two texts: one where it fits, otherwise its arguments below each other."""
+    space = " " * indent
+    if not _long(node):
+        one = f"{space}{before}{unparse(node)}{after}"
+        if len(one) <= WIDTH:
+            return [one]
+    opened = _opened(node)
+    if opened is None:
+        return [f"{space}{before}{unparse(node)}{after}"]
+    head, parts, tail = opened
+    inside = ", ".join(f"{name}{unparse(part)}" for name, part in parts)
+    if not any(_long(p) for _, p in parts) and not _long(node) and len(inside) + indent + 4 <= WIDTH:
+        body = [f"{space}    {inside}"]
+    else:
+        comma = (
+            "," if len(parts) > 1 or isinstance(node, ast.List | ast.Tuple | ast.Dict) or not _long(parts[0][1]) else ""
+        )
+        body = [line for name, part in parts for line in lines(part, indent + 4, name, comma)]
+    return [f"{space}{before}{head}", *body, f"{space}{tail}{after}"]
+
+
+def _opened(node: ast.expr) -> tuple[str, list[tuple[str, ast.expr]], str] | None:
+    """What opens an expression, its parts with what stands before each, and what closes it."""
+    if isinstance(node, ast.Call) and (node.args or node.keywords):
+        keywords = [(f"{k.arg}=" if k.arg else "**", k.value) for k in node.keywords]
+        return f"{unparse(node.func)}(", [*(("", a) for a in node.args), *keywords], ")"
+    if isinstance(node, ast.List | ast.Tuple) and node.elts:
+        return "[("[isinstance(node, ast.Tuple)], [("", e) for e in node.elts], "])"[isinstance(node, ast.Tuple)]
+    if isinstance(node, ast.Dict) and node.keys:
+        pairs = zip(node.keys, node.values, strict=True)
+        return "{", [(f"{unparse(k)}: " if k else "**", v) for k, v in pairs], "}"
+    return None
+
+
+def _long(node: ast.AST) -> bool:
+    """Whether an expression is a container of layers, or holds one: these have a line for each."""
+    if getattr(node, "is_long", False):
+        return True
+    return any(_long(child) for child in ast.iter_child_nodes(node))
+
+
+def signature(name: str, parameters: Iterable[str], returns: str, indent: int) -> list[str]:
+    """The first lines of a function."""
+    parameters, space = list(parameters), " " * indent
+    one = f"{space}def {name}({', '.join(parameters)}) -> {returns}:"
+    if len(one) <= WIDTH:
+        return [one]
+    inside = f"{space}    {', '.join(parameters)}"
+    body = [inside] if len(inside) <= WIDTH else [f"{space}    {p}," for p in parameters]
+    return [f"{space}def {name}(", *body, f"{space}) -> {returns}:"]
+
+
+def docstring(text: Sequence[str], indent: int) -> list[str]:
+    """A docstring of one or several lines; nothing in them ends it."""
+    space = " " * indent
+    plain = ["".join(c if c.isprintable() else "?" for c in line).replace("\\", "/").replace('"', "'") for line in text]
+    if len(plain) == 1:
+        return [f'{space}"""{plain[0]}"""']
+    return [f'{space}"""{plain[0]}', *(f"{space}{line}".rstrip() for line in plain[1:]), f'{space}"""']

@@ -1,0 +1,179 @@
+"""Source code that a conversion writes: it reads well, runs alone, and computes the same bits."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils import _pytree as pytree
+
+import leaky_interop as li
+import models
+from leaky_interop.errors import RuntimeFailure, Usage
+from tests.source_networks import MADE, network
+
+pytestmark = pytest.mark.one_backend
+EVERY = [*MADE, *(f"{form} {name}" for name in models.NAMES for form in ("torch", "keras"))]
+
+
+def module_of(path):
+    spec = importlib.util.spec_from_file_location("written_source", path)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def written(name, tmp_path, **options):
+    """The living conversion of a network, its written module, and inputs for both."""
+    source, example = network(name)
+    li.convert(source, tmp_path / "net.py", example=example, verify=False, **options)
+    living = li.convert(source, "torch", example=example, **options)
+    graph = li.load(source, example=example)
+    arrays = [np.random.default_rng(1).standard_normal([5 if i == 0 else d for i, d in enumerate(v.shape)]) for v in graph.inputs]
+    inputs = [torch.tensor((np.abs(a) * 3 if v.dtype.kind == "i" else a).astype(v.dtype)) for a, v in zip(arrays, graph.inputs, strict=True)]
+    return living, module_of(tmp_path / "net.py"), inputs
+
+
+def same(a, b):
+    a, b = pytree.tree_leaves(a), pytree.tree_leaves(b)
+    assert [(x.dtype, x.shape, x.numpy(force=True).tobytes()) for x in a] == [(x.dtype, x.shape, x.numpy(force=True).tobytes()) for x in b]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_written_source_is_clean_and_computes_the_same_bits(name, tmp_path):
+    living, module, inputs = written(name, tmp_path)
+    again = module.load()
+    with torch.no_grad():
+        expected, found = living(*inputs), again(*inputs)
+    same(expected, found)
+    assert pytree.tree_structure(expected) == pytree.tree_structure(found)
+    assert not again.training
+    constants = {n for n in again.state_dict() if n.rpartition(".")[2].startswith("constant")}
+    assert [n for n in again.state_dict() if n not in constants] == list(living.state_dict())
+    assert {n: p.requires_grad for n, p in again.named_parameters()} == {n: p.requires_grad for n, p in living.named_parameters()}
+    for rule in (["check"], ["format", "--check"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *rule, "--isolated", tmp_path / "net.py"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+    assert "getattr" not in (tmp_path / "net.py").read_text()
+
+
+def test_written_source_runs_without_this_package(tmp_path):
+    living, _, inputs = written("unet", tmp_path)
+    torch.save((inputs, living(*inputs)), tmp_path / "numbers.pt")
+    code = (
+        "import sys; sys.modules['leaky_interop'] = None\n"
+        "import net, torch\n"
+        "inputs, expected = torch.load('numbers.pt')\n"
+        "assert torch.equal(net.load()(*inputs), expected)\n"
+        "import pickle; assert torch.equal(pickle.loads(pickle.dumps(net.load()))(*inputs), expected)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def classes(path):
+    tree = ast.parse(path.read_text())
+    return {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
+
+
+def test_blocks_that_repeat_are_one_class(tmp_path):
+    written("torch resnet", tmp_path)
+    found = classes(tmp_path / "net.py")
+    assert list(found) == ["BasicBlock", "ResNet"]
+    text = (tmp_path / "net.py").read_text()
+    assert "BasicBlock(8, 16, stride=2, downsample=True)" in text and "BasicBlock(8, 8)" in text
+    written("vit", tmp_path)
+    found = classes(tmp_path / "net.py")
+    assert list(found) == ["Attention", "Block", "ViT"]
+    assert "q, k, v = x.unbind(0)" in (tmp_path / "net.py").read_text()
+    written("unet", tmp_path)
+    text = (tmp_path / "net.py").read_text()
+    assert list(classes(tmp_path / "net.py")) == ["DoubleConv", "UNet"]
+    assert "torch.cat((down1, self.up1(self.down2(down1))), dim=1)" in text
+
+
+def test_weights_are_loaded_strictly(tmp_path):
+    _, module, _ = written("unet", tmp_path)
+    state = load_file(tmp_path / "net.safetensors")
+    del state["outc.bias"]
+    save_file(state, tmp_path / "net.safetensors")
+    with pytest.raises(RuntimeError, match=r"outc\.bias"):
+        module.load()
+    save_file(load_file(tmp_path / "net.safetensors") | {"outc.bias": torch.zeros(2), "more": torch.zeros(1)}, tmp_path / "net.safetensors")
+    with pytest.raises(RuntimeError, match="more"):
+        module.load()
+
+
+HOSTILE = ['"""\nimport os; os.abort()\n"""', "a;import os", "x\\", "lambda", "nn", "F", "torch", "é", "__class__x", "a b", "{0}", "self", "load"]
+
+
+def test_names_of_strangers_stay_text(tmp_path):
+    """Names of layers, classes and inputs in an ONNX file and a module."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleDict()
+            for i, name in enumerate(HOSTILE):
+                part = nn.Module() if i % 3 == 0 else nn.ParameterDict({name.replace(".", ""): nn.Parameter(torch.rand(3))})
+                part.add_module("inner", nn.Linear(3, 3))
+                part.add_module(name, nn.LeakyReLU(0.1))
+                self.parts._modules[name] = part
+
+        def forward(self, x):
+            for part in self.parts._modules.values():
+                x = list(part._modules.values())[-1](part.inner(x))
+                for weight in part._parameters.values():
+                    x = x + weight
+            return x
+
+    Net.__name__ = Net.__qualname__ = 'Net"""\nimport os; os.abort()\n"""'
+    torch.manual_seed(0)
+    x = torch.randn(2, 3)
+    model = Net().eval()
+    for source in (model, li.convert(model, "onnx", example=(x,))):
+        li.convert(source, tmp_path / "net.py", example=(x,), verify=False)
+        text = (tmp_path / "net.py").read_text()
+        assert {getattr(node, "id", "") for node in ast.walk(ast.parse(text))}.isdisjoint({"os", "getattr", "exec", "eval"})
+        assert torch.equal(module_of(tmp_path / "net.py").load()(x), li.convert(source, "torch", example=(x,))(x))
+
+
+def test_source_that_differs_is_not_written(tmp_path, monkeypatch):
+    """The check at the end of writing sees a wrong setting."""
+    from leaky_interop.frameworks.torch import source_modules
+
+    usual = source_modules._settings
+    monkeypatch.setattr(source_modules, "_settings", lambda module: usual(module) | ({"negative_slope": 0.21} if isinstance(module, nn.LeakyReLU) else {}))
+    monkeypatch.setattr(source_modules, "_own_repr", lambda module: repr(type(module)(**source_modules._settings(module))))
+    source, example = network("torch pix2pix_generator")
+    with pytest.raises(RuntimeFailure, match="same bits"):
+        li.convert(source, tmp_path / "net.py", example=example, verify=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_framework_is_that_of_source_alone(tmp_path):
+    source, example = network("unet")
+    for target, framework in (("net.onnx", "torch"), ("net.py", "onnx"), ("torch", "torch")):
+        with pytest.raises(Usage, match="framework"):
+            li.convert(source, target if target == "torch" else tmp_path / target, example=example, framework=framework)
+
+
+@pytest.mark.parametrize("name", ("unet", "torch voxnet", "torch resnet"))
+def test_channels_last(name, tmp_path):
+    source, example = network(name)
+    plain = li.convert(source, "torch", example=example)
+    model = li.convert(source, "torch", example=example, channels_last=True, verify=True)
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    weights = [p for p in model.parameters() if p.ndim in formats and min(p.shape[1:]) > 1]
+    assert weights and all(p.is_contiguous(memory_format=formats[p.ndim]) and not p.is_contiguous() for p in weights)
+    torch.testing.assert_close(model(*example), plain(*example))
+    li.convert(source, tmp_path / "net.py", example=example, channels_last=True)
+    again = module_of(tmp_path / "net.py").load()
+    assert {n: p.stride() for n, p in again.named_parameters()} == {n: p.stride() for n, p in model.named_parameters()}
+    same(again(*example), model(*example))
+    with pytest.raises(Usage, match="channels_last"):
+        li.convert(source, tmp_path / "net.keras", example=example, channels_last=True)
