@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         self.head = nn.Linear(16, 5)
 
     def forward(self, ids):
-        x = self.enc(self.emb(ids) + self.pos(torch.arange(ids.shape[1])), self.mask)
+        x = self.enc(self.emb(ids) + self.pos(torch.arange(ids.shape[1])), self.mask, is_causal=False)
         return {"scores": self.head(x.mean(1)), "last": x[:, -1]}
 
 

@@ -89,7 +89,7 @@ def test_blocks_that_repeat_are_one_class(tmp_path):
     written("vit", tmp_path)
     found = classes(tmp_path / "net.py")
     assert list(found) == ["Attention", "Block", "ViT"]
-    assert "q, k, v = x.unbind(0)" in (tmp_path / "net.py").read_text()
+    assert "q, k, v = " in (tmp_path / "net.py").read_text()
     written("unet", tmp_path)
     text = (tmp_path / "net.py").read_text()
     assert list(classes(tmp_path / "net.py")) == ["DoubleConv", "UNet"]
@@ -108,7 +108,7 @@ def test_weights_are_loaded_strictly(tmp_path):
         module.load()
 
 
-HOSTILE = ['"""\nimport os; os.abort()\n"""', "a;import os", "x\\", "lambda", "nn", "F", "torch", "é", "__class__x", "a b", "{0}", "self", "load"]
+HOSTILE = ['"""\nimport os; os\u2024abort()\n"""', '"+exit()+"', "a;import os", "x\\", "lambda", "nn", "F", "torch", "é", "__class__x", "a b", "{0}", "self", "load"]
 
 
 def test_names_of_strangers_stay_text(tmp_path):
@@ -119,9 +119,11 @@ def test_names_of_strangers_stay_text(tmp_path):
             super().__init__()
             self.parts = nn.ModuleDict()
             for i, name in enumerate(HOSTILE):
-                part = nn.Module() if i % 3 == 0 else nn.ParameterDict({name.replace(".", ""): nn.Parameter(torch.rand(3))})
-                part.add_module("inner", nn.Linear(3, 3))
-                part.add_module(name, nn.LeakyReLU(0.1))
+                part = nn.Module()
+                if i % 3:
+                    part._parameters[name[::-1]] = nn.Parameter(torch.rand(3))
+                part.inner = nn.Linear(3, 3)
+                part._modules[name] = nn.LeakyReLU(0.1)
                 self.parts._modules[name] = part
 
         def forward(self, x):

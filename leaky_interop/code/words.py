@@ -21,8 +21,8 @@ class Unique(names.Unique):
 
 
 def is_name(part: str) -> bool:
-    """Whether a part of a path can stand behind a dot."""
-    return part.isidentifier() and part.isascii() and not iskeyword(part)
+    """Whether a part of a path can stand behind a dot; inside a class, Python respells names that begin with "__"."""
+    return part.isidentifier() and part.isascii() and not iskeyword(part) and not part.startswith("__")
 
 
 def numbered(word: str) -> Iterator[str]:

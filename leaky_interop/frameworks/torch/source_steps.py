@@ -157,7 +157,11 @@ class Steps:
         base = self.argument(on, node)
         if isinstance(base, ast.Constant):
             base = ast.Tuple([base])
-        return ast.Call(ast.Attribute(base, name), [self.argument(a, node) for a in args], self.keywords(node))
+        given = [self.argument(a, node) for a in args]
+        if name == "reshape" and len(args) == 5 and args[2] == 3:  # queries, keys and values in one
+            for content, hint in zip(given[3:], ("heads", "width"), strict=True):
+                content.kind = hint  # type: ignore[attr-defined]
+        return ast.Call(ast.Attribute(base, name), given, self.keywords(node))
 
     def function(self, node: torch.fx.Node) -> ast.expr:
         target, args = node.target, node.args

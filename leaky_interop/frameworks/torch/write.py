@@ -317,6 +317,7 @@ class TorchBuilder(Builder):
         self.fx.output(structured)
         self.settle_attributes()
         model = torch.fx.GraphModule(self.root, self.fx).eval()
+        model._non_persistent_buffers_set |= self.root._non_persistent_buffers_set  # which it saves otherwise
         for module in model.modules():
             if type(module) is torch.nn.Module and all(key.isdigit() for key in module._modules):
                 module._modules = dict(sorted(module._modules.items(), key=lambda row: int(row[0])))  # numbered ones in their order
