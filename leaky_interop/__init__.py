@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .inspection import inspect
     from .loading import load
     from .model_repository import triton
+    from .op import imports
     from .plotting import plot_slopes
     from .report import Report
     from .running import run
@@ -49,6 +50,7 @@ _HOMES = {
     "Usage": "errors",
     "bench": "speed",
     "convert": "converting",
+    "imports": "op",
     "inspect": "inspection",
     "load": "loading",
     "plot_slopes": "plotting",
@@ -75,6 +77,7 @@ __all__ = [
     "Usage",
     "bench",
     "convert",
+    "imports",
     "inspect",
     "load",
     "plot_slopes",

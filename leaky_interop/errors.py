@@ -89,7 +89,9 @@ class Unsupported(LeakyInteropError, NotImplementedError):
             lines.append(f"  {native}{place}: write {decorator}" + (f" ({hints})" if hints else ""))
         what = f"{len(grouped)} operator{'s have' if len(grouped) > 1 else ' has'} no adapter"
         super().__init__(what)
-        self.args = (f"{what}:\n" + "\n".join(lines) + "\nWrite adapters in leaky_interop/ops/<family>.py.",)
+        where = "Write adapters in leaky_interop/ops/<family>.py"
+        where += ", or in your own code with leaky_interop.imports" * any(row.verb == "imports" for row in self.missing)
+        self.args = (f"{what}:\n" + "\n".join(lines) + f"\n{where}.",)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, {**self.__dict__, "partial": None})  # a graph stays where its model is

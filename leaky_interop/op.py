@@ -232,16 +232,21 @@ CHANNELS_LAST: set[Callable[..., Any]] = set()  # adapters of frameworks that ke
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def imports(framework: str, *native: str, since: int = 1, channels_last: bool = False) -> Callable[[F], F]:
+def imports(framework: str, *native: Any, since: int = 1, channels_last: bool = False) -> Callable[[F], F]:
     """Register an importer for native operators, named by the exact string the framework prints.
+
+    A class (a Keras layer of the user's own) or an operator (torch.ops.mine.twice.default) may stand for its name. The
+    same function defined anew, as in a notebook's cell that is run twice, takes the place of the first.
 
     since: first opset (ONNX) whose meaning the importer reads. channels_last: the native operator follows its
     framework's `data_format`; the engine then hands over channels-first data and turns the results back.
     """
 
     def register(importer: F) -> F:
-        for name in native:
+        for one in native:
+            name = f"{one.__module__}.{one.__qualname__}" if isinstance(one, type) else str(one)
             versions = IMPORTERS.setdefault((framework, name), [])
+            versions[:] = [v for v in versions if _identity(v[1]) != _identity(importer) or v[0] != since]
             if any(version == since for version, _ in versions):
                 raise ValueError(f"{framework} {name} (since {since}) is imported twice: {importer.__name__} is the second")
             versions.append((since, importer))
@@ -251,6 +256,10 @@ def imports(framework: str, *native: str, since: int = 1, channels_last: bool = 
         return importer
 
     return register
+
+
+def _identity(importer: Callable[..., Any]) -> tuple[str, str]:
+    return importer.__module__, importer.__qualname__
 
 
 def refuses(framework: str, *native: str, what: str, why: str, instead: str) -> None:

@@ -77,7 +77,7 @@ def test_unsupported_lists_all_at_once_with_the_decorator():
         "2 operators have no adapter:\n"
         "  Foo at layer 'a', layer 'b': write @imports(\"keras\", \"Foo\") (made of tf.* calls)\n"
         "  Bar at node 'c': write @exports(\"torch\", Bar)\n"
-        "Write adapters in leaky_interop/ops/<family>.py."
+        "Write adapters in leaky_interop/ops/<family>.py, or in your own code with leaky_interop.imports."
     )
     assert [row.where for row in error.missing] == ["layer 'a'", "layer 'b'", "node 'c'"]
     assert "1 operator has no adapter" in str(errors.Unsupported([("onnx", "imports", "Foo")]))

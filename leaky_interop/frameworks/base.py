@@ -42,7 +42,7 @@ class Importing:
         self.graph.framework = framework
         self.graph.description = description
         self.framework = framework
-        self.missing: list[tuple[str, str]] = []
+        self.missing: list[tuple[str, str, str]] = []  # native name, place, why it could not be read otherwise
 
     def call(
         self,
@@ -97,9 +97,10 @@ class Importing:
         name: str,
         claims: Sequence[tuple[Sequence[Dim | None], Any]],
         keys: Sequence[Any] | None,
+        why: str = "",
     ) -> list[Value]:
         """Note a native operator without an importer; what stands for its results, so that the rest can be read."""
-        self.missing.append((native, source))
+        self.missing.append((native, source, why))
         graph, start = self.graph, len(self.graph.nodes)
         graph.source, graph.left_out = source, frozenset()
         batch = next((v.shape[0] for v in graph.inputs if v.shape), 1)
@@ -123,7 +124,7 @@ class Importing:
         raw.passes = passes
         if self.missing:
             label(raw)
-            rows = [(self.framework, "imports", native, source, "") for native, source in self.missing]
+            rows = [(self.framework, "imports", *row) for row in self.missing]
             raise Unsupported(rows, raw)
         prune(raw)
         label(raw)

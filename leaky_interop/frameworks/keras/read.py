@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from ... import names
-from ...errors import LeakyInteropError, Usage
+from ...errors import LeakyInteropError, Refused, Usage
 from ...graph import Anchor, Graph, Parameter, Value, snake
 from ...layout import settle, to_first, to_last
 from ...numeric import dtype as dtype_of
@@ -24,12 +24,13 @@ from ...op import CHANNELS_LAST, importer_of
 from ...passes import after_import
 from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names, permuted
+from .foreign import is_own, native_name, reason
 from .masks import find_masked, ignores_masks, refusal, takes_mask
 from .run import Program, describe
 from .tensorflow import without_tensorflow
 from .trace import Trace, call, traced_model, variables_as_tensors
 from .trace import trace as traced
-from .walk import functional, walk
+from .walk import functional, nodes, walk
 
 FRAMEWORK = "keras"
 MERGING = tuple(getattr(keras.layers, n) for n in ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Concatenate"))
@@ -87,7 +88,7 @@ class LayerCall(Call):
         return self.reader.activation(getattr(self.native, "activation", None), value)
 
     def call(self, layer: Any, *operands: Any) -> Any:
-        """Another layer or function applied inside this call: a cell, a wrapped layer."""
+        """Another layer, or a function of keras.ops, applied inside this call: a cell, a wrapped layer."""
         return self.reader.inside(layer, self.name, operands)
 
 
@@ -106,14 +107,16 @@ class _Reader:
 
     def read(self) -> Graph:
         graph, function = self.graph, self.function
-        inputs = [self.input(t, i) for i, t in enumerate(function.inputs)]
+        weights = [self.variable(v, v.name) for v in self.trace.weights]
+        inputs = [self.input(t, i) for i, t in enumerate(function.inputs[: len(function.inputs) - len(weights)])]
+        inputs += weights
         outputs = self.walk(self.trace, inputs)
         graph.outputs = [v for v in outputs if isinstance(v, Value)]
         count = len(outputs)
         struct = getattr(function, "_outputs_struct", None)
         graph.structure = None if struct is None else keras.tree.pack_sequence_as(struct, list(range(count)))
         graph.output_names = output_names(graph.structure, count)
-        graph.program = Program(self.model, None if self.trace.others else function, self.trace.pack)
+        graph.program = Program(self.model, None if self.trace.others else function, self.trace.pack, self.trace.weights)
         return self.importing.finish(settle, after_import)
 
     def input(self, tensor: Any, index: int) -> Value:
@@ -178,6 +181,16 @@ class _Reader:
         masked: set[int] = set()
         find_masked(trace.function, self.masked, masked)
         counts: dict[str, int] = {}
+        other_sizes: set[int] = set()  # calls in models that were built for fewer sizes than they are called with here
+
+        def enter(inner: Any, given: list[Any]) -> None:
+            pairs = ((v.shape, t.shape) for v, t in zip(given, inner.inputs, strict=True) if isinstance(v, Value))
+            if any(isinstance(s, Size) and t is not None for pair in pairs for s, t in zip(*pair, strict=False)):
+                other_sizes.update(map(id, nodes(inner)))
+
+        def stated_shape(node: Any, index: int) -> tuple[Any, ...]:
+            stated = trace.shape(node, index)
+            return (None,) * len(stated) if id(node) in other_sizes else stated
 
         def apply(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
             if trace.made_here and not isinstance(operation, keras.Layer):  # Keras numbers such names through the process
@@ -185,13 +198,13 @@ class _Reader:
                 count = counts[kind] = counts.get(kind, -1) + 1
                 key = (*key[:-2], f"{kind}_{count}" if count else kind, 0)
             claims = [
-                None if (native_name(operation), i) in MISSTATED else (trace.shape(node, i), dtype_of(stated_dtype(node, t)))
+                None if (native_name(operation), i) in MISSTATED else (stated_shape(node, i), dtype_of(stated_dtype(node, t)))
                 for i, t in enumerate(node.output_tensors)
             ]
             self.masked = id(node) in masked
             return self.apply(operation, args, kwargs, key, claims, trace.attributes(node))
 
-        return walk(trace.function, inputs, apply, path, trace.arguments)
+        return walk(trace.function, inputs, apply, path, trace.arguments, enter)
 
     def apply(
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: Any, claims: Any, attribute: Any
@@ -216,9 +229,10 @@ class _Reader:
     ) -> list[Any]:
         args, kwargs = keras.tree.map_structure(functools.partial(as_computed, operation), (list(args), dict(kwargs)))
         native = native_name(operation)
-        source = f"keras {native or type(operation).__name__} {name!r}"
-        importer = importer_of(FRAMEWORK, native) if native else None
-        if self.masked and ignores_masks(importer) and takes_mask(operation):
+        source = f"keras {native if native.startswith('ops.') else type(operation).__name__} {name!r}"
+        importer = importer_of(FRAMEWORK, native)
+        told = importer is None and any(k.endswith("mask") and isinstance(v, Value) for k, v in kwargs.items())
+        if self.masked and ignores_masks(importer) and takes_mask(operation) and not told:
             raise refusal(source)
         if importer is None:
             return self.opened(operation, args, kwargs, name, source, claims, keys)
@@ -243,11 +257,17 @@ class _Reader:
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], name: str, source: str, claims: Any, keys: Any
     ) -> list[Any]:
         """Trace the call of a layer without an importer into operations, and read those."""
-        native = native_name(operation) or type(operation).__name__
+        native = native_name(operation)
         given = keras.tree.flatten((list(args), dict(kwargs)))
-        unread = functools.partial(self.importing.unsupported, native, source, given, name=name)
-        if not isinstance(operation, keras.Layer):
-            return unread(claims=claims, keys=keys) if claims else self.lacking(native, source)
+
+        def unread(why: str = "") -> list[Any]:
+            if not claims:
+                self.importing.missing.append((native, source, why))
+                return [_LACKING]
+            return self.importing.unsupported(native, source, given, name=name, claims=claims, keys=keys, why=why)
+
+        if is_own(type(operation)) and not isinstance(operation, keras.Layer):
+            return unread()
         operands = [a for a in given if isinstance(a, Value)]
         try:
             with variables_as_tensors(operation) as (variables, tensors):
@@ -261,21 +281,18 @@ class _Reader:
                     return [*(made[id(v)] for v in operands), *tensors], packed
 
                 trace = traced(code, stand_ins, operands[0].shape[0] if operands and operands[0].rank else 1)
+        except Refused as error:
+            raise error if error.where else Refused(error.what, source, error.why, error.hint) from None
         except LeakyInteropError:
             raise
-        except Exception:  # the user's own code may raise anything; what cannot be traced is reported as unsupported
-            return unread(claims=claims, keys=keys) if claims else self.lacking(native, source)
+        except Exception as error:  # the user's own code may raise anything; what cannot be traced is unsupported
+            return unread(reason(type(operation).call, error))
         weights = [self.variable(v, f"{name}.{v.name}") for v in variables]
         results = self.walk(trace, [*operands, *weights], (name,))
         for value, key in zip(results, keys or (), strict=False):
             if isinstance(value, Value) and value.node is not None:
                 value.anchor = Anchor(key)  # only the layer's result shows in a run of the source
         return results
-
-    def lacking(self, native: str, source: str) -> list[Any]:
-        """Note an unsupported call of whose result nothing is known."""
-        self.importing.missing.append((native, source))
-        return [_LACKING]
 
     def activation(self, activation: Any, value: Value) -> Value:
         """An activation applied: None, a Keras function, a layer, or the user's own function."""
@@ -296,14 +313,29 @@ class _Reader:
             self.graph.left_out = layers
             return result
 
-        def stand_ins(batch: int | None) -> tuple[list[Any], Any]:
-            tensor = _stand_in(value, batch)
-            return [tensor], tensor
+        return self.own_function(activation, [value])
 
-        (result,) = self.walk(traced(activation, stand_ins, value.shape[0]), [value])
-        return result
+    def own_function(self, function: Any, operands: Sequence[Value]) -> Any:
+        """A function of the user's own, traced into operations."""
+
+        def stand_ins(batch: int | None) -> tuple[list[Any], Any]:
+            tensors = [_stand_in(v, batch) for v in operands]
+            return tensors, tensors
+
+        try:
+            trace = traced(lambda tensors: function(*tensors), stand_ins, operands[0].shape[0])
+        except LeakyInteropError:
+            raise
+        except Exception as error:  # the user's own code may raise anything
+            name = getattr(function, "__qualname__", type(function).__qualname__)
+            hint = "Write it with keras.ops, or as a layer with an importer of its own"
+            raise Refused(f"the function {name}", why=reason(function, error), hint=hint) from error
+        results = self.walk(trace, operands)
+        return results[0] if len(results) == 1 else results
 
     def inside(self, layer: Any, name: str, operands: Sequence[Any]) -> Any:
+        if not isinstance(layer, keras.Operation):
+            return self.own_function(layer, operands)
         results = self.one(layer, list(operands), {}, name)
         return results[0] if len(results) == 1 else results
 
@@ -355,14 +387,6 @@ def numbers(variable: Any) -> np.ndarray:
     """A variable's array; TensorFlow's own way takes a quarter of the time of Keras' for small ones."""
     value = variable.value
     return value.numpy() if keras.backend.backend() == "tensorflow" else keras.ops.convert_to_numpy(value)
-
-
-def native_name(operation: Any) -> str:
-    """How importers name an operation: a Keras layer's class, "ops." and the class of a Keras operation; "" for others."""
-    kind = type(operation)
-    if not kind.__module__.startswith("keras."):
-        return ""
-    return kind.__name__ if isinstance(operation, keras.Layer) else f"ops.{kind.__name__}"
 
 
 def data_format(operation: Any) -> str:

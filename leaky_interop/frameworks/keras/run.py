@@ -49,8 +49,11 @@ def call(model: Any, inputs: Sequence[Any], *, training: bool = False) -> Any:
 class Program:
     """Runs a functional graph call by call."""
 
-    def __init__(self, model: Any, function: Any = None, pack: Callable[[Sequence[Any]], Any] | None = None):
+    def __init__(
+        self, model: Any, function: Any = None, pack: Callable[[Sequence[Any]], Any] | None = None, weights: Sequence[Any] = ()
+    ):
         self.model = model
+        self.weights = weights  # the model's own variables: further inputs of the function
         self.function = functional(model) if function is None else function
         self.pack = pack  # flat inputs as a subclassed model takes them
 
@@ -98,6 +101,7 @@ class Program:
             return self.whole(arrays)
         with no_gradients():
             inputs = [see(("input", i), keras.ops.convert_to_tensor(as_held(a))) for i, a in enumerate(arrays)]
+            inputs += [w.value for w in self.weights]
             return _narrow(self.model, [to_numpy(o) for o in walk(self.function, inputs, apply)])
 
 

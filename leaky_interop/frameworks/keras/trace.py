@@ -17,6 +17,7 @@ import numpy as np
 
 from ...errors import LeakyInteropError, Refused, Usage
 from ...sizes import Dim, Size, symbol
+from .foreign import reason, without_random
 from .walk import functional, nodes, stated_arguments
 
 BATCHES = (7, 11)
@@ -29,6 +30,7 @@ class Trace:
         self.function, self.batch = function, batch
         self.pack: Callable[[Sequence[Any]], Any] | None = None  # flat inputs as a subclassed model takes them
         self.made_here = made_here  # and not the functional graph that the model has anyway
+        self.weights: list[Any] = []  # the model's own variables, whose numbers the last inputs stand for
         self.others = {} if twin is None else dict(zip(map(id, nodes(function)), nodes(twin), strict=True))
 
     def arguments(self, node: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -91,6 +93,11 @@ class Trace:
 
 def trace(code: Callable[..., Any], stand_ins: Callable[[int | None], tuple[list[Any], Any]], batch: Dim) -> Trace:
     """Trace `code`. `stand_ins(batch)` makes its symbolic tensors, flat, and the structure that goes into `code`."""
+    with without_random():
+        return _trace(code, stand_ins, batch)
+
+
+def _trace(code: Callable[..., Any], stand_ins: Callable[[int | None], tuple[list[Any], Any]], batch: Dim) -> Trace:
     with contextlib.suppress(Exception):  # the user's code may raise anything where the batch is not known
         flat, packed = stand_ins(None)
         function = keras.Function(flat, code(packed))
@@ -143,12 +150,18 @@ def variables_as_tensors(layer: Any) -> Iterator[tuple[list[Any], list[Any]]]:
                 variables.append(value)
                 tensors.append(keras.KerasTensor(tuple(value.shape), value.dtype, name=value.name))
             return tensors[next(i for i, v in enumerate(variables) if v is value)]
-        return [swap(v) for v in value] if isinstance(value, list) and any(isinstance(v, keras.Variable) for v in value) else value
+        if isinstance(value, dict):
+            inner: Any = {k: swap(v) for k, v in value.items()}
+            return inner if any(inner[k] is not v for k, v in value.items()) else value
+        if isinstance(value, list | tuple):
+            inner = [swap(v) for v in value]
+            return inner if any(a is not b for a, b in zip(inner, value, strict=True)) else value
+        return value
 
     own = ("_trainable_variables", "_non_trainable_variables", "_tracker", "_layers", "_metrics")
     try:
         for name, value in before.items():
-            if name not in own and isinstance(value, keras.Variable | list):
+            if name not in own and isinstance(value, keras.Variable | dict | list | tuple):
                 layer.__dict__[name] = swap(value)
         yield variables, tensors
     finally:
@@ -180,13 +193,20 @@ def traced_model(model: Any, example: Any, input_shapes: Any) -> Trace:
         zeros = keras.tree.map_structure(lambda s: keras.ops.zeros((s.batch or 2, *(d or 8 for d in s.shape)), s.dtype), specs)
         model(zeros)  # creates its weights, as its first call does
     try:
-        made = trace(lambda packed: call(model, packed), stand_ins, symbol("batch"))
+        with variables_as_tensors(model) as (variables, tensors):
+
+            def with_weights(batch: int | None) -> tuple[list[Any], Any]:
+                flat, packed = stand_ins(batch)
+                return [*flat, *tensors], packed
+
+            made = trace(lambda packed: call(model, packed), with_weights, symbol("batch"))
+        made.weights = variables
         made.pack = lambda flat: keras.tree.pack_sequence_as(specs, list(flat))
         return made
     except LeakyInteropError:
         raise
     except Exception as error:  # the user's own code may raise anything
-        raise Usage(f"Keras model {model.name!r} cannot be traced", why=str(error).partition("\n")[0]) from error
+        raise Usage(f"Keras model {model.name!r} cannot be traced", why=reason(type(model).call, error)) from error
 
 
 class _Spec:

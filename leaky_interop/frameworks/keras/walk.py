@@ -36,11 +36,12 @@ def walk(
     apply: Callable[..., Sequence[Any]],
     path: Path = (),
     arguments_of: Callable[[Any], tuple[list[Any], dict[str, Any]]] = stated_arguments,
+    enter: Callable[[Any, list[Any]], None] = lambda inner, inputs: None,
 ) -> list[Any]:
     """Flat outputs of `function` on flat `inputs`, in whatever arithmetic `apply` does.
 
     `apply(operation, args, kwargs, key, node)` returns the flat results of one call; `key` names the call: the path of
-    nested models, the operation, and which of its calls it is.
+    nested models, the operation, and which of its calls it is. `enter(inner, inputs)` is told before each nested one.
     """
     env = {id(tensor): value for tensor, value in zip(function.inputs, inputs, strict=True)}
     counts: dict[str, int] = {}
@@ -54,7 +55,9 @@ def walk(
         )
         inner = functional(operation) if isinstance(operation, keras.Model) else None
         if inner is not None:
-            results = walk(inner, arguments(operation, args, kwargs), apply, (*path, operation.name, str(count)))
+            given = arguments(operation, args, kwargs)
+            enter(inner, given)
+            results = walk(inner, given, apply, (*path, operation.name, str(count)), enter=enter)
         else:
             results = apply(operation, args, kwargs, key, node)
         for tensor, value in zip(node.output_tensors, results, strict=True):

@@ -57,7 +57,9 @@ def attributes(domain: str, kind: str, opset: int) -> tuple[Any, dict[str, Any]]
     """The attributes of an operator with a schema, as onnx has them, and those that only this file knows."""
     if domain in ("", "ai.onnx") and kind in EARLY and not onnx.defs.has(kind, max_inclusive_version=opset):
         return (), EARLY[kind]
+    if domain not in ("", "ai.onnx", DOMAIN) and not onnx.defs.has(kind, domain):
+        return (), {}  # nobody's but the user's, whose importer knows what is left out
     if domain != DOMAIN:
         return onnx.defs.get_schema(kind, opset, "" if domain == "ai.onnx" else domain).attributes.values(), {}
-    standard, own = KINDS[kind]
+    standard, own = KINDS.get(kind, (None, {}))
     return onnx.defs.get_schema(standard, AS_OF).attributes.values() if standard else (), own
