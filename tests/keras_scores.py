@@ -70,10 +70,15 @@ class Call:
             raise TypeError("no tensor goes in, or none comes out")
         self.model = keras.Model(self.inputs, outputs)
         for weight in self.model.weights:
+            if weight.name == "g_idx":  # which group of a quantized kernel each row belongs to
+                continue
             if weight.dtype.startswith(("float", "bfloat")):
                 numbers = self.random.normal(size=weight.shape) * 0.5
-                positive = "variance" in weight.path or "gamma" in weight.path
+                positive = any(word in weight.path for word in ("variance", "gamma", "scale"))
                 weight.assign(np.abs(numbers) + 0.1 if positive else numbers)
+            elif weight.dtype in ("int8", "uint8"):
+                whole = np.iinfo(weight.dtype)
+                weight.assign(self.random.integers(whole.min, whole.max, weight.shape, endpoint=True).astype(weight.dtype))
 
     def built(self, value: Any) -> Any:
         """Recorded arguments as Python has them; each tensor of floats, and of a batch, is an input of the network."""

@@ -14,6 +14,9 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, weight
+from .dense import Dense
+from .math import Div, Mul
+from .smooth import Tanh
 
 
 @op
@@ -56,6 +59,19 @@ def embedding_from_keras(layer, ids):
     if ids.is_constant and np.array_equal(ids.array(), np.arange(table.shape[0])):
         return held_weight(layer, table)
     return looked_up(ids.cast(np.int32) if ids.dtype.kind == "f" else ids, table)
+
+
+@imports("keras", "ReversibleEmbedding")
+def reversible_embedding_from_keras(layer, x, reverse=False):
+    """Rows of the table, or with `reverse` how much each of them is like x: a product with the table itself."""
+    if not reverse:
+        return embedding_from_keras(layer, x)
+    kernel = layer.weight("embeddings") if layer.tie_weights else layer.weight("reverse_embeddings").transpose(1, 0)
+    if layer.reverse_dtype is not None:
+        x, kernel = x.cast(layer.reverse_dtype), kernel.cast(layer.reverse_dtype)
+    scores = Dense()(x, kernel, None)
+    cap = layer.logit_soft_cap
+    return scores if cap is None else Mul()(Tanh()(Div()(scores, cap)), cap)
 
 
 def held_weight(layer: Any, table: Value) -> Value:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, invert, op, weight
 from .math import Add, Mul
 from .moments import (
@@ -158,9 +157,6 @@ def axes_from_keras(axis: Any, rank: int) -> tuple[int, ...]:
 
 @imports("keras", "LayerNormalization")
 def layer_norm_from_keras(layer, x, mask=None):
-    if getattr(layer, "rms_scaling", False):
-        what, why = "rms_scaling=True", "it divides by the deviation without subtracting the mean"
-        raise Refused(what, why=f"{why}; Keras calls it deprecated", hint="Use keras.layers.RMSNormalization")
     y = layer_norm_function_from_keras(layer, x, *(layer.weight(n, cast=False) for n in ("gamma", "beta")))
     return y.cast(layer.compute_dtype)
 
@@ -169,7 +165,20 @@ def layer_norm_from_keras(layer, x, mask=None):
 def layer_norm_function_from_keras(call, x, gamma=None, beta=None):
     """Weights are reshaped, not transposed: so does Keras where positive and negative axes are mixed."""
     axes = axes_from_keras(call.axis, x.rank)
-    return in_one_dtype(LayerNorm(axes=axes, epsilon=epsilon_of(call)), x, *(over(x, axes, w) for w in (gamma, beta)))
+    gamma, beta = (over(x, axes, w) for w in (gamma, beta))
+    if getattr(call, "rms_scaling", False):
+        return scaled_by_deviation(x, gamma, axes, epsilon_of(call))
+    return in_one_dtype(LayerNorm(axes=axes, epsilon=epsilon_of(call)), x, gamma, beta)
+
+
+def scaled_by_deviation(x: Value, gamma: Value | None, axes: tuple[int, ...], epsilon: float) -> Value:
+    """What Keras' rms_scaling does: x over its deviation from the mean, which it does not subtract; no beta."""
+    wide = x.cast(np.float32) if x.dtype.itemsize < 4 else x
+    y = Mul()(wide, mean_and_inverse_deviation(wide, axes, epsilon)[1])
+    if gamma is not None:
+        shape = tuple(size if axis in axes else 1 for axis, size in enumerate(x.shape))
+        y = Mul()(y, gamma.cast(y.dtype).reshape(*shape))
+    return y.cast(x.dtype)
 
 
 @imports("keras", "RMSNormalization")

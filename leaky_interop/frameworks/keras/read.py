@@ -74,7 +74,10 @@ class LayerCall(Call):
             variable = variable[int(part)] if part.isdigit() else getattr(variable, part, None)
         if variable is None:
             return None
-        value = self.reader.variable(variable, f"{self.name}.{attribute.lstrip('_')}")
+        name = f"{self.name}.{attribute.lstrip('_')}"
+        if not isinstance(variable, keras.Variable):  # with its low-rank changes (LoRA) merged in, as Keras saves it
+            return self.reader.merged(self.native, attribute, variable, name)
+        value = self.reader.variable(variable, name)
         compute = getattr(self.native, "compute_dtype", None) if cast else None
         return value if compute is None or value.dtype.kind not in "fV" else value.cast(dtype_of(compute))
 
@@ -104,6 +107,7 @@ class _Reader:
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
         self.input_shapes = input_shapes
         self.masked = False
+        self.roots: dict[Any, Any] = {}  # of weights that layers compute
 
     def read(self) -> Graph:
         graph, function = self.graph, self.function
@@ -125,7 +129,7 @@ class _Reader:
         for axis, size in enumerate(self.stated_shape(tensor, index)):
             size = None if axis == 0 and self.trace.others else size  # a batch that only the trace needed
             batch = axis == 0 and (self.dynamic_batch or (size is None and not self.static_batch))
-            shape.append(symbol("batch") if batch else 1 if size is None and axis == 0 else size or symbol(f"{name}_{axis}"))
+            shape.append(symbol("batch") if batch else size if size is not None else symbol(f"{name}_{axis}") if axis else 1)
         value = self.graph.input(name, tuple(shape), dtype_of(tensor.dtype))
         value.anchor = Anchor(("input", index))
         return value
@@ -160,6 +164,16 @@ class _Reader:
                 trainable=bool(variable.trainable),
             )
         )
+
+    def merged(self, layer: Any, attribute: str, tensor: Any, name: str) -> Value:
+        """A weight that a layer computes from several variables: frozen, as Keras has what they change."""
+        root = self.roots.setdefault((id(layer), attribute), (layer, attribute))
+        dtype = dtype_of(keras.backend.standardize_dtype(tensor.dtype))
+
+        def read() -> np.ndarray:
+            return np.asarray(keras.ops.convert_to_numpy(getattr(layer, attribute)))
+
+        return self.graph.parameter(Parameter(name=name, shape=tuple(tensor.shape), dtype=dtype, read=read, root=root))
 
     def operand(self, argument: Any) -> Any:
         """A call argument as importers read it: Values, plain numbers, numpy arrays for captured tensors."""
@@ -228,9 +242,12 @@ class _Reader:
         attribute: Any = getattr,
     ) -> list[Any]:
         args, kwargs = keras.tree.map_structure(functools.partial(as_computed, operation), (list(args), dict(kwargs)))
+        if not args and (first := next(iter(inspect.signature(operation.call).parameters), None)) in kwargs:
+            args = [kwargs.pop(first)]
         native = native_name(operation)
         source = f"keras {native if native.startswith('ops.') else type(operation).__name__} {name!r}"
-        importer = importer_of(FRAMEWORK, native)
+        quantized = getattr(operation, "quantization_mode", None)  # another computation, on weights that importers don't know
+        importer = None if quantized else importer_of(FRAMEWORK, native)
         told = importer is None and any(k.endswith("mask") and isinstance(v, Value) for k, v in kwargs.items())
         if self.masked and ignores_masks(importer) and takes_mask(operation) and not told:
             raise refusal(source)

@@ -100,17 +100,25 @@ def trace(code: Callable[..., Any], stand_ins: Callable[[int | None], tuple[list
 def _trace(code: Callable[..., Any], stand_ins: Callable[[int | None], tuple[list[Any], Any]], batch: Dim) -> Trace:
     with contextlib.suppress(Exception):  # the user's code may raise anything where the batch is not known
         flat, packed = stand_ins(None)
-        function = keras.Function(flat, code(packed))
+        function = graph_of(flat, code(packed))
         if not any(_asks_for_the_batch(node) for node in nodes(function)):
             return Trace(function)
     if not isinstance(batch, Size):
         flat, packed = stand_ins(batch)
-        return Trace(keras.Function(flat, code(packed)))
+        return Trace(graph_of(flat, code(packed)))
     functions = []
     for size in BATCHES:
         flat, packed = stand_ins(size)
-        functions.append(keras.Function(flat, code(packed)))
+        functions.append(graph_of(flat, code(packed)))
     return Trace(*functions, batch=batch)
+
+
+def graph_of(inputs: list[Any], outputs: Any) -> Any:
+    """The graph between symbolic tensors; an input that nothing reads is one all the same."""
+    for tensor in inputs:
+        if not hasattr(tensor, "_keras_history"):  # any operation gives it a place to stand
+            keras.ops.stop_gradient(tensor)
+    return keras.Function(inputs, outputs)
 
 
 def _asks_for_the_batch(node: Any) -> bool:
@@ -131,10 +139,28 @@ def _asks_for_the_batch(node: Any) -> bool:
 
 
 def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """The layer's own `call` on symbolic tensors, at inference."""
+    """The layer's own `call` on symbolic tensors, at inference; a quantized layer's call is another one."""
+    own = layer.quantized_call if getattr(layer, "quantization_mode", None) else layer.call
     if "training" in inspect.signature(layer.call).parameters:
         kwargs["training"] = False
-    return layer.call(*args, **kwargs)
+    with without_gradients():
+        return own(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def without_gradients() -> Iterator[None]:
+    """Inside the block a function with a gradient of its own (`keras.ops.custom_gradient`) is what it computes."""
+    from keras.src import ops
+
+    rooms = (ops, keras.ops)
+    before = [room.custom_gradient for room in rooms]
+    for room in rooms:
+        room.custom_gradient = lambda function: lambda *args, **kwargs: function(*args, **kwargs)[0]
+    try:
+        yield
+    finally:
+        for room, own in zip(rooms, before, strict=True):
+            room.custom_gradient = own
 
 
 @contextlib.contextmanager
