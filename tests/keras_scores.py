@@ -28,6 +28,7 @@ ROUTES = {
     for target in ("keras", "onnx", "torch", "back")
 }  # "keras": whether Keras itself builds and runs the case on this backend
 BATCHES = (1, 3)
+SORTED = ("digitize", "searchsorted")  # operations that are defined for sequences in order alone
 RTOL = {"float16": 2e-2, "bfloat16": 5e-2, "float64": 1e-9}
 
 
@@ -64,7 +65,7 @@ class Call:
         self.inputs: list[Any] = []
         args, kwargs = self.built(case["args"]), self.built(case["kwargs"])
         kwargs.pop("training", None)
-        call = layer(case) if "layer" in case else getattr(keras.ops, case["operation"])
+        call = layer(case) if "layer" in case else function(case["operation"])
         outputs = [o for o in keras.tree.flatten(call(*args, **kwargs)) if isinstance(o, keras.KerasTensor)]
         if not self.inputs or not outputs:
             raise TypeError("no tensor goes in, or none comes out")
@@ -109,6 +110,8 @@ class Call:
     def arrays(self, batch: int) -> list[np.ndarray]:
         """One array for each input."""
         found = [array(spec, self.random) for spec in self.specs]
+        if self.case.get("operation") in SORTED:
+            found = [np.sort(numbers) for numbers in found]
         return [np.resize(a, (batch, *a.shape[1:])) for a in found] if self.batched else found
 
 
@@ -118,6 +121,13 @@ def layer(case: dict[str, Any]) -> Any:
 
     found = {cls.__name__: cls for cls in vars(keras.layers).values() if isinstance(cls, type)}
     return found[case["layer"]].from_config(copy.deepcopy(case["config"]))
+
+
+def function(name: str) -> Any:
+    """A function of keras.ops; those on images have a room of their own there."""
+    import keras
+
+    return getattr(keras.ops, name, None) or getattr(keras.ops.image, name)
 
 
 def tensors(value: Any) -> Iterator[dict[str, Any]]:
