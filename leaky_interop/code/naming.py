@@ -136,7 +136,7 @@ def _substituted(node: ast.expr, values: dict[int, ast.expr]) -> ast.expr:
         def visit_Name(self, node: ast.Name) -> ast.expr:
             return values.get(int(node.id[1:]), node) if node.id[:1] == "%" else node
 
-    return Put().visit(copy.deepcopy(node)) if values else node  
+    return Put().visit(copy.deepcopy(node)) if values else node
 
 
 def _renamed(node: ast.expr, names: dict[int, str]) -> ast.expr:
