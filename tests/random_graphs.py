@@ -252,7 +252,7 @@ def gather(g: Growing) -> None:
 def concat(g: Growing) -> None:
     x = g.pick(_with_axis)
     axis = g.one_of(_axes(x))
-    y = g.pick(lambda p: p.dtype == x.dtype and len(p.dims) == len(x.dims)
+    y = g.pick(lambda p: p.dtype == x.dtype and len(p.dims) == len(x.dims) and p.dims[axis] != "n"
                and all(a == b for i, (a, b) in enumerate(zip(p.dims, x.dims, strict=True)) if i != axis))  # fmt: skip
     dims = (*x.dims[:axis], x.dims[axis] + y.dims[axis], *x.dims[axis + 1 :])
     g.add("Concat", [x.name, y.name], dims, x.dtype, sharp=x.sharp and y.sharp, axis=axis)
