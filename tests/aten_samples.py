@@ -150,7 +150,7 @@ def _core() -> Iterator[Sample]:
         if is_random(overload):
             continue
         by_dtype: dict[torch.dtype, list[Any]] = {}
-        for call in (*written(name, overload), *(() if name in UNDEFINED else caught.get(name, {}).values())):
+        for call in (*written(name, overload), *(() if name in (*UNDEFINED, *READ) else caught.get(name, {}).values())):
             tensors = [leaf for leaf in pytree.tree_leaves(call[1:]) if isinstance(leaf, torch.Tensor)]
             dtype = tensors[0].dtype if tensors else torch.float32
             by_dtype.setdefault(torch.float32 if dtype.is_complex else dtype, []).append(call)
@@ -170,7 +170,9 @@ def _functions() -> Iterator[Sample]:
 # --- what no function's sample calls ----------------------------------------------------------------------------------
 
 # Their numbers are whatever stood in memory: asked with what a network does before it reads them.
-UNDEFINED = ("aten.empty.memory_format", "aten.empty_strided.default")
+UNDEFINED = ("aten.empty.memory_format", "aten.empty_strided.default", "aten.resize_.default")
+# Their results are a Python number, or serve a gradient: asked with what reads them.
+READ = ("aten._local_scalar_dense.default", "aten._embedding_bag.default")
 
 
 def written(name: str, overload: Any) -> Iterator[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
@@ -197,13 +199,17 @@ def _scalars() -> list[Any]:
 
 
 def _bags() -> list[Any]:
+    def bag(*args: Any) -> Any:
+        return aten._embedding_bag(*args)[0]
+
     table, entries = draw(6, 3), torch.tensor([0, 5, 2, 2, 1, 4])
     offsets, weights = torch.tensor([0, 2, 2, 5]), draw(6)
-    return [(table, entries, offsets, False, mode) for mode in (0, 1, 2)] + [
+    made = [(table, entries, offsets, False, mode) for mode in (0, 1, 2)] + [
         (table, entries, offsets, False, 0, False, weights),
         (table, entries, torch.tensor([0, 3, 6]), False, 1, False, None, True),
         (table, entries, offsets, False, 1, False, None, False, 2),
     ]
+    return [(bag, *arguments) for arguments in made]
 
 
 def _convolution_gradients() -> list[Any]:
@@ -237,7 +243,7 @@ def _statistics(x: Any, groups: int) -> tuple[Any, Any]:
 
 def _group_norm_gradients() -> list[Any]:
     made = []
-    for shape, groups, weight in (((2, 4, 3, 5), 2, draw(4)), ((3, 6, 4), 3, None), ((1, 4, 2, 2), 4, draw(4))):
+    for shape, groups, weight in (((2, 4, 3, 5), 2, draw(4)), ((3, 6, 4), 3, draw(6)), ((1, 4, 2, 2), 4, draw(4))):
         x = draw(*shape)
         size, channels = shape[0], shape[1]
         rest = x.numel() // size // channels
@@ -292,7 +298,7 @@ WRITTEN: dict[str, Callable[[], list[Any]]] = {
     "aten.bitwise_xor.Tensor": _pairs,
     "aten.col2im.default": lambda: [
         (draw(2, 12, 12), [4, 5], [2, 2], [1, 1], [0, 0], [1, 1]),
-        (draw(1, 12, 20), [6, 7], [2, 3], [1, 2], [1, 0], [2, 1]),
+        (draw(1, 12, 21), [6, 7], [2, 3], [1, 2], [1, 0], [1, 1]),
     ],
     "aten.convolution_backward.default": _convolution_gradients,
     "aten.copy.default": lambda: [
@@ -312,6 +318,7 @@ WRITTEN: dict[str, Callable[[], list[Any]]] = {
     "aten.native_dropout.default": lambda: [(draw(2, 3), 0.5, False)],
     "aten.native_group_norm_backward.default": _group_norm_gradients,
     "aten.native_layer_norm_backward.default": _layer_norm_gradients,
+    "aten.resize_.default": lambda: [(lambda x: (x + 1).resize_(3, 2), draw(2, 3)), (lambda x: (x + 1).resize_(2, 2), draw(2, 3))],
     "aten.pow.Scalar": lambda: [(2, draw(2, 3)), (0.5, draw(3)), (3, draw(4, dtype=torch.int64)), (-1.5, draw(4, dtype=torch.int64))],
     "aten.sym_numel.default": lambda: [(lambda x: x * aten.sym_numel(x), draw(2, 3))],
     "aten.sym_size.int": lambda: [(lambda x: x.reshape(aten.sym_size(x, 0), -1) * aten.sym_size(x, 1), draw(2, 3, 4))],

@@ -146,9 +146,53 @@ def test_torch_spellings(name):
     check(module(TORCH[name]), X, static_batch=name in STATIC)
 
 
-def test_a_mask_whose_result_has_no_size_is_refused():
-    with pytest.raises(Refused, match="mask"):
-        li.load(module(lambda x: x[x > 0]), (X,))
+def chosen(x):
+    """Sizes that a run tells, and arithmetic on them."""
+    y = x[x > 0]
+    return y, torch.nonzero(x > 1), torch.masked_select(x, x[:, :1] > 0), x[:, x[0, :, 0, 0] > -9].shape[1] * y.sum()
+
+
+def test_results_as_many_as_a_mask_lets_through():
+    check(module(chosen), X, to=("torch", "onnx"))
+    check(module(lambda x: x[:, torch.tensor([True, False, True])]), X)
+    with pytest.raises(Refused, match="depends on the data, and Keras fixes shapes"):
+        li.convert(module(lambda x: x[x > 0]), "keras", example=(X,))
+
+
+def test_a_size_that_is_read_from_numbers_is_refused():
+    def counted(x):
+        count = x[0, 0, 0, 0].long().item()
+        torch._check(count >= 1)
+        torch._check(count < 3)
+        return x[:, :count]
+
+    with pytest.raises(Refused, match="a size that the network computes"):
+        li.load(module(counted), (np.ones((2, 3, 4, 5), np.float32),))
+    check(module(lambda x: x * x[0, 0, 0, 0].item()), X)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "prod", "mean", "amax", "amin"])
+@pytest.mark.parametrize("include_self", [True, False])
+def test_scatters_that_leave_out_what_is_there(reduction, include_self):
+    index = torch.tensor([[[[0, 2, 0, 0, 1]]]]).expand(2, 1, 4, 5)
+
+    def forward(x):
+        whole = (x * 3).to(torch.int32)
+        first = x.scatter_reduce(1, index, x[:, 1:2], reduction, include_self=include_self)
+        second = x.index_reduce(1, torch.tensor([2, 2]), x[:, :2], reduction.replace("sum", "mean"), include_self=include_self)
+        return first, second, whole.scatter_reduce(1, index, whole[:, 1:2], reduction, include_self=include_self)
+
+    check(module(forward), X, static_batch=True)
+
+
+def test_what_a_mask_lets_in_comes_in_order():
+    def forward(x):
+        y, z = x.clone(), x.clone()
+        y[:, torch.tensor([True, False, True])] = x[:, :2] * 2
+        z.index_put_((x[:, 0, 0, 0] > -9,), x + 1, accumulate=True)
+        return y, z, x.masked_scatter(x > 0, x.flip(1)), x.masked_scatter(x[:, :1] > 0, x - 1)
+
+    check(module(forward), X, static_batch=True)
 
 
 def test_slices_in_a_row_become_one():

@@ -85,6 +85,15 @@ class AdaptiveMaxPool(AdaptivePool):
             x = x.take(members(x.shape[axis], count), axis=axis).max(axis + 1)
         return x
 
+    def numbers(self, sizes: tuple[int, ...]) -> np.ndarray:
+        """The elements (windows, longest) of every window, by their number in the image, the last axis fastest."""
+        found = np.zeros((1, 1), np.int64)
+        for size, count in zip(sizes, self.output, strict=True):
+            along = members(size, count)
+            found = found[:, None, :, None] * size + along[None, :, None, :]
+            found = found.reshape(found.shape[0] * count, -1)
+        return found
+
 
 # --- importing --------------------------------------------------------------------------------------------------------
 
@@ -124,7 +133,7 @@ def adaptive_average_pool_from_torch(call, x, output):
 @batched
 def adaptive_max_pool_from_torch(call, x, output):
     y, op = adaptive(x, output, average=False)
-    return y, MaxIndices(of=op or AdaptiveMaxPool(output=x.shape[2:]))(x)
+    return y, MaxIndices(of=op if isinstance(op, MaxPool) else AdaptiveMaxPool(output=y.shape[2:]))(x)
 
 
 @imports(

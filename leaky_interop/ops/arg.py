@@ -120,12 +120,17 @@ def argmin_from_onnx(node, x):
 
 @exports("torch", ArgMax)
 def argmax_to_torch(op, torch, x):
-    return x.argmax(op.axis, op.keepdims)
+    return _ordered(torch, x).argmax(op.axis, op.keepdims)
 
 
 @exports("torch", ArgMin)
 def argmin_to_torch(op, torch, x):
-    return x.argmin(op.axis, op.keepdims)
+    return _ordered(torch, x).argmin(op.axis, op.keepdims)
+
+
+def _ordered(torch: Any, x: Any) -> Any:
+    """Numbers for booleans, which torch does not order."""
+    return x.int() if torch.inputs[0].dtype == bool else x
 
 
 @exports("keras", ArgMax)

@@ -99,9 +99,7 @@ Minimum = binary("Minimum", "The smaller of two; NaN if one is.", np.minimum, to
 # --- clip -------------------------------------------------------------------------------------------------------------
 
 
-@imports(
-    "torch", "aten.clamp.default", "aten.clamp.Tensor", "aten.clip.default", "aten.clip.Tensor", "aten.hardtanh.default"
-)
+@imports("torch", "aten.clamp.default", "aten.clamp.Tensor", "aten.clip.default", "aten.clip.Tensor")
 def clip_from_torch(call, x, minimum, maximum):
     given = [b for b in (minimum, maximum) if b is not None]
     x, *given = in_one_dtype(call, x, *given)
@@ -122,7 +120,12 @@ def clamp_max_from_torch(call, x, maximum):
 @imports("torch", "aten.relu6.default")
 @imports("keras", "ops.Relu6", "activations.relu6")
 def relu6(call, x):
-    return Clip(minimum=0.0, maximum=6.0)(x)
+    return clipped(x, 0, 6)
+
+
+@imports("torch", "aten.hardtanh.default")
+def hard_tanh_from_torch(call, x, minimum, maximum):
+    return clipped(x, minimum, maximum)
 
 
 @imports("keras", "ops.HardTanh", "activations.hard_tanh")

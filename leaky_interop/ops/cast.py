@@ -18,6 +18,8 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, product
+from .expand import expanded
+from .join import joined
 from .narrow import INTEGERS, LARGEST, NO_FLOAT4, SATURATING, in_float32, narrow_in_keras, narrow_in_torch, narrowed
 
 
@@ -85,6 +87,10 @@ def cast_from_torch(call, x, dtype, *_):
     if dtype is None:
         return x
     dtype = np.dtype(dtype.dtype if isinstance(dtype, Value) else dtype)
+    if dtype.kind == "c":  # a pair of each number and 0
+        real = x.cast(np.empty(0, dtype).real.dtype).reshape(*x.shape, 1)
+        nothing = x.graph.constant(np.zeros((1,) * real.rank, real.dtype))
+        return joined(call, [real, expanded(nothing, real.shape)], -1)
     return narrowed(x, dtype, dtype.name == "float8_e4m3fn", "nearest")
 
 

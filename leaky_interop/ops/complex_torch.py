@@ -82,6 +82,11 @@ def inverse_real_dft_from_torch(call, x, size, axis, norm):
     return parts(scaled(y, norm, y.shape[axis], True))[0]
 
 
+@imports("torch", "aten.fft_irfft.default")
+def inverse_real_dft_of_reals_from_torch(call, x, *settings):
+    return inverse_real_dft_from_torch(call, with_axes(floating(call, x), [-1]), *settings)
+
+
 @imports("torch", "aten.fft_rfft2.default", "aten.fft_rfftn.default")
 def real_dft_of_axes_from_torch(call, x, sizes, axes, norm):
     """The last axis first, of which half is kept."""
@@ -100,6 +105,11 @@ def inverse_real_dft_of_axes_from_torch(call, x, sizes, axes, norm):
     y = spectrum(x, axes[:-1], None if sizes is None else sizes[:-1], norm, True)
     y = transformed(y, axes[-1], last, inverse=True, onesided=True)
     return parts(scaled(y, norm, y.shape[axes[-1]], True))[0]
+
+
+@imports("torch", "aten.fft_irfft2.default", "aten.fft_irfftn.default")
+def inverse_real_dft_of_axes_of_reals_from_torch(call, x, *settings):
+    return inverse_real_dft_of_axes_from_torch(call, with_axes(floating(call, x), [-1]), *settings)
 
 
 @imports("torch", "aten.stft.default")
@@ -163,7 +173,8 @@ def angle_from_torch(call, x):
     return Atan2()(imaginary, real)
 
 
-@imports("torch", "complex aten.conj.default", "complex aten._conj.default", "complex aten.conj_physical.default")
+@imports("torch", "complex aten.conj.default", "complex aten._conj.default", "complex aten.conj_physical.default",
+         "complex aten._conj_physical.default")
 def conjugate_from_torch(call, x):
     real, imaginary = parts(x)
     return stacked(call, [real, Neg()(imaginary)], -1)
@@ -188,3 +199,42 @@ def swapped_from_torch(call, x, first, second):
     first, second = first % (x.rank - 1), second % (x.rank - 1)
     order[first], order[second] = second, first
     return x.transpose(*order)
+
+
+# --- transforms of core ATen ------------------------------------------------------------------------------------------
+
+NOTHING, BY_ROOT, BY_COUNT = 0, 1, 2  # what the results of core ATen's transforms are divided by
+
+
+def _divided(y: Value, mode: int, count: Dim, inverse: bool) -> Value:
+    """`y`, of which an inverse is divided by the count already."""
+    power = {NOTHING: 0.0, BY_ROOT: -0.5, BY_COUNT: -1.0}[mode] + (1.0 if inverse else 0.0)
+    if power and not isinstance(count, int):
+        raise Refused("a scaled Fourier transform of an open length", why="it is scaled by a constant")
+    return Mul()(y, float(count) ** power) if power else y  # type: ignore[arg-type]
+
+
+def _along(x: Value, axes: Sequence[int], mode: int, inverse: bool) -> Value:
+    for axis in axes:
+        x = _divided(transformed(x, axis, None, inverse=inverse, onesided=False), mode, x.shape[axis], inverse)
+    return x
+
+
+@imports("torch", "aten._fft_r2c.default")
+def core_real_dft_from_torch(call, x, axes, mode, onesided):
+    """The last axis first, of which half may be kept."""
+    *axes, last = (a % x.rank for a in axes)
+    y = transformed(with_axes(x, [-1]), last, x.shape[last], inverse=False, onesided=onesided)
+    return _along(_divided(y, mode, x.shape[last], False), axes, mode, False)
+
+
+@imports("torch", "complex aten._fft_c2r.default")
+def core_inverse_real_dft_from_torch(call, x, axes, mode, size):
+    *axes, last = (a % (x.rank - 1) for a in axes)
+    y = transformed(_along(x, axes, mode, True), last, size, inverse=True, onesided=True)
+    return _divided(parts(y)[0], mode, size, True)
+
+
+@imports("torch", "complex aten._fft_c2c.default")
+def core_dft_from_torch(call, x, axes, mode, forward):
+    return _along(x, [a % (x.rank - 1) for a in axes], mode, not forward)

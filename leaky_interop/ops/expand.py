@@ -195,6 +195,17 @@ def ones_like_from_torch(call, x, dtype, *_):
     return filled(call.graph, x.shape, 1, dtype or x.dtype)
 
 
+@imports("torch", "aten.empty_strided.default", "aten.empty_permuted.default")
+def empty_from_torch(call, shape, order, dtype, *_):
+    """Whatever stands in memory: nobody may read it before it is written over."""
+    return filled(call.graph, shape, 0, dtype or np.float32)
+
+
+@imports("torch", "aten.new_empty_strided.default")
+def new_empty_from_torch(call, x, shape, strides, dtype, *_):
+    return filled(call.graph, shape, 0, dtype or x.dtype)
+
+
 @imports("torch", "aten.new_zeros.default", "aten.new_empty.default")
 def new_zeros_from_torch(call, x, shape, dtype, *_):
     return filled(call.graph, shape, 0, dtype or x.dtype)

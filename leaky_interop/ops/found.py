@@ -4,6 +4,7 @@
 |-------------------|---------|---------------------------------------------------|-------------------|
 | NonMaxSuppression | refused | the best box in turn, for as many steps as it takes | NonMaxSuppression |
 | Unique            | refused | unique, and where each value stands first         | Unique            |
+| NonZero           | refused | nonzero, masked_select, x[mask]                   | NonZero           |
 
 Keras fixes shapes when a model is made. PyTorch's suppression of boxes is torchvision's, an extension.
 """
@@ -184,7 +185,51 @@ def unique_to_torch(op, torch, x):
     return y, first, inverse, counts
 
 
+# --- places that are not zero -----------------------------------------------------------------------------------------
+
+
+@op
+class NonZero(Op):
+    """The coordinates (count, axes) of every entry that is not zero, in their order."""
+
+    label: str  # what the number of rows is called
+    tolerance = "exact"
+
+    def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
+        return [((symbol(f"?{self.label}"), inputs[0].rank), np.dtype(np.int64))]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.argwhere(arrays[0]).astype(np.int64)
+
+
+def places_of_nonzero(x: Value) -> Value:
+    """The operator; places that are known before the run are a constant."""
+    if x.is_constant:
+        return x.graph.constant(np.argwhere(x.array()).astype(np.int64))
+    return NonZero(label=str(x.graph.fresh("places"))[1:])(x)
+
+
+@imports("torch", "aten.nonzero.default")
+def nonzero_from_torch(call, x):
+    return places_of_nonzero(x)
+
+
+@exports("torch", NonZero)
+def nonzero_to_torch(op, torch, x):
+    return x.nonzero()
+
+
+@exports("onnx", NonZero)
+def nonzero_to_onnx(op, onnx, x):
+    places = onnx.Transpose(onnx.NonZero(x), perm=[1, 0])
+    if onnx.inputs[0].rank:
+        return places
+    nothing, last = np.zeros(1, np.int64), np.ones(1, np.int64)
+    return onnx.Slice(places, nothing, nothing, last)  # of data without axes it names one
+
+
 @exports("keras", NonMaxSuppression)
+@exports("keras", NonZero)
 @exports("keras", Unique)
 def found_to_keras(op, keras, *operands):
     raise keras.refuse(

@@ -107,16 +107,24 @@ def _dft_from_onnx(node: Any, x: Value, length: Value | None, axis: int) -> Valu
 
 @exports("onnx", DFT)
 def dft_to_onnx(op, onnx, x):
-    """onnxruntime takes no half back: the other half is its mirror image, each number conjugate."""
+    """onnxruntime takes no half back: the other half is its mirror image, each number conjugate.
+
+    It divides an inverse in float32; in float64 that is a transform of conjugates, as often conjugate and divided.
+    """
     axis, inverse = op.axis, op.inverse and op.onesided
     length = onnx.Reshape(onnx.size(op.count), np.zeros(0, np.int64))
     if inverse:
         x = onnx.composed(lambda x: (_whole_spectrum(x, axis, op.count),))[0]
-    settings = {"inverse": int(op.inverse), "onesided": int(op.onesided and not op.inverse)}
+    exactly = op.inverse and onnx.inputs[0].dtype == np.float64
+    settings = {"inverse": int(op.inverse and not exactly), "onesided": int(op.onesided and not op.inverse)}
+    conjugate = np.array([1.0, -1.0])
+    x = onnx.Mul(x, conjugate) if exactly else x
     if onnx.opset < 20:
         y = onnx.DFT(x, length, axis=axis, **settings)
     else:
         y = onnx.DFT(x, length, np.array(axis, np.int64), **settings)
+    if exactly:
+        y = onnx.Div(onnx.Mul(y, conjugate), onnx.Cast(onnx.size(op.count), to=onnx.element_type(np.dtype(np.float64))))
     last = np.array([onnx.inputs[0].rank - 1], np.int64)
     return onnx.Slice(y, np.array([0], np.int64), np.array([1], np.int64), last) if inverse else y
 
@@ -333,7 +341,7 @@ _PARTS = "comes back with the parts of its numbers apart"
 def _dft(name: str, shape: Any, axis: int, count: int, *, inverse: bool = False, onesided: bool = False,
          dtype: str = "float32", onnx: bool = True, refused: Any = None) -> None:  # fmt: skip
     made = DFT(axis=axis, count=count, inverse=inverse, onesided=onesided)
-    composed = {"keras": _PARTS} | ({} if onnx else {"onnx": "the inverse of the whole spectrum"})
+    composed = {"keras": _PARTS} | ({} if onnx else {"onnx": "the inverse of the whole spectrum, or of conjugates"})
     case(f"dft/{name}", made, Operand(shape, dtype=dtype), composed=composed, refused=refused)
 
 
@@ -348,3 +356,5 @@ _dft("inverse_half", (2, 5, 3, 2), 1, 8, inverse=True, onesided=True, onnx=False
 _dft("inverse_half_odd", (2, 3, 4, 2), 2, 7, inverse=True, onesided=True, onnx=False)
 _dft("inverse_half_shorter", (2, 6, 2), 1, 5, inverse=True, onesided=True, onnx=False)
 _dft("float64", (2, 6, 2), 1, 6, dtype="float64", refused=IN_32_BITS)
+_dft("inverse_float64", (2, 7, 2), 1, 7, inverse=True, onnx=False, dtype="float64", refused=IN_32_BITS)
+_dft("inverse_half_float64", (2, 6, 2), 1, 10, inverse=True, onesided=True, onnx=False, dtype="float64", refused=IN_32_BITS)

@@ -68,7 +68,8 @@ EXACT = {"tolerance": "exact", "operand": as_value}
 
 Abs = unary("Abs", "|x|.", np.abs, torch="abs", keras="absolute", onnx="Abs", **EXACT)
 Neg = unary("Neg", "-x.", np.negative, torch="neg", keras="negative", onnx="Neg", **EXACT)
-Sign = unary("Sign", "-1, 0 or 1.", np.sign, torch="sign", keras="sign", onnx="Sign", **EXACT)
+Sign = unary("Sign", "-1, 0 or 1.", np.sign, torch="sign", keras="sign", onnx="Sign",
+             read=lambda x: x if x.dtype == bool else Sign()(x), **EXACT)  # fmt: skip
 Floor = unary("Floor", "The largest integer that is not above x.", np.floor, torch="floor", keras="floor",
               onnx="Floor", **_rounding(lambda: Floor))  # fmt: skip
 Ceil = unary("Ceil", "The smallest integer that is not below x.", np.ceil, torch="ceil", keras="ceil",

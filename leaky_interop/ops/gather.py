@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
 from ..op import (
     Dim,
     Moved,
@@ -35,9 +34,11 @@ from ..op import (
 )
 from .embed import Embedding
 from .expand import expanded, uniform
+from .found import places_of_nonzero
 from .index import selected
 from .join import stacked
 from .promotion import as_value
+from .shape import of_rank_1
 
 
 @op
@@ -147,15 +148,15 @@ def index_in_torch(torch: Any, axis: int, index: Any) -> Any:
 
 
 @imports("torch", "aten.index_select.default")
+@of_rank_1
 def index_select_from_torch(call, x, axis, index):
     return picked(call, x, index, axis)
 
 
 @imports("torch", "aten.index.Tensor")
 def index_from_torch(call, x, indices):
+    indices = as_places(call, indices)
     axes = [a for a, i in enumerate(indices) if i is not None]
-    if any(indices[a].dtype == bool for a in axes):
-        raise Refused("indexing with a mask", why="the result's size would depend on the data", hint="Use torch.where")
     if len(axes) == 1:
         return Gather(axis=axes[0])(x, indices[axes[0]])
     shape = broadcast(*(indices[a].shape for a in axes))
@@ -168,6 +169,25 @@ def index_from_torch(call, x, indices):
     return y.transpose(*range(count, count + first), *range(count), *range(count + first, y.rank))
 
 
+def as_places(call: Any, indices: Any) -> list[Value | None]:
+    """An index for every axis: a mask becomes the places where it holds, one index for each of its axes."""
+    found: list[Value | None] = []
+    for index in indices:
+        if index is None or index.dtype != bool:
+            found.append(index)
+            continue
+        places = places_of_nonzero(index)
+        found += [selected(places, 1, axis) for axis in range(index.rank)]
+    return found
+
+
+@imports("torch", "aten.masked_select.default")
+def masked_select_from_torch(call, x, mask):
+    shape = broadcast(x.shape, mask.shape)
+    flat, mask = (expanded(v, shape).reshape(product(shape)) for v in (x, mask))
+    return Gather(axis=0)(flat, selected(places_of_nonzero(mask), 1, 0))
+
+
 @imports("torch", "aten.take.default")
 @imports("keras", "ops.Take")
 def take_entries(call, x, index):
@@ -178,6 +198,10 @@ def take_entries(call, x, index):
 
 @imports("torch", "aten.gather.default")
 def gather_elements_from_torch(call, x, axis, index, sparse_gradient):
+    if not x.rank or not index.rank:  # one number counts as one axis of one
+        shape = index.shape
+        x, index = (v if v.rank else v.reshape(1) for v in (x, index))
+        return picked_along(call, x, index, axis).reshape(*shape)
     return picked_along(call, x, index, axis)
 
 

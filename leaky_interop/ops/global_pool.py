@@ -113,10 +113,9 @@ def norm(x: Value, order: float, axes: Any, keepdims: Any) -> Value:
     if math.isinf(order):
         return reduced(ReduceMax if order > 0 else ReduceMin, Abs()(x), axes, keepdims)
     if order == 0:
-        raise Refused(
-            "a norm of order 0", why="it counts entries; no framework but torch has it", hint="Count them instead"
-        )
-    return Pow()(reduced(ReduceSum, Pow()(Abs()(x), order), axes, keepdims), 1 / order)
+        return reduced(ReduceSum, x.cast(bool).cast(x.dtype), axes, keepdims)
+    wide = x.cast(np.float32) if x.dtype.itemsize < 4 else x  # powers of narrower numbers overflow
+    return Pow()(reduced(ReduceSum, Pow()(Abs()(wide), order), axes, keepdims), 1 / order).cast(x.dtype)
 
 
 @imports("torch", "aten.linalg_vector_norm.default")

@@ -19,7 +19,6 @@ from .moments import (
     affine,
     in_one_dtype,
     reshaped_in_onnx,
-    rounds,
     scaled_in_keras,
     standardized,
     standardized_in_onnx,
@@ -76,11 +75,6 @@ class GroupNorm(PerChannel):
 @imports("torch", "aten.group_norm.default")
 def group_norm_from_torch(call, x, groups, scale, bias, epsilon, *_):
     return in_one_dtype(GroupNorm(groups=groups, epsilon=epsilon), x, unfilled(scale, 1), unfilled(bias, 0))
-
-
-@imports("torch", "aten.native_group_norm.default")
-def decomposed_group_norm_from_torch(call, x, scale, bias, batch, channels, space, groups, epsilon):
-    return group_norm_from_torch(call, x, groups, scale, bias, epsilon), None, None
 
 
 @imports("torch", "aten.instance_norm.default")
@@ -162,13 +156,13 @@ def group_norm_to_onnx(op, onnx, x, scale, bias):
     channels and scaled afterwards."""
     port = onnx.inputs[0]
     channels, rank = port.shape[1], port.rank
-    exact = not rounds(op.epsilon, port.dtype)
     if op.groups == channels and rank > 2 and port.dtype != np.float64:
         return onnx.InstanceNormalization(x, *affine(onnx, scale, bias, channels), epsilon=op.epsilon)
-    if onnx.opset >= 21 and rank > 2 and exact:
+    if onnx.opset >= 21 and rank > 2 and port.dtype != np.float64:  # of which it takes the statistics in float32
         scale, bias = affine(onnx, scale, bias, channels)
         return onnx.GroupNormalization(x, scale, bias, epsilon=op.epsilon, num_groups=op.groups)
-    flat = onnx.Reshape(x, np.asarray([0, op.groups, -1], np.int64))
+    rest = product(port.shape[1:]) // op.groups
+    flat = onnx.Reshape(x, np.asarray([0, op.groups, rest if isinstance(rest, int) else -1], np.int64))
     if port.dtype == np.float64:
         y = standardized_in_onnx(onnx, flat, (2,), op.epsilon)
     else:

@@ -132,11 +132,6 @@ def layer_norm_from_torch(call, x, sizes, scale, bias, epsilon, *_):
     return in_one_dtype(LayerNorm(axes=last_axes(x, len(sizes)), epsilon=epsilon), x, unfilled(scale, 1), bias)
 
 
-@imports("torch", "aten.native_layer_norm.default")
-def decomposed_layer_norm_from_torch(call, x, sizes, scale, bias, epsilon):
-    return layer_norm_from_torch(call, x, sizes, scale, bias, epsilon), None, None
-
-
 @imports("torch", "aten.rms_norm.default")
 def rms_norm_from_torch(call, x, sizes, scale, epsilon):
     """An epsilon that was left out is the spacing of the dtype at 1 (of float32 for narrower ones)."""

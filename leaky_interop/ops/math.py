@@ -149,7 +149,8 @@ FloorDiv = binary("FloorDiv", "x / y rounded down.", np.floor_divide, torch="flo
                   ops=("ops.FloorDivide",),
                   symbolic=True)  # fmt: skip
 Atan2 = binary("Atan2", "The angle of the point (y, x).", np.arctan2, torch="atan2", keras="arctan2",
-               onnx=_angle_to_onnx, aten=("aten.atan2.default", "aten.arctan2.default"))  # fmt: skip
+               onnx=_angle_to_onnx, aten=("aten.atan2.default", "aten.arctan2.default"),
+               operands=lambda call, y, x: [floating(call, v) for v in in_one_dtype(call, y, x)])  # fmt: skip
 Hypot = binary("Hypot", "sqrt(x * x + y * y) without overflow.", np.hypot, torch="hypot", keras="hypot",
                onnx=_hypotenuse_to_onnx, aten=("aten.hypot.default",), scalars=False)  # fmt: skip
 
@@ -208,6 +209,7 @@ def power_from_chainer(call, x):
 @imports("torch", "aten.square.default")
 @imports("keras", "ops.Square")
 def square(call, x):
+    x = x.cast(np.int64) if x.dtype == bool and call.graph.framework == "torch" else x
     return Mul()(x, x)
 
 

@@ -126,16 +126,6 @@ def batch_norm_from_torch(call, x, scale, bias, mean, variance, training, moment
     return in_one_dtype(BatchNorm(epsilon=epsilon, momentum=kept), x, scale, bias, mean, variance)
 
 
-@imports("torch", "aten._native_batch_norm_legit_no_training.default")
-def decomposed_batch_norm_from_torch(call, x, scale, bias, mean, variance, momentum, epsilon):
-    return batch_norm_from_torch(call, x, scale, bias, mean, variance, False, momentum, epsilon), None, None
-
-
-@imports("torch", "aten._native_batch_norm_legit.no_stats")
-def batch_statistics_norm_from_torch(call, x, scale, bias, training, momentum, epsilon):
-    return batch_norm_from_torch(call, x, scale, bias, None, None, training, momentum, epsilon), None, None
-
-
 @imports("chainer", "FixedBatchNormalization")
 def batch_norm_from_chainer(call, x, scale, bias, mean, variance):
     """Each number of the weights is one place of the axes `key_axis`: the channel, or all axes but the first."""

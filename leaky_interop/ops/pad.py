@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import Computed, Refused
 from ..op import Dim, Link, Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, invert, op, shortest
+from .gather import Gather
 from .index import sliced
 from .window import Pads, fixed, flat_pads
 
@@ -79,6 +80,8 @@ def torch_pads(x: Value, flat: Sequence[Dim]) -> list[tuple[Dim, Dim]]:
 
 @imports("torch", "aten.pad.default")
 def pad_from_torch(call, x, flat, mode, value):
+    if mode == "replicate":
+        return ends_repeated(x, torch_pads(x, flat))
     return pad(x, torch_pads(x, flat), FROM_TORCH[mode], 0.0 if value is None else value)
 
 
@@ -94,7 +97,20 @@ def reflection_pad_from_torch(call, x, flat):
 
 @imports("torch", "aten.replication_pad1d.default", "aten.replication_pad2d.default", "aten.replication_pad3d.default")
 def replication_pad_from_torch(call, x, flat):
-    return pad(x, torch_pads(x, flat), "edge", 0.0)
+    return ends_repeated(x, torch_pads(x, flat))
+
+
+def ends_repeated(x: Value, pads: Sequence[tuple[Dim, Dim]]) -> Value:
+    """Negative pads may cut all there is: what comes beyond are the entries at the ends nevertheless."""
+    left = []
+    for axis, (n, (before, after)) in enumerate(zip(x.shape, pads, strict=True)):
+        known = isinstance(n, int) and isinstance(before, int) and isinstance(after, int)
+        if known and 0 < n <= -min(before, 0) - min(after, 0):  # type: ignore[operator, type-var]
+            places = np.arange(-before, n + after).clip(0, n - 1)  # type: ignore[operator]
+            x = Gather(axis=axis)(x, x.graph.constant(places))
+            before = after = 0
+        left.append((before, after))
+    return pad(x, left, "edge", 0.0)
 
 
 @imports("torch", "aten._pad_circular.default")

@@ -110,7 +110,9 @@ class MaxIndices(Op):
         """The first of equal ones; padding is none of them."""
         (x,), pool = arrays, self.of
         if not isinstance(pool, MaxPool):
-            raise NotImplementedError(f"{self} has no reference")
+            numbers = pool.numbers(x.shape[2:])  # type: ignore[attr-defined]
+            places = x.reshape(*x.shape[:2], -1)[..., numbers].argmax(-1)
+            return numbers[np.arange(len(numbers)), places].reshape(*x.shape[:2], *pool.output)  # type: ignore[attr-defined]
         sizes, pads = x.shape[2:], ((0, 0), (0, 0), *pool.pads)
         how = (pool.kernel, pool.strides, pool.dilations)
         numbers = np.pad(np.arange(math.prod(sizes)).reshape(1, 1, *sizes), pads, constant_values=-1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Dim, Moved, Op, Perm, Shape, Size, Value, case, exports, imports, invert, op, product
-from .expand import expanded
+from .expand import expanded, filled
 from .gather import Gather
 from .shape import with_axes
 
@@ -90,6 +90,9 @@ def repeated(x: Value, repeats: Any, axis: int | None) -> Value:
 
 @imports("torch", "aten.repeat.default", "aten.tile.default")
 def tile_from_torch(call, x, repeats):
+    if 0 in repeats:
+        shape = (*(1,) * (len(repeats) - x.rank), *x.shape)
+        return filled(call.graph, tuple(n * r for n, r in zip(shape, repeats[-len(shape) :], strict=True)), 0, x.dtype)
     return tiled(x, repeats)
 
 

@@ -13,18 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, broadcast, case, constant, exports, imports, op, product
+from .bounds import Maximum
 from .compare import Where
+from .cumulative import CumSum
 from .expand import expanded, filled
-from .gather import from_the_start, index_in_torch
+from .gather import Gather, as_places, from_the_start, index_in_torch
 from .join import stacked
-from .math import Mul
+from .math import Add, Div, FloorDiv, Mul, Sub
 from .promotion import as_value
+from .shape import of_rank_1
 
 FUNCTIONS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 TO_TORCH = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
-FROM_TORCH = {name: reduction for reduction, name in TO_TORCH.items()} | {"add": "add", "multiply": "mul"}
+FROM_TORCH = {name: reduction for reduction, name in TO_TORCH.items()} | {"add": "add", "multiply": "mul", "mean": "mean"}
 
 
 class Scatter(Op):
@@ -77,27 +79,56 @@ class ScatterND(Scatter):
 
 
 @imports("torch", "aten.scatter.src", "aten.scatter.value")
+@of_rank_1
 def scatter_from_torch(call, x, axis, index, updates):
     return _along(call, x, axis, index, updates, "none")
 
 
 @imports("torch", "aten.scatter.reduce", "aten.scatter.value_reduce")
+@of_rank_1
 def scatter_with_reduction_from_torch(call, x, axis, index, updates, reduction):
     return _along(call, x, axis, index, updates, FROM_TORCH[reduction])
 
 
 @imports("torch", "aten.scatter_add.default")
+@of_rank_1
 def scatter_add_from_torch(call, x, axis, index, updates):
     return _along(call, x, axis, index, updates, "add")
 
 
 @imports("torch", "aten.scatter_reduce.two")
+@of_rank_1
 def scatter_reduce_from_torch(call, x, axis, index, updates, reduction, include_self):
-    if not include_self or reduction == "mean":
-        raise Refused(
-            f"scatter_reduce {reduction}, include_self={include_self}", why="only what is there can be combined with"
-        )
-    return _along(call, x, axis, index, updates, FROM_TORCH[reduction])
+    """Where what is there shall not count, the reduction's neutral number is written there first."""
+    kind = "add" if reduction == "mean" else FROM_TORCH[reduction]
+    if not include_self:
+        x = _along(call, x, axis, index, neutral(kind, x.dtype), "none")
+    y = _along(call, x, axis, index, updates, kind)
+    if reduction != "mean":
+        return y
+    zeros = filled(call.graph, x.shape, 0, x.dtype)
+    count = _along(call, zeros, axis, index, 1, "add")
+    count = Add()(count, 1) if include_self else Maximum()(count, 1)
+    return (Div() if x.dtype.kind in "fV" else FloorDiv())(y, count)
+
+
+@imports("torch", "aten.index_reduce.default")
+def index_reduce_from_torch(call, x, axis, index, updates, reduction, include_self):
+    axis %= x.rank
+    index = index.reshape(*(d if a == axis else 1 for a, d in enumerate(updates.shape)))
+    index = expanded(index.cast(np.int64), updates.shape)
+    return scatter_reduce_from_torch(call, x, axis, index, updates, reduction, include_self)
+
+
+def neutral(reduction: str, dtype: np.dtype) -> Any:
+    """The number that a reduction leaves every other number as it is."""
+    if reduction in ("add", "mul"):
+        return reduction == "mul" and 1
+    if dtype.kind == "b":
+        return reduction == "min"
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).min if reduction == "max" else np.iinfo(dtype).max
+    return -np.inf if reduction == "max" else np.inf
 
 
 def _along(call: Any, x: Value, axis: int, index: Value, updates: Any, reduction: str) -> Value:
@@ -125,27 +156,51 @@ def put(call: Any, x: Value, axes: Sequence[int], places: Sequence[Value], updat
 @imports("torch", "aten.index_put.default")
 def index_put_from_torch(call, x, indices, updates, accumulate):
     axes = [a for a, i in enumerate(indices) if i is not None]
-    if indices[axes[0]].dtype == bool:
-        if len(axes) > 1 or product(updates.shape) != 1:
-            raise Refused(
-                "writing through a mask", why="which entry goes where depends on the data", hint="Use torch.where"
-            )
-        mask = indices[0].reshape(*indices[0].shape, *(1,) * (x.rank - indices[0].rank))
-        return Where()(mask, updates.reshape(*(1,) * x.rank), x)
+    if len(axes) == 1 and indices[axes[0]].dtype == bool:
+        return through_mask(call, x, axes[0], indices[axes[0]], as_value(call, updates, x.dtype), accumulate)
+    indices = as_places(call, indices)
+    axes = [a for a, i in enumerate(indices) if i is not None]
     return put(call, x, axes, [indices[a] for a in axes], updates, "add" if accumulate else "none")
 
 
+def through_mask(call: Any, x: Value, axis: int, mask: Value, updates: Value, accumulate: bool) -> Value:
+    """x with what stands under a mask of the axes from `axis` on replaced by one update after the other, in order."""
+    before, after = x.shape[:axis], x.shape[axis + mask.rank :]
+    rank = axis + 1 + len(after)
+    updates = updates.reshape(*(1,) * (rank - updates.rank), *updates.shape)
+    if updates.shape[axis] == 1:  # one for all
+        chosen = updates.reshape(*updates.shape[:axis], *(1,) * mask.rank, *updates.shape[axis + 1 :])
+    else:
+        place = CumSum(axis=0, exclusive=False, reverse=False)(mask.reshape(product(mask.shape)).cast(np.int64))
+        place = Maximum()(Sub()(place, 1), 0)
+        chosen = Gather(axis=axis)(updates, place).reshape(*updates.shape[:axis], *mask.shape, *updates.shape[axis + 1 :])
+    mask = expanded(mask.reshape(*(1,) * len(before), *mask.shape, *(1,) * len(after)), x.shape)
+    return Where()(mask, Add()(x, chosen) if accumulate else expanded(chosen, x.shape), x)
+
+
+@imports("torch", "aten.masked_scatter.default")
+def masked_scatter_from_torch(call, x, mask, source):
+    """Both broadcast to one shape; what stands under the mask takes the entries of the source in order."""
+    shape = broadcast(x.shape, mask.shape)
+    size = product(shape)
+    flat, mask = expanded(x, shape).reshape(size), expanded(mask, shape).reshape(size)
+    return through_mask(call, flat, 0, mask, source.reshape(product(source.shape)), False).reshape(*shape)
+
+
 @imports("torch", "aten.index_copy.default")
+@of_rank_1
 def index_copy_from_torch(call, x, axis, index, updates):
     return put(call, x, [axis % x.rank], [index], updates, "none")
 
 
 @imports("torch", "aten.index_add.default")
+@of_rank_1
 def index_add_from_torch(call, x, axis, index, updates, alpha):
     return put(call, x, [axis % x.rank], [index], updates if alpha == 1 else Mul()(updates, alpha), "add")
 
 
 @imports("torch", "aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor")
+@of_rank_1
 def index_fill_from_torch(call, x, axis, index, number):
     return put(call, x, [axis % x.rank], [index], number, "none")
 
@@ -245,15 +300,33 @@ def scatter_nd_from_onnx(node, x, index, updates):
 
 @exports("onnx", ScatterElements)
 def scatter_elements_to_onnx(op, onnx, x, index, updates):
-    return onnx.ScatterElements(
-        x, index, updates, axis=op.axis, reduction=None if op.reduction == "none" else op.reduction
-    )
+    def scatter(x, updates):
+        return onnx.ScatterElements(x, index, updates, axis=op.axis, reduction=_reduction_in_onnx(op))
+
+    return _combined_in_onnx(op, onnx, scatter, x, updates)
 
 
 @exports("onnx", ScatterND)
 def scatter_nd_to_onnx(op, onnx, x, index, updates):
     index = index if onnx.inputs[1].dtype == np.int64 else onnx.Cast(index, to=onnx.element_type(np.int64))
-    return onnx.ScatterND(x, index, updates, reduction=None if op.reduction == "none" else op.reduction)
+
+    def scatter(x, updates):
+        return onnx.ScatterND(x, index, updates, reduction=_reduction_in_onnx(op))
+
+    return _combined_in_onnx(op, onnx, scatter, x, updates)
+
+
+def _reduction_in_onnx(op: Any) -> str | None:
+    return None if op.reduction == "none" else op.reduction
+
+
+def _combined_in_onnx(op: Any, onnx: Any, scatter: Any, x: Any, updates: Any) -> Any:
+    """onnxruntime combines no halves and no booleans: those in float32 and int32."""
+    dtype = onnx.inputs[0].dtype
+    if op.reduction == "none" or (dtype.kind != "b" and dtype.itemsize > 2):
+        return scatter(x, updates)
+    wide = onnx.element_type(np.dtype(np.float32 if dtype.kind in "fV" else np.int32))
+    return onnx.Cast(scatter(onnx.Cast(x, to=wide), onnx.Cast(updates, to=wide)), to=onnx.element_type(dtype))
 
 
 _PLACES = constant([[[2, 0], [1, 3]], [[0, 1], [3, 2]]], "int64")

@@ -9,6 +9,8 @@ A -1 and a 0 in a requested shape are resolved while importing: a canonical shap
 one file because most native names become either, or one after the other.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -243,6 +245,20 @@ def without(x: Value, axes: Any) -> Value:
     return x.reshape(*(d for axis, d in enumerate(x.shape) if axis not in axes))
 
 
+def of_rank_1(importer: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an importer of a torch operator along an axis take data without axes: it gets one of size 1, and loses it after."""
+
+    @wraps(importer)
+    def either(call: Any, x: Any, *rest: Any) -> Any:
+        if x.rank:
+            return importer(call, x, *rest)
+        given = (r.reshape(1) if isinstance(r, Value) and not r.rank else r for r in rest)
+        results = importer(call, x.reshape(1), *given)
+        return tuple(y.reshape() for y in results) if isinstance(results, tuple) else results.reshape()
+
+    return either
+
+
 def with_axes(x: Value, axes: Any) -> Value:
     """The value with new axes of size 1, counted in the result."""
     rank = x.rank + len(axes)
@@ -313,6 +329,8 @@ def expand_dims_from_chainer(call, x):
 
 @imports("torch", "aten.squeeze.default", "aten.squeeze.dim", "aten.squeeze.dims")
 def squeeze_from_torch(call, x, axes=None):
+    if not x.rank:
+        return x
     wanted = range(x.rank) if axes is None else axes if isinstance(axes, tuple) else (axes,)
     return without(x, [a % x.rank for a in wanted if x.shape[a] == 1])  # axes of another size are left alone
 

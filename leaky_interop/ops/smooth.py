@@ -24,6 +24,7 @@ from .functions import Sqrt, log1p_to_onnx
 from .join import Split
 from .math import Add, Div, Mul
 from .precision import IN_32_BITS
+from .promotion import floating
 from .table import unary, widened
 
 
@@ -43,7 +44,7 @@ def activation(name: str, meaning: str, function: Callable[..., Any], *, module:
     )  # fmt: skip
 
     def read(call: Any, x: Value) -> Value:
-        return kind()(x)
+        return kind()(floating(call, x))
 
     camel = "".join(part.capitalize() for part in keras.split("_"))
     imports("torch", f"aten.{aten}.default")(read)

@@ -21,6 +21,7 @@ from .compare import Greater, Where
 from .math import Sub
 from .one_hot import one_hot
 from .reduce import ReduceLogSumExp
+from .shape import of_rank_1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +103,7 @@ def _along(kind: type[Op], x: Value, axes: Any) -> Value:
 
 
 def _from_torch(kind):
+    @of_rank_1
     def read(call, x, axis, dtype=None):
         return _along(kind, x if dtype is None or isinstance(dtype, bool) else x.cast(dtype), axis)
 

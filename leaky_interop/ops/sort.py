@@ -15,6 +15,7 @@ import numpy as np
 
 from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, invert, op
 from .promotion import as_value
+from .shape import of_rank_1
 
 
 @op
@@ -75,11 +76,13 @@ def first_entries(x: Value, count: Any, axis: int, largest: bool) -> tuple[Value
 
 
 @imports("torch", "aten.topk.default")
+@of_rank_1
 def topk_from_torch(call, x, count, axis, largest, ordered):
     return first_entries(x, count, axis, largest)
 
 
 @imports("torch", "aten.sort.default")
+@of_rank_1
 def sort_from_torch(call, x, axis, descending):
     return Sort(axis=axis % x.rank, descending=descending)(x)
 
@@ -90,6 +93,7 @@ def stable_sort_from_torch(call, x, stable, axis, descending):
 
 
 @imports("torch", "aten.argsort.default")
+@of_rank_1
 def argsort_from_torch(call, x, axis, descending):
     return Sort(axis=axis % x.rank, descending=descending)(x)[1]
 

@@ -61,6 +61,8 @@ def picked(op: MaxIndices, x: Value) -> tuple[Value]:
     if not all(isinstance(n, int) for n in sizes):
         raise Refused("the places of maxima in an open size", why="every element is picked by its number",
                       hint="Fix the size with input_shapes")  # fmt: skip
+    if not isinstance(pool, MaxPool):
+        return (_picked_adaptively(pool, x),)
     whole = tuple(n + sum(p) for n, p in zip(sizes, pool.pads, strict=True))
     padded = pad(x, ((0, 0), (0, 0), *pool.pads), "constant", lowest(x.dtype))
     numbers = windows(np.arange(math.prod(whole)).reshape(1, 1, *whole), pool.kernel, pool.strides, pool.dilations)
@@ -76,14 +78,20 @@ def picked(op: MaxIndices, x: Value) -> tuple[Value]:
     return (Add()(place, x.graph.constant(corners)).reshape(*x.shape[:2], *counts),)
 
 
-def _of_windows(op: MaxIndices, fw: Any) -> None:
-    if not isinstance(op.of, MaxPool):
-        raise fw.refuse("the places of adaptive maxima", why="their windows differ in size", instead="Use a max pool with fixed windows")
+def _picked_adaptively(pool: Any, x: Value) -> Value:
+    numbers = pool.numbers(x.shape[2:])
+    count, longest = numbers.shape
+    flat = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+    values = Gather(axis=2)(flat, x.graph.constant(numbers.reshape(-1))).reshape(*x.shape[:2], count, longest)
+    taps = Add()(ArgMax(axis=3, keepdims=False)(values), x.graph.constant(np.arange(count) * longest))
+    return Gather(axis=0)(x.graph.constant(numbers.reshape(-1)), taps).reshape(*x.shape[:2], *pool.output)
 
 
 @exports("torch", MaxIndices)
 def max_indices_to_torch(op, torch, x):
-    _of_windows(op, torch)
+    if not isinstance(op.of, MaxPool):
+        function = getattr(torch.nn.functional, f"adaptive_max_pool{len(op.of.output)}d_with_indices")
+        return torch.unpack(function(x, op.of.output, return_indices=True), 2)[1]
     pool, spatial = op.of, len(op.of.kernel)
     native = torch_padding(pool, torch.inputs[0].shape[2:], begins(pool.pads))
     if native is None:
@@ -96,14 +104,13 @@ def max_indices_to_torch(op, torch, x):
 
 @exports("keras", MaxIndices)
 def max_indices_to_keras(op, keras, x):
-    _of_windows(op, keras)
     return keras.composed(lambda x: picked(op, x))
 
 
 @exports("onnx", MaxIndices)
 def max_indices_to_onnx(op, onnx, x):
-    _of_windows(op, onnx)
-    settings, pool, port = onnx_settings(op.of, onnx), op.of, onnx.inputs[0]
+    settings = onnx_settings(op.of, onnx) if isinstance(op.of, MaxPool) else None
+    pool, port = op.of, onnx.inputs[0]
     if settings is None or not onnx.runs("MaxPool"):
         return onnx.composed(lambda x: picked(op, x))
     windows_of = {"kernel_shape": list(pool.kernel), "strides": list(pool.strides), "dilations": list(pool.dilations)}

@@ -76,7 +76,7 @@ class Holding(Builder):
         """A weight, or a larger constant, out of its Embedding; a small constant as the array that a call keeps."""
         parameter = value.const
         assert parameter is not None
-        if not parameter.name and (value.array().nbytes <= SMALL or not _fits(value.array())):
+        if 0 in parameter.shape or (not parameter.name and (value.array().nbytes <= SMALL or not _fits(value.array()))):
             return as_held(value.array())
         whole = parameter.whole
         layer = self.table(self.graph.parameter(whole))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,9 @@ class Program:
         """Flat outputs of the user's own model on flat inputs."""
         if self.module is None:
             return run(self.model, arrays)
-        args, kwargs = pytree.tree_unflatten([from_numpy(a) for a in arrays], self.model.call_spec.in_spec)
+        queue = iter([from_numpy(a) for a in arrays])
+        specs = [s for s in self.model.graph_signature.input_specs if s.kind == torch.export.graph_signature.InputKind.USER_INPUT]
+        args, kwargs = pytree.tree_unflatten([_given(s, queue) for s in specs], self.model.call_spec.in_spec)
         return _evaluated(self.module, args, kwargs)
 
     def settings(self, arrays: Sequence[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
@@ -51,7 +53,7 @@ class Program:
         if isinstance(self.model, torch.export.ExportedProgram):
             module, specs = self.model.graph_module, self.model.graph_signature.input_specs
             queue, state = iter(inputs), {**self.model.state_dict, **self.model.constants}
-            inputs = [state[s.target] if s.target is not None else next(queue) for s in specs]
+            inputs = [_given(s, queue) if s.target is None else state[s.target] for s in specs]
         else:
             module = self.model
         with torch.no_grad():
@@ -59,6 +61,12 @@ class Program:
         if isinstance(self.model, torch.export.ExportedProgram):
             results = user_outputs(self.model, results)
         return _flat(results, self.model)
+
+
+def _given(spec: Any, queue: Iterator[torch.Tensor]) -> Any:
+    """What an input of the program receives: the next tensor, or the number, text or None that torch took for fixed."""
+    fixed = torch.export.graph_signature.ConstantArgument
+    return spec.arg.value if isinstance(spec.arg, fixed) else next(queue)
 
 
 def user_outputs(program: torch.export.ExportedProgram, outputs: Sequence[Any]) -> list[Any]:
@@ -122,13 +130,20 @@ def _flat(results: Any, model: Any) -> list[Any]:
     """Flat outputs; the lists that a model of ours gives stay lists."""
     meta = getattr(model, "meta", {})
     if not meta.get(LISTS):
-        arrays = [to_numpy(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor)]
+        arrays = [plain(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor | bool | int | float)]
         narrow = meta.get(NARROW)
         if not narrow:
             return arrays
         ends = [narrow.get(n.name) for n in pytree.tree_leaves(model.graph.output_node().args[0])]
         return [a.astype(dtype(kind)) if kind else a for a, kind in zip(arrays, ends, strict=True)]
     return [to_numpy(r) for r in (results if isinstance(results, tuple) else (results,))]
+
+
+def plain(result: Any) -> np.ndarray:
+    """A tensor or number that a model gives, as an array; what is None or text is no output."""
+    if isinstance(result, torch.Tensor):
+        return to_numpy(result)
+    return np.asarray(result, np.float32 if isinstance(result, float) else None)
 
 
 def describe(model: Any) -> str:
