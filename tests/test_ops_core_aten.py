@@ -242,3 +242,13 @@ def test_bounds_of_integers_are_integers():
 @pytest.mark.parametrize("order", [0, 0.5, 6])
 def test_norms_of_halves_do_not_overflow(order):
     check(module(lambda x: torch.linalg.vector_norm(x, order, 1)), (numbers(3, 9) * 20).astype(np.float16))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic", "nearest-exact"])
+def test_one_axis_may_grow_by_a_whole_factor_and_another_not(mode):
+    for factors in ((2.0, 1.5), (1.5, 3.0)):
+        check(module(lambda x, f=factors: torch.nn.functional.interpolate(x, scale_factor=f, mode=mode)), numbers(1, 2, 4, 5))
+
+
+def test_a_negative_number_to_a_power_keeps_its_sign():
+    check(module(lambda n: (-1.5) ** n), np.arange(-2, 5))

@@ -71,9 +71,9 @@ class Unfold(Blocks):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         (x,) = arrays
-        flat = np.pad(x, ((0, 0), (0, 0), *self.pads)).reshape(*x.shape[:2], -1)
-        columns = flat[..., self.numbers(x.shape[2:])]
-        return columns.reshape(x.shape[0], -1, columns.shape[-1])
+        padded = np.pad(x, ((0, 0), (0, 0), *self.pads))
+        columns = padded.reshape(*x.shape[:2], math.prod(padded.shape[2:]))[..., self.numbers(x.shape[2:])]
+        return columns.reshape(x.shape[0], x.shape[1] * math.prod(self.kernel), columns.shape[-1])
 
 
 @op

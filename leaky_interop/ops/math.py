@@ -121,6 +121,11 @@ def _hypotenuse_to_onnx(onnx, x, y):
     return onnx.Where(onnx.Or(onnx.Equal(long, 0.0), onnx.IsInf(long)), long, length)
 
 
+def _power_to_torch(torch, x, y):
+    """A negative number is no base of `**` in source: -2 ** y is -(2 ** y)."""
+    return torch.pow(x, y) if isinstance(x, int | float) and x < 0 else x**y
+
+
 def _multiply_to_keras(keras, x, y):
     first, second = keras.node.inputs
     return keras.ops.square(x) if first is second else merged("Multiply", "multiply")(keras, x, y)
@@ -137,7 +142,7 @@ Mul = binary("Mul", "x * y.", np.multiply, torch="*", keras=_multiply_to_keras, 
              read=lambda x, y: (And() if x.dtype == bool else Mul())(x, y), **ADDITIVE)  # fmt: skip
 Div = binary("Div", "x / y; integers are divided and truncated towards 0.", _divide, torch=_divide_to_torch,
              keras=_divide_to_keras, onnx="Div", **ADDITIVE)  # fmt: skip
-Pow = binary("Pow", "x to the power y.", np.power, torch="**", keras="power", onnx=lambda onnx, x, y: onnx.Pow(x, y),
+Pow = binary("Pow", "x to the power y.", np.power, torch=_power_to_torch, keras="power", onnx=lambda onnx, x, y: onnx.Pow(x, y),
              aten=("aten.pow.Tensor_Tensor", "aten.pow.Tensor_Scalar", "aten.pow.Scalar"))  # fmt: skip
 Mod = binary("Mod", "The rest of x / y, with the sign of y.", np.mod, torch="%", keras="mod", onnx=_modulo_to_onnx,
              aten=("aten.remainder.Tensor", "aten.remainder.Scalar", "aten.remainder.Scalar_Tensor"),

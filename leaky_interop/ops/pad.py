@@ -223,7 +223,7 @@ def centre_crop_pad_from_onnx(node, x, sizes):
 
 @exports("onnx", Pad)
 def pad_to_onnx(op, onnx, x):
-    if op.mode == "symmetric" or (op.mode == "wrap" and onnx.opset < 19):
+    if op.mode == "symmetric" or (op.mode == "wrap" and (onnx.opset < 19 or 0 in onnx.inputs[0].shape)):  # nor of no data
         return mirrored(op, onnx, x, *_pieces_of_onnx(onnx))
     value = np.asarray(op.value, onnx.inputs[0].dtype) if op.mode == "constant" and op.value != 0 else None
     if op.mode == "constant" and op.value == 0 and _feeds_max_pool(onnx.graph, onnx.node.outputs[0]):

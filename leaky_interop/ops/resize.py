@@ -151,7 +151,8 @@ def resize_to_torch(op, torch, x):
     corners = op.coordinates == "align_corners" if op.mode != "nearest" else None
     whole = factors(op, shape)
     if any(op.scales[2:]):
-        to: dict[str, Any] = {"scale_factor": tuple(float(s or 1) for s in op.scales[2:])}
+        triples = zip(op.scales[2:], shape[2:], op.shape[2:], strict=True)
+        to: dict[str, Any] = {"scale_factor": tuple(float(s or (1 if agree(n, m) else m / n)) for s, n, m in triples)}
     elif whole is not None:
         to = {"scale_factor": tuple(map(float, whole))}
     else:

@@ -113,6 +113,7 @@ def scatter_reduce_from_torch(call, x, axis, index, updates, reduction, include_
 
 
 @imports("torch", "aten.index_reduce.default")
+@of_rank_1
 def index_reduce_from_torch(call, x, axis, index, updates, reduction, include_self):
     axis %= x.rank
     index = index.reshape(*(d if a == axis else 1 for a, d in enumerate(updates.shape)))
