@@ -179,3 +179,33 @@ def test_channels_last(name, tmp_path):
     same(again(*example), model(*example))
     with pytest.raises(Usage, match="channels_last"):
         li.convert(source, tmp_path / "net.keras", example=example, channels_last=True)
+
+
+IN_KERAS = [name for name in MADE if name != "recurrent"]  # whose float64 Keras computes on TensorFlow alone
+
+
+@pytest.mark.parametrize("name", (*IN_KERAS, "torch darknet53", "torch mobilenet_v2", "keras srgan_generator", "keras nested", "torch audio_cnn"))
+def test_keras_source_is_clean_and_computes_the_same_bits(name, tmp_path):
+    import keras
+
+    source, example = network(name)
+    li.convert(source, tmp_path / "net.py", example=example, verify=False, framework="keras")
+    living = li.convert(source, "keras", example=example)
+    again = module_of(tmp_path / "net.py").load()
+    arrays = li.load(source, example=example).inputs
+    drawn = [np.random.default_rng(1).standard_normal([5 if i == 0 else d for i, d in enumerate(v.shape)]) for v in arrays]
+    inputs = [(np.abs(a) * 3 if v.dtype.kind == "i" else a).astype(v.dtype) for a, v in zip(drawn, arrays, strict=True)]
+    expected, found = (keras.tree.flatten(m(inputs if len(inputs) > 1 else inputs[0])) for m in (living, again))
+    same([e.detach() for e in expected], [f.detach() for f in found])
+    assert sorted(layer.name for layer in again.layers if layer.weights) == sorted(layer.name for layer in living.layers if layer.weights)
+    assert sorted(v.path for v in again.trainable_variables) == sorted(v.path for v in living.trainable_variables)
+    for rule in (["check"], ["format", "--check"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *rule, "--isolated", tmp_path / "net.py"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_keras_blocks_that_repeat_are_one_function(tmp_path):
+    source, example = network("vit")
+    li.convert(source, tmp_path / "net.py", example=example, verify=False, framework="keras")
+    functions = [n.name for n in ast.parse((tmp_path / "net.py").read_text()).body if isinstance(n, ast.FunctionDef)]
+    assert "block" in functions and "attention" in functions

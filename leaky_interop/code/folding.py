@@ -135,7 +135,10 @@ class Definitions:
         node = copy.copy(node)
         if isinstance(node, Made):
             arguments = self.of[id(node.block)].arguments(node.block)
-            node.keywords = {k: _marked(next(replaced, None), mark) or ast.Constant(v) for k, v in arguments.items()}
+            given = [(k, _marked(next(replaced, None), mark) or ast.Constant(v)) for k, v in arguments.items()]
+            node.operands = self.replace(node.operands, replaced, mark)
+            node.keywords = [ast.keyword(k, v) for k, v in given]
+            return node
         for field, content in ast.iter_fields(node):
             setattr(node, field, self.replace(content, replaced, mark))
         return node

@@ -103,7 +103,7 @@ def _lines(block: Block, read: Callable[[str], ast.expr], returned: ast.expr) ->
 
 def _weight(item: Item) -> int:
     """How many operations an item is; taking a part or a size of something is none."""
-    return 0 if item.inline or isinstance(item.expression, ast.Subscript | ast.Attribute) else 1
+    return 0 if item.inline or isinstance(item.expression, ast.Subscript | ast.Attribute) else item.weight
 
 
 def _name(line: _Line, dying: Sequence[str], live: set[str], *, several: bool) -> str:

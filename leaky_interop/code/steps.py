@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 Path = tuple[str, ...]
@@ -26,6 +26,7 @@ class Step:
     inline: bool = False  # written where it is used, however often: reading a weight
     base: str = ""  # what its result is called, if it needs a name
     names: list[str] = dataclasses.field(default_factory=list)  # and what several are called
+    weight: int = 1  # how much of a line it takes, of `naming.DEPTH`
 
     @property
     def inputs(self) -> list[int]:
@@ -46,6 +47,7 @@ class Block:
     inline: bool = False
     base: str = ""
     names: list[str] = dataclasses.field(default_factory=list)
+    weight: int = 1
 
 
 Item = Step | Block
@@ -54,13 +56,13 @@ Item = Step | Block
 class Made(ast.expr):
     """A block's own call or constructor: `operands` come before the arguments that are found later."""
 
-    _fields = ("operands",)
+    _fields = ("operands", "keywords")
 
     def __init__(self, block: Block, operands: list[ast.expr]):
         super().__init__()
         self.block = block
         self.operands = operands
-        self.keywords: dict[str, ast.expr] = {}  # the arguments of its definition's parameters, once these are known
+        self.keywords: list[ast.keyword] = []  # the arguments of its definition's parameters, once these are known
 
     def __copy__(self) -> Made:
         made = Made(self.block, self.operands)
@@ -118,3 +120,10 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
 def constants(node: ast.AST) -> list[ast.Constant]:
     """The constants of an expression, from left to right."""
     return [n for n in walk(node) if isinstance(n, ast.Constant)]
+
+
+def common(scopes: Sequence[Path]) -> Path:
+    """The innermost scope that holds all of these."""
+    first = min(scopes, key=len)
+    count = next((i for i in range(len(first)) if any(s[i] != first[i] for s in scopes)), len(first))
+    return tuple(first[:count])

@@ -11,28 +11,24 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 WIDTH = 88
-LIST = 2  # members from which on a container of layers has one a line
 
 
 def unparse(node: ast.AST) -> str:
     """One line of Python."""
     text = ast.unparse(_Plain().visit(copy.deepcopy(node)))
-    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    tokens = [t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.string.strip()]
     line: list[str] = []
     end = 0
-    for place, token in enumerate(
-        tokens[:-2] if tokens[-1].type == tokenize.ENDMARKER and tokens[-2].type == tokenize.NEWLINE else tokens[:-1]
-    ):
+    for place, token in enumerate(tokens):
         word, gap = token.string, text[end : token.start[1]]
-        if token.type == tokenize.STRING and word[0] == "'" and '"' not in word and "\\" not in word:
-            word = f'"{word[1:-1]}"'
+        start, quoted, _ = word.partition("'")
+        if token.type == tokenize.STRING and quoted and start in ("", "f") and '"' not in word and "\\" not in word:
+            word = f'{start}"{word[len(start) + 1 : -1]}"'
         if word == "**" and _simple(tokens, place):
             gap = ""
-        if line and line[-1] == "**" and gap and _simple(tokens, place - 1):
+        if line and line[-1] == "**" and _simple(tokens, place - 1):
             gap = ""
         line += [gap, word]
-        if word == "**":
-            line[-1] = "**"
         end = token.end[1]
     return "".join(line)
 
@@ -74,7 +70,16 @@ def lines(node: ast.expr, indent: int = 0, before: str = "", after: str = "") ->
         one = f"{space}{before}{unparse(node)}{after}"
         if len(one) <= WIDTH:
             return [one]
+    if isinstance(node, ast.BinOp):
+        inside = [line for sign, part in _chain(node) for line in lines(part, indent + 4, sign)]
+        return [f"{space}{before}(", *inside, f"{space}){after}"]
     opened = _opened(node)
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Call)
+        and len(one := f"{space}{before}{unparse(node.func)}(") <= WIDTH
+    ):
+        opened = f"{unparse(node.func)}(", [("", a) for a in node.args], ")"  # a layer's call: its last brackets
     if opened is None:
         return [f"{space}{before}{unparse(node)}{after}"]
     head, parts, tail = opened
@@ -83,14 +88,45 @@ def lines(node: ast.expr, indent: int = 0, before: str = "", after: str = "") ->
         body = [f"{space}    {inside}"]
     else:
         comma = (
-            "," if len(parts) > 1 or isinstance(node, ast.List | ast.Tuple | ast.Dict) or not _long(parts[0][1]) else ""
+            ","
+            if len(parts) > 1
+            or isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.Constant)
+            or not _long(parts[0][1])
+            else ""
         )
         body = [line for name, part in parts for line in lines(part, indent + 4, name, comma)]
     return [f"{space}{before}{head}", *body, f"{space}{tail}{after}"]
 
 
+def _chain(node: ast.BinOp) -> list[tuple[str, ast.expr]]:
+    """The operands of a chain of operators that bind alike, each with its operator before it."""
+    kind = (
+        (ast.Add, ast.Sub)
+        if isinstance(node.op, ast.Add | ast.Sub)
+        else (ast.Mult, ast.Div, ast.MatMult, ast.FloorDiv, ast.Mod)
+    )
+    sign = ast.unparse(ast.BinOp(ast.Name("_"), node.op, ast.Name("_"))).strip("_").strip()
+    left = node.left
+    first = _chain(left) if isinstance(left, ast.BinOp) and isinstance(left.op, kind) else [("", left)]
+    return [*first, (f"{sign} ", node.right)]
+
+
+def returned(node: ast.expr, indent: int) -> list[str]:
+    """The lines of a return statement; several values stand without brackets."""
+    if isinstance(node, ast.Tuple) and len(node.elts) > 1:
+        one = f"{' ' * indent}return {', '.join(map(unparse, node.elts))}"
+        if len(one) <= WIDTH:
+            return [one]
+    return lines(node, indent, "return ")
+
+
 def _opened(node: ast.expr) -> tuple[str, list[tuple[str, ast.expr]], str] | None:
     """What opens an expression, its parts with what stands before each, and what closes it."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, tuple):
+        node = _constant(node.value)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Call) and (opened := _opened(node.func)) is not None:
+        given = [*map(unparse, node.args), *(f"{k.arg}={unparse(k.value)}" for k in node.keywords)]
+        return opened[0], opened[1], f"{opened[2]}({', '.join(given)})"
     if isinstance(node, ast.Call) and (node.args or node.keywords):
         keywords = [(f"{k.arg}=" if k.arg else "**", k.value) for k in node.keywords]
         return f"{unparse(node.func)}(", [*(("", a) for a in node.args), *keywords], ")"

@@ -40,8 +40,13 @@ def build(graph: Graph, *, opset: int | None = None) -> tuple[keras.Model, dict[
 
 @without_tensorflow()
 def save(model: keras.Model, path: Path, graph: Graph) -> None:
-    """Write a `.keras` file."""
-    model.save(path)
+    """Write a `.keras` file; or source code (`.py`) with its `.weights.h5`."""
+    if path.suffix == ".py":
+        from .source import save_source
+
+        save_source(model, path, graph)
+    else:
+        model.save(path)
 
 
 def assign(model: keras.Model, numbers: Iterable[tuple[Any, np.ndarray]]) -> None:

@@ -51,10 +51,7 @@ class Classes(Tree):
         written, result = statements(block, given, lambda read: self.read(read, block), returned)
         for statement in written:
             lines += text.lines(statement.expression, 8, f"{', '.join(statement.targets)} = ")
-        if isinstance(result, ast.Tuple) and len(result.elts) > 1 and text.width(result) < 60:
-            lines.append(f"        return {', '.join(map(text.unparse, result.elts))}")
-        else:
-            lines += text.lines(result, 8, "return ")
+        lines += text.returned(result, 8)
         return "\n".join(lines)
 
     def parameters(self, definition: Definition) -> list[str]:
@@ -98,7 +95,7 @@ class Classes(Tree):
         class Name(ast.NodeTransformer):
             def generic_visit(self, node: ast.AST) -> ast.AST:
                 if isinstance(node, Made):
-                    return _made(classes[id(node.block)], node.keywords)
+                    return _made(classes[id(node.block)], {str(k.arg): k.value for k in node.keywords})
                 return super().generic_visit(node)
 
             visit = generic_visit

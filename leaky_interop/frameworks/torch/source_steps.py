@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from ... import names
-from ...code.steps import Path, Step, call, dotted, literal, place, value
+from ...code.steps import Path, Step, call, common, dotted, literal, place, value
 from ...errors import Refused
 from .export import NAMES, VALUES
 
@@ -64,7 +64,7 @@ class Steps:
             elif node.name in named and not _measures(node):
                 found[node] = self.container(names.encode("torch", named[node.name]).split(".")[:-1])
             elif (users := [found[u] for u in node.users if u in found]) and node.op != "placeholder":
-                found[node] = _common(users)
+                found[node] = common(users)
         for node in self.model.graph.nodes:
             if node.target is operator.getitem and node.args[0] in found:
                 found[node] = found[node.args[0]]
@@ -119,7 +119,7 @@ class Steps:
             return  # read by `argument`, where it is used
         users = [self.scopes.get(u, ()) for u in node.users]
         scope = (
-            _common([path[:-1], *users]) if type(owner) is torch.nn.Module or len(path) == 1 else _common(users or [()])
+            common([path[:-1], *users]) if type(owner) is torch.nn.Module or len(path) == 1 else common(users or [()])
         )
         self.steps.append(Step(scope, place(path), [self.number(node)], inline=True))
 
@@ -232,13 +232,6 @@ class Steps:
 def _measures(node: torch.fx.Node) -> bool:
     """Whether a node reads the size of a value."""
     return node.op == "call_method" and node.target == "size"
-
-
-def _common(scopes: Sequence[Path]) -> Path:
-    """The innermost scope that holds all of these."""
-    first = min(scopes, key=len)
-    count = next((i for i in range(len(first)) if any(s[i] != first[i] for s in scopes)), len(first))
-    return tuple(first[:count])
 
 
 def _unbound(node: torch.fx.Node) -> list[torch.fx.Node] | None:
