@@ -250,8 +250,8 @@ def _norm(arrays: Sequence[Any]) -> float:
 def _notes(first: Graph, second: Graph) -> list[str]:
     """What the frameworks are known to do differently in training, where it matters to these networks."""
     notes = []
-    names = {type(n.op).__name__ for n in first.nodes}
-    if "BatchNorm" in names and first.framework != second.framework:
+    learning = any(type(n.op).__name__ == "BatchNorm" and not n.op.frozen for n in first.nodes)  # type: ignore[attr-defined]
+    if learning and first.framework != second.framework:
         notes.append("training: PyTorch keeps the unbiased variance as a running statistic, Keras the biased one")
     values = {s.value for s in slopes(first) if isinstance(s.value, float)}
     for slope in sorted(values):

@@ -177,3 +177,40 @@ def test_every_rendering_shows_gradients():
     from leaky_interop.report import as_json
 
     assert as_json.parse(report.to_json()) == report
+
+
+@pytest.mark.parametrize("affine", (True, False))
+@pytest.mark.parametrize("to", ("torch", "keras"))
+def test_a_frozen_batch_norm_stays_frozen(affine, to):
+    """Keras runs one with trainable=False by its stored statistics even in training; so does what it becomes."""
+    import io
+    import pickle
+
+    import keras
+
+    inputs = keras.Input((7, 5, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    x = keras.layers.BatchNormalization(center=affine, scale=affine, name="norm")(x)
+    x = keras.layers.LeakyReLU(negative_slope=0.15)(x)
+    source = keras.Model(inputs, keras.layers.BatchNormalization(name="learning")(x))
+    norm = source.get_layer("norm")
+    norm.trainable = False
+    for variable in norm.weights:
+        variable.assign(np.random.default_rng(0).uniform(0.5, 2, variable.shape))
+    made = li.convert(source, to)
+    report = li.verify(source, made, gradients=True)
+    assert report.passed, report
+    assert "gradient, training" in {g.what for g in report.gradients}
+    back = li.convert(made, "keras") if to == "torch" else made
+    assert [layer.trainable for layer in back.layers if layer.weights] == [True, not affine and to == "torch", True]
+    if to == "torch":
+        x = torch.randn(6, 7, 5, 3)
+        made.train()
+        before = {n: t.clone() for n, t in made.state_dict().items() if n.startswith("norm.")}
+        expected = made(x)
+        assert before and all(torch.equal(t, made.state_dict()[n]) for n, t in before.items())
+        others = [pickle.loads(pickle.dumps(made)), torch.export.export(made, (x,)).module(), torch.compile(made, backend="eager")]
+        torch.save(made, buffer := io.BytesIO())
+        buffer.seek(0)
+        for other in (*others, torch.load(buffer, weights_only=False)):
+            torch.testing.assert_close(other(x), expected)

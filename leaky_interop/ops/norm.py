@@ -6,6 +6,7 @@
 | momentum | share that is kept, 0.99    | share that is new, 0.1; None: the average of all | share that is kept, 0.9 |
 | scale    | gamma, absent if scale=False | weight, absent if affine=False | always there                 |
 | axis     | any, the last by default    | 1                              | 1                            |
+| frozen   | trainable=False             | the function, training=False   | not said                     |
 
 MATLAB's batchNormalizationLayer: Epsilon 1e-5, MeanDecay 0.1 (the share that is new), Scale and Offset always there.
 
@@ -64,11 +65,13 @@ class BatchNorm(PerChannel):
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, per channel, with stored statistics.
 
     Operands: x, scale, bias, mean, variance; scale and bias may be absent. `momentum` is the share of the old
-    statistic that one training step keeps; None stands for the average over all steps.
+    statistic that one training step keeps; None stands for the average over all steps. `frozen`: it keeps its stored
+    statistics even while the network trains.
     """
 
     epsilon: float
     momentum: float | None
+    frozen: bool
     weights = (1, 2, 3, 4)
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
@@ -123,14 +126,14 @@ def batch_norm_from_torch(call, x, scale, bias, mean, variance, training, moment
     if training or mean is None:
         return in_one_dtype(BatchStatisticsNorm(epsilon=epsilon), x, scale, bias)
     kept = None if momentum == 0.0 else round(1 - momentum, 12)
-    return in_one_dtype(BatchNorm(epsilon=epsilon, momentum=kept), x, scale, bias, mean, variance)
+    return in_one_dtype(BatchNorm(epsilon=epsilon, momentum=kept, frozen=False), x, scale, bias, mean, variance)
 
 
 @imports("chainer", "FixedBatchNormalization")
 def batch_norm_from_chainer(call, x, scale, bias, mean, variance):
     """Each number of the weights is one place of the axes `key_axis`: the channel, or all axes but the first."""
     call.axis  # noqa: B018  (the other axes)
-    places, op = tuple(call.key_axis), BatchNorm(epsilon=call.eps, momentum=CHAINER_MOMENTUM)
+    places, op = tuple(call.key_axis), BatchNorm(epsilon=call.eps, momentum=CHAINER_MOMENTUM, frozen=False)
     scale, bias = unfilled(scale, 1), unfilled(bias, 0)
     if len(places) == 1:
         turned, back = to_channel_axis(x, places[0])
@@ -145,14 +148,15 @@ def batch_norm_from_chainer(call, x, scale, bias, mean, variance):
 def batch_norm_from_keras(layer, x, mask=None):
     turned, back = to_channel_axis(x, layer.axis)
     weights = (layer.weight(n, cast=False) for n in ("gamma", "beta", "moving_mean", "moving_variance"))
-    return in_one_dtype(BatchNorm(epsilon=layer.epsilon, momentum=layer.momentum), turned, *weights).transpose(*back)
+    norm = BatchNorm(epsilon=layer.epsilon, momentum=layer.momentum, frozen=not layer.trainable)
+    return in_one_dtype(norm, turned, *weights).transpose(*back)
 
 
 @imports("keras", "ops.BatchNorm")
 def batch_norm_function_from_keras(call, x, mean, variance, offset=None, scale=None):
     """The function never updates a statistic: it keeps the old one whole, momentum 1."""
     turned, back = to_channel_axis(x, call.axis)
-    return BatchNorm(epsilon=call.epsilon, momentum=1.0)(turned, scale, offset, mean, variance).transpose(*back)
+    return BatchNorm(epsilon=call.epsilon, momentum=1.0, frozen=True)(turned, scale, offset, mean, variance).transpose(*back)
 
 
 def to_channel_axis(x: Value, axis: int) -> tuple[Value, tuple[int, ...]]:
@@ -172,7 +176,7 @@ def batch_norm_from_onnx(node, x, scale, bias, mean, variance):
         if several and reads_further_outputs(node):
             running = _updated(node, x, mean, variance)
         return in_one_dtype(BatchStatisticsNorm(epsilon=stored(node.epsilon, x)), x, scale, bias), *running
-    norm = BatchNorm(epsilon=stored(node.epsilon, x), momentum=shortest(node.momentum))
+    norm = BatchNorm(epsilon=stored(node.epsilon, x), momentum=shortest(node.momentum), frozen=False)
     weights = (scale, bias, *(frozen(node, v) for v in (mean, variance)))
     if node.has("spatial") and not node.spatial:  # up to opset 8: statistics of each element, channels once flattened
         size = int(np.prod(mean.shape))
@@ -212,7 +216,7 @@ def batch_norm_from_matlab(layer, x):
     size = (1, 1, x.shape[1]) if x.rank > 2 else (x.shape[1], 1)
     roles = ("Scale", "Offset", "TrainedMean", "TrainedVariance")
     weights = (layer.weight(role, *size).reshape(x.shape[1]) for role in roles)
-    return BatchNorm(epsilon=layer.Epsilon, momentum=round(1 - layer.MeanDecay, 12))(x, *weights)
+    return BatchNorm(epsilon=layer.Epsilon, momentum=round(1 - layer.MeanDecay, 12), frozen=False)(x, *weights)
 
 
 # --- exporters --------------------------------------------------------------------------------------------------------
@@ -238,10 +242,12 @@ def module_of(torch: Any, name: str, rank: int) -> Any:
 
 @exports("torch", BatchNorm)
 def batch_norm_to_torch(op, torch, x, scale, bias, mean, variance):
-    note_statistics(torch)
+    """A frozen one is the function: torch.nn's modules normalise by the batch's statistics in training mode."""
+    if not op.frozen:
+        note_statistics(torch)
     momentum = None if op.momentum is None else round(1 - op.momentum, 12)
     kind = module_of(torch, "BatchNorm", torch.inputs[0].rank)
-    if kind is None or not torch.holds(scale, bias, mean, variance):
+    if op.frozen or kind is None or not torch.holds(scale, bias, mean, variance):
         mean, variance, scale, bias = (torch.tensor(v) for v in (mean, variance, scale, bias))
         return torch.nn.functional.batch_norm(x, mean, variance, scale, bias, False, momentum or 0.0, op.epsilon)
     channels, plain = mean.shape[0], scale is None and bias is None
@@ -279,7 +285,8 @@ def batch_norm_to_matlab(op, matlab, x, scale, bias, mean, variance):
 @exports("keras", BatchNorm, channels_last=True)
 def batch_norm_to_keras(op, keras, x, scale, bias, mean, variance):
     exact_in_keras(keras, type(op).__name__)
-    note_statistics(keras)
+    if not op.frozen:
+        note_statistics(keras)
     if not keras.holds(scale, bias, mean, variance):
         y = keras.ops.batch_normalization(x, keras.tensor(mean), keras.tensor(variance), -1, epsilon=op.epsilon)
         return scaled_in_keras(keras, y, scale, bias, (-1,))
@@ -293,7 +300,10 @@ def batch_norm_to_keras(op, keras, x, scale, bias, mean, variance):
     norm = keras.layers.BatchNormalization(
         momentum=momentum, epsilon=op.epsilon, center=bias is not None, scale=scale is not None
     )
-    return keras.place(norm, gamma=scale, beta=bias, moving_mean=mean, moving_variance=variance)(x)
+    placed = keras.place(norm, gamma=scale, beta=bias, moving_mean=mean, moving_variance=variance)(x)
+    if op.frozen:
+        norm.trainable = False
+    return placed
 
 
 @exports("keras", BatchStatisticsNorm, channels_last=True)
@@ -305,7 +315,8 @@ def batch_statistics_norm_to_keras(op, keras, x, scale, bias):
 
 @exports("onnx", BatchNorm)
 def batch_norm_to_onnx(op, onnx, x, scale, bias, mean, variance):
-    note_statistics(onnx)
+    if not op.frozen:
+        note_statistics(onnx)
     channels, port = onnx.inputs[3].shape[0], onnx.inputs[0]
     if rounds(op.epsilon, port.dtype):
         shape = (channels, *(1,) * (port.rank - 2))
@@ -339,11 +350,11 @@ def batch_statistics_norm_to_onnx(op, onnx, x, scale, bias):
 
 
 def _stored(name: str, shape: tuple[int, ...], *, scale: bool = True, bias: bool = True, dtype: str = "float32",
-            epsilon: float = 0.002, momentum: float | None = 0.7, **reasons: Any) -> None:  # fmt: skip
+            epsilon: float = 0.002, momentum: float | None = 0.7, frozen: bool = False, **reasons: Any) -> None:  # fmt: skip
     """Statistics and data away from zero, so that mean, variance and epsilon all count."""
     some = {"dtype": dtype, "low": -1.5, "high": 2.5}
     case(
-        f"batch_norm/{name}", BatchNorm(epsilon=epsilon, momentum=momentum), Operand(shape, **some),
+        f"batch_norm/{name}", BatchNorm(epsilon=epsilon, momentum=momentum, frozen=frozen), Operand(shape, **some),
         weight(shape[1], **some) if scale else None, weight(shape[1], **some) if bias else None,
         weight(shape[1], **some), weight(shape[1], dtype=dtype, low=0.02, high=3.0), **reasons,
     )  # fmt: skip
@@ -359,6 +370,7 @@ _stored("epsilon_that_32_bits_hold", (2, 3, 4), dtype="float64", epsilon=2.0**-9
 _stored("no_scale", (2, 3, 4, 5), scale=False)
 _stored("no_bias", (2, 3, 4, 5), bias=False)
 _stored("neither", (2, 3, 4), scale=False, bias=False)
+_stored("frozen", (2, 3, 4, 5), frozen=True, composed={"torch": "the function", "onnx": "it says nothing of training"})
 _stored("average_of_all", (2, 3, 4, 5), momentum=None, composed={f: "momentum is lost" for f in ("keras", "onnx")})
 
 
