@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import frameworks, ports
 from .collector import paused
 from .errors import Mismatch, Unsupported, Usage
+from .frameworks.base import arrange
 from .graph import Graph
 from .layout import native_ports
 from .loading import load
@@ -39,7 +40,7 @@ class Conversion:
         engine = frameworks.get(self.framework)
         if not hasattr(engine, "leaves") or self.graph.structure is None:
             return None
-        leaves = engine.leaves(self.graph.structure)
+        leaves = engine.leaves(arrange(self.graph.structure, range(len(self.graph.outputs))))  # as it was built
         return [leaves.index(i) for i in range(len(leaves))] or None
 
 

@@ -43,7 +43,8 @@ class Parameter:
 
     The array stays where the source framework keeps it and is read on demand; `steps` lay a view over it, so a
     transposed kernel is still the same, possibly shared, weight. `root` is the identity: two parameters with one root
-    are one weight.
+    are one weight. `home` says in which form its owner has it: as it is read ("own"), in the canonical layout of the
+    layer that holds it ("layer"), or in the shape that the rows of a table are given first ("table").
     """
 
     name: str
@@ -53,6 +54,7 @@ class Parameter:
     root: Any
     trainable: bool = False
     steps: tuple[Step, ...] = ()
+    home: str = "own"
 
     @classmethod
     def constant(cls, array: Any) -> Parameter:
@@ -79,6 +81,18 @@ class Parameter:
         shape = self.read().shape
         complete = math.prod(shape) == math.prod(self.shape) and all(len(set(i)) == len(i) for i in indices)
         return self if complete else dataclasses.replace(self, steps=(), shape=shape)
+
+    @property
+    def owned(self) -> Parameter:
+        """The weight as its owner has it, before this network looks at it in another way; `whole` where that is not told."""
+        kinds, count = [step[0] for step in self.steps], 0
+        if self.home == "table":
+            count = 2 if kinds[:2] == ["cast", "reshape"] else 1 if kinds[:1] in (["cast"], ["reshape"]) else 0
+        reordered = "take" in kinds[count:] and self.whole is self
+        if not kinds or self.home == "layer" or "cast" in kinds[count:] or reordered:
+            return self.whole
+        shape = apply_steps(np.broadcast_to(False, self.read().shape), self.steps[:count]).shape
+        return dataclasses.replace(self, steps=self.steps[:count], shape=shape)
 
     def seen_from(self, other: Parameter) -> tuple[Step, ...] | None:
         """The steps that turn another view of the same weight into this one; None where its numbers do not suffice."""

@@ -81,7 +81,7 @@ def held_weight(layer: Any, table: Value) -> Value:
     """
     kept = layer.name != "constant" and not layer.name.startswith("constant_")
     name = layer.name if kept or table.const.trainable else ""
-    return layer.graph.parameter(dataclasses.replace(table.const, name=name))
+    return layer.graph.parameter(dataclasses.replace(table.const, name=name, home="table"))
 
 
 def looked_up(ids: Value, table: Value) -> Value:

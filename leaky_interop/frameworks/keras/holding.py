@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from ... import names
-from ...graph import Graph, Parameter, Value, snake
+from ...graph import Graph, Parameter, Step, Value, snake
 from ...interpreter import measures
 from ...numeric import NARROW_FLOATS, NARROW_INTEGERS, is_float
 from ...sizes import Dim, Size
@@ -78,9 +78,9 @@ class Holding(Builder):
         assert parameter is not None
         if 0 in parameter.shape or (not parameter.name and (value.array().nbytes <= SMALL or not _fits(value.array()))):
             return as_held(value.array())
-        whole = parameter.whole
-        layer = self.table(self.graph.parameter(whole))
-        first = self.tables[whole.tie][1]
+        owned = parameter.owned
+        layer = self.table(self.graph.parameter(owned), flat=_reshaped(parameter.seen_from(owned)))
+        first = self.tables[owned.tie][1]
         held = layer(self.row_numbers(layer.input_dim))
         if not is_float(value.dtype):
             held = keras.ops.cast(held, held_as(value.dtype))
@@ -97,8 +97,11 @@ class Holding(Builder):
                 held = keras.ops.cast(held, held_as(np.dtype(rest[0])))
         return held
 
-    def table(self, value: Value, name: str = "") -> keras.layers.Embedding:
-        """The Embedding that holds a weight as rows, made when it is first asked for."""
+    def table(self, value: Value, name: str = "", flat: bool = False) -> keras.layers.Embedding:
+        """The Embedding that holds a weight as rows, made when it is first asked for.
+
+        flat: as one row. A matrix that is looked at in another shape would lose its own, which a reshape of the row tells.
+        """
         parameter = value.const
         assert parameter is not None
         if parameter.tie not in self.tables:
@@ -107,7 +110,7 @@ class Holding(Builder):
                     parameter, steps=(), shape=parameter.read().shape
                 )  # as its owner has it
             array = np.asarray(parameter.array())
-            columns = array.shape[-1] if array.ndim > 1 else array.size
+            columns = array.size if flat or array.ndim < 2 else array.shape[-1]
             array = array.reshape(-1, columns)
             stored = held_as(value.dtype) if is_float(value.dtype) else "float32"
             layer = keras.layers.Embedding(
@@ -208,6 +211,11 @@ def taken(tensor: Any, index: tuple[int, ...], axis: int) -> Any:
     if index == tuple(range(index[0], index[-1] + 1)):
         return tensor[(slice(None),) * axis + (slice(index[0], index[-1] + 1),)]
     return keras.ops.take(tensor, np.asarray(index, np.int32), axis)
+
+
+def _reshaped(steps: tuple[Step, ...] | None) -> bool:
+    """Whether a view begins with another shape."""
+    return bool(steps) and steps[0][0] == "reshape"
 
 
 def _fits(array: np.ndarray) -> bool:

@@ -162,6 +162,7 @@ class _Reader:
                 read=lambda: numbers(variable),
                 root=variable,
                 trainable=bool(variable.trainable),
+                home="layer",
             )
         )
 

@@ -33,6 +33,7 @@ from . import bodies, contrib
 from .naming import OWN, titles
 from .run import Program, as_proto, describe
 from .types import read_type
+from .views import VIEWS, viewed
 
 FRAMEWORK = "onnx"
 FROZEN = "leaky_interop.frozen"  # model metadata: the names of weights that training leaves alone
@@ -189,7 +190,8 @@ class Reader:
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
         self.env: dict[str, Value | None] = {"": None}
         self.own = model.producer_name == OWN
-        listed = {p.key: json.loads(p.value) for p in model.metadata_props if p.key in (FROZEN, CONSTANTS)}
+        listed = {p.key: json.loads(p.value) for p in model.metadata_props if p.key in (FROZEN, CONSTANTS, VIEWS)}
+        self.told = told if isinstance(told := listed.get(VIEWS), dict) else {}
         self.frozen, self.constants = (set(listed.get(key, ())) for key in (FROZEN, CONSTANTS))
         self.path = self.label = ""
 
@@ -244,19 +246,19 @@ class Reader:
         if isinstance(tensor, onnx.SparseTensorProto):
             return self.graph.constant(_dense(tensor))
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
-        plain = tensor.data_type == onnx.TensorProto.STRING or not holds_weights(dtype) or not (tensor.dims or self.own)
+        weighty = holds_weights(dtype) or name in self.frozen
+        plain = tensor.data_type == onnx.TensorProto.STRING or not weighty or not (tensor.dims or self.own)
         if plain or name in self.constants:
             return self.graph.constant(numpy_helper.to_array(tensor))
-        return self.graph.parameter(
-            Parameter(
-                name=name,
-                shape=tuple(tensor.dims),
-                dtype=dtype,
-                read=lambda: numpy_helper.to_array(tensor),
-                root=tensor,
-                trainable=name not in self.frozen and is_float(dtype) and dtype.itemsize > 1,
-            )
+        parameter = Parameter(
+            name=name,
+            shape=tuple(tensor.dims),
+            dtype=dtype,
+            read=lambda: numpy_helper.to_array(tensor),
+            root=tensor,
+            trainable=name not in self.frozen and is_float(dtype) and dtype.itemsize > 1,
         )
+        return self.graph.parameter(viewed(parameter, self.told[name]) if name in self.told else parameter)
 
     def input(self, info: Any, index: int) -> Value:
         kind = info.type.tensor_type

@@ -28,6 +28,7 @@ from .nesting import Body, write_body
 from .read import CONSTANTS, FROZEN, holds_weights
 from .run import newest_opset
 from .types import info, type_proto
+from .views import VIEWS, told
 
 FRAMEWORK = "onnx"
 OLDEST = 13  # the first operator set that every exporter knows how to write, or refuses in words
@@ -131,6 +132,7 @@ class OnnxBuilder(Builder):
         self.viewed: dict[Any, Symbol] = {}  # by identity: those others
         self.frozen: list[str] = []
         self.constants: list[str] = []
+        self.told: dict[str, Any] = {}  # by weight: how it follows from what its owner has
         self.names = names.Unique()
         self.sources = measures(graph)
         for value in graph.inputs:
@@ -263,6 +265,8 @@ class OnnxBuilder(Builder):
                 self.constants.append(made.name)
             elif parameter.name and not parameter.trainable:
                 self.frozen.append(made.name)
+            if view := told(parameter):
+                self.told[made.name] = view
         return self.weights[key][0]
 
     def view(self, made: Symbol, steps: Iterable[Step]) -> Symbol:
@@ -345,7 +349,7 @@ class OnnxBuilder(Builder):
         opsets = [helper.make_opsetid("", self.opset), *(helper.make_opsetid(d, 1) for d in sorted(domains))]
         graph = helper.make_graph(protos, "leaky_interop", inputs, infos)
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=OWN)
-        for key, listed in ((FROZEN, self.frozen), (CONSTANTS, self.constants)):
+        for key, listed in ((FROZEN, self.frozen), (CONSTANTS, self.constants), (VIEWS, self.told)):
             if listed:
                 model.metadata_props.add(key=key, value=json.dumps(listed))
         self.declare_weights(model)

@@ -6,6 +6,7 @@ functionalisation. Operators that take complex tensors have names of their own: 
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,11 +23,45 @@ EMPTY = ("aten::empty", "aten::empty_strided", "aten::empty_permuted")  # whatev
 
 def readable(program: Any) -> Any:
     """The program without mutated aliases, and with operators that have no importer replaced by torch's own definition."""
+    if any(_mode(node) for node in program.graph.nodes):
+        program = copy.copy(program)
+        program._graph_module = copy.deepcopy(program.graph_module)  # the one that was given stays as it is
+        _inline(program.graph_module)
     if _mutates_aliases(program):
         program = _decomposed(program, {})
     program = _defined(program, _definition)
     further = _defined(program, torch._decomp.decomposition_table.get)
     return program if any(t.namespace == "prims" for t in _without_importer(further)) else further
+
+
+def _mode(node: torch.fx.Node) -> str:
+    """How a call that runs a part of the graph under a mode of its own is called; nothing for other nodes."""
+    kind = getattr(node.target, "_name", "") if node.op == "call_function" else ""
+    return kind if kind in ("wrap_with_autocast", "wrap_with_set_grad_enabled") else ""
+
+
+def _inline(module: Any) -> None:
+    """Put the parts that run under a mode of their own, which changes no number, into the graph around them."""
+    for node in list(module.graph.nodes):
+        if (kind := _mode(node)) == "wrap_with_autocast":
+            _, dtype, enabled, _, body, *operands = node.args
+            if enabled:
+                hint = "Leave the region out, or cast inside it"
+                raise Refused(f"autocast to {dtype} {node.name!r}", why="it chooses a precision for each operator", hint=hint)
+        elif kind:
+            _, body, *operands = node.args
+        else:
+            continue
+        inner = getattr(module, body.target)
+        _inline(inner)
+        with module.graph.inserting_before(node):
+            places = [n for n in inner.graph.nodes if n.op == "placeholder"]
+            made = module.graph.graph_copy(inner.graph, dict(zip(places, operands, strict=True)))
+        for user in list(node.users):
+            user.replace_all_uses_with(made[user.args[1]])
+            module.graph.erase_node(user)
+        module.graph.erase_node(node)
+    module.graph.eliminate_dead_code()
 
 
 def _defined(program: Any, definition: Callable[[Any], Any]) -> Any:

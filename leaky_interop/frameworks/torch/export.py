@@ -153,7 +153,17 @@ def named(model: torch.nn.Module) -> torch.nn.Module:
             path = next(p for p in paths if homes.setdefault(p, node.target) == node.target)
             add_submodule(root._modules[FUNCTIONS], path, _Function(function))  # type: ignore[arg-type]
             node.op, node.target = "call_module", f"{FUNCTIONS}.{path}"
-    return torch.fx.GraphModule(root, graph)
+    return graph_module(root, graph)
+
+
+def graph_module(root: torch.nn.Module, graph: torch.fx.Graph) -> torch.fx.GraphModule:
+    """A graph module whose buffers are saved only where the root's are: fx saves every one that it copies."""
+    made = torch.fx.GraphModule(root, graph)
+    for node in made.graph.nodes:
+        owner, _, key = str(node.target).rpartition(".")
+        if node.op == "get_attr" and key in root.get_submodule(owner)._non_persistent_buffers_set:
+            made.get_submodule(owner)._non_persistent_buffers_set.add(key)
+    return made
 
 
 def add_submodule(root: torch.nn.Module, path: str, module: torch.nn.Module) -> torch.nn.Module:

@@ -55,8 +55,10 @@ class _Reader:
         self.roots: dict[Any, Any] = {}
         self.names: dict[torch.fx.Node, str] = {}
         self.counts: dict[str, int] = {}  # of calls under one name
-        stacks = (_stack(node) for node in program.graph.nodes)  # what a parametrised weight calls does not count
+        stacks = [_stack(node) for node in program.graph.nodes]  # what a parametrised weight calls does not count
         self.composite = {path for stack in stacks for path, inner in pairwise(stack) if "parametrizations" not in inner}
+        self.called = {path for stack in stacks for path in stack}
+        self.targets: dict[torch.fx.Node, str] = {}  # of weights: where the module holds them
 
     def read(self) -> Graph:
         from torch.export.graph_signature import ConstantArgument, InputKind
@@ -72,6 +74,7 @@ class _Reader:
                 self.env[node] = self.user_input(node)
             elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
                 self.env[node] = self.graph.parameter(self.parameter(spec, InputKind))
+                self.targets[node] = spec.target
             else:
                 raise Refused(f"the exported program takes {spec.kind} {spec.arg.name!r}", why="only tensors convert")
         for node in self.program.graph.nodes:
@@ -201,7 +204,10 @@ class _Reader:
                 self.env[changed] = self.env[node]  # whoever reads the old name from here on sees the new numbers
 
     def name(self, node: torch.fx.Node) -> str:
-        """The canonical name of a call: its module's path where torch.nn made the module, otherwise path and function."""
+        """The canonical name of a call: its module's path where torch.nn made the module, otherwise path and function.
+
+        A module of another maker gives its path to the call that takes its `weight`, so that the weight keeps its name.
+        """
         if node in self.names:
             return self.names[node]
         stack = [entry for entry in (node.meta.get("nn_module_stack") or {}).values() if not entry[0].startswith("_empty")]
@@ -209,6 +215,8 @@ class _Reader:
         self.graph.classes |= {names.decode(FRAMEWORK, p): str(k).rpartition(".")[2].rstrip("'>") for p, k in stack if p}
         if path.startswith(f"{FUNCTIONS}."):
             found = names.decode(FRAMEWORK, path.removeprefix(f"{FUNCTIONS}."))
+        elif owner := self.owner(node, path):
+            found = names.decode(FRAMEWORK, owner)
         elif str(kind).startswith("torch.nn.modules.") and path not in self.composite:
             found = names.decode(FRAMEWORK, path)
         else:
@@ -218,6 +226,15 @@ class _Reader:
             found = f"{plain}_{count}" if count else plain
         self.names[node] = found
         return found
+
+    def owner(self, node: torch.fx.Node, path: str) -> str | None:
+        """The module whose `weight` a call takes: its own, or one within it that is itself never called."""
+        inside = f"{path}." if path else ""
+        for argument in node.args:
+            owner, _, key = (self.targets.get(argument, "") if isinstance(argument, torch.fx.Node) else "").rpartition(".")
+            if key == "weight" and (owner == path or (owner.startswith(inside) and owner not in self.called)):
+                return owner
+        return None
 
     def argument(self, value: Any) -> Any:
         """A native argument as importers read it: Values, plain numbers, sizes, numpy dtypes."""

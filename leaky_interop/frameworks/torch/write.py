@@ -26,7 +26,7 @@ from ...passes.unsigned import signed
 from ...sizes import Dim, Size, fold
 from ..base import Builder, arrange
 from .arrays import HELD, MEMORY_FORMATS, from_numpy, torch_dtype
-from .export import DTYPES, LISTS, NAMES, NARROW, SHAPES, VALUES, add_submodule, named
+from .export import DTYPES, LISTS, NAMES, NARROW, SHAPES, VALUES, add_submodule, graph_module, named
 
 FRAMEWORK = "torch"
 UNSIGNED = ("uint16", "uint32", "uint64")  # torch stores these, casts them and does nothing else
@@ -198,6 +198,9 @@ class TorchBuilder(Builder):
     def path(self, signature: Any) -> str:
         """Where the node's module stands; a second call of a shared layer finds the first one's module."""
         base = names.encode(FRAMEWORK, self.node.name or "layer")
+        shared = base.rstrip("0123456789").removesuffix("_")
+        if isinstance(signature, tuple) and signature[1] and self.placed.get(shared, (None, None))[1] == signature:
+            return shared  # another framework numbers the calls of one layer
         path, count = base, 0
         while path in self.placed and self.placed[path][1] != signature:
             count += 1
@@ -237,8 +240,8 @@ class TorchBuilder(Builder):
         """A weight as a parameter of the root, a constant as a buffer that is not saved."""
         parameter = value.const
         assert parameter is not None
-        whole = parameter.whole
-        first = self.first.setdefault(whole.tie, whole) if parameter.name else parameter
+        owned = parameter.owned
+        first = self.first.setdefault(owned.tie, owned) if parameter.name else parameter
         steps = parameter.seen_from(first)
         if steps is None:
             first, steps = parameter, ()
@@ -316,8 +319,7 @@ class TorchBuilder(Builder):
         structured = arrange(self.graph.structure, outputs)
         self.fx.output(structured)
         self.settle_attributes()
-        model = torch.fx.GraphModule(self.root, self.fx).eval()
-        model._non_persistent_buffers_set |= self.root._non_persistent_buffers_set  # which it saves otherwise
+        model = graph_module(self.root, self.fx).eval()
         for module in model.modules():
             if type(module) is torch.nn.Module and all(key.isdigit() for key in module._modules):
                 module._modules = dict(sorted(module._modules.items(), key=lambda row: int(row[0])))  # numbered ones in their order
