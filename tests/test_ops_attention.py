@@ -164,6 +164,12 @@ def test_fewer_heads_of_keys():
     check(Function(enable_gqa=True), heads(4), heads(2, OTHER), heads(2, OTHER))
 
 
+@pytest.mark.parametrize("counts", [(4, 1, 1), (1, 3, 3), (2, 1, 2)], ids=str)
+def test_a_single_head_is_every_heads(counts):
+    q, k, v = counts
+    check(Function(), heads(q), heads(k, OTHER), heads(v, OTHER, 4))
+
+
 NUMBERS = rng.standard_normal((BATCH, 2, LENGTH, OTHER)).astype(np.float32)
 
 

@@ -22,7 +22,7 @@ from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case,
 from .bounds import Maximum
 from .compare import Equal, Where
 from .dense import Dense
-from .expand import filled
+from .expand import Expand, filled
 from .layer_norm import axes_from_keras
 from .logic import And
 from .math import Add, Mul
@@ -153,9 +153,11 @@ def triangle(q: Value, k: Value) -> Value:
 
 @imports("torch", "aten.scaled_dot_product_attention.default")
 def attention_from_torch(call, q, k, v, mask, dropout, causal, scale, enable_gqa):
-    """Fewer heads of k and v are repeated, each for neighbouring heads of q."""
+    """Fewer heads of k and v are repeated, each for neighbouring heads of q; a single one is every head's."""
     if enable_gqa:
         k, v = (repeated(x, q.shape[-3], q.rank - 3) for x in (k, v))
+    before = broadcast(*(x.shape[:-2] for x in (q, k, v)))
+    q, k, v = (x if agree(x.shape[:-2], before) else Expand(shape=(*before, *x.shape[-2:]))(x) for x in (q, k, v))
     return attend(q, k, v, mask, causal, scale)
 
 
