@@ -6,6 +6,7 @@ Frameworks are imported by the functions that build, so that an environment with
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,18 @@ def _torch_resnet50() -> Any:
     return randomise(ResNet50(), seed=0, gain=1.0).eval()
 
 
+def _family(module: str, function: str) -> Callable[[], Any]:
+    """A network of the test suite's PyTorch families, at its published widths and with seeded fresh weights."""
+
+    def build() -> Any:
+        import torch
+
+        torch.manual_seed(0)
+        return getattr(importlib.import_module(f"tests.torch_families.{module}"), function)().eval()
+
+    return build
+
+
 def _one_layer_keras() -> Any:
     import keras
 
@@ -61,8 +74,10 @@ SMALL = ("dcgan_discriminator", "dcgan_generator", "resnet", "mobilenet_v2", "ti
 IMAGE = {"image": (3, 224, 224)}
 BIG = (
     Subject("MobileNetV2", IMAGE, _application("MobileNetV2", 1.2), None),
-    Subject("DenseNet121", IMAGE, _application("DenseNet121", 1.2), None),
+    Subject("DenseNet121", IMAGE, _application("DenseNet121", 1.2), _family("dense", "densenet121_full")),
     Subject("ResNet50", IMAGE, _application("ResNet50", 1.0), _torch_resnet50),
+    Subject("MobileNetV3-large", IMAGE, None, _family("mobile", "mobilenet_v3_large_full")),
+    Subject("Swin-T", IMAGE, None, _family("windows", "swin_tiny_full")),
 )
 NAMES = (*SMALL, *(subject.NAME for subject in BIG))
 QUICK = ("dcgan_discriminator", "resnet")

@@ -55,7 +55,7 @@ class Transition(nn.Sequential):
 
 
 class DenseNet(nn.Module):
-    def __init__(self, growth=4, blocks=(2, 3), initial=8, classes=10):
+    def __init__(self, growth=4, blocks=(2, 3), initial=8, bn_size=2, classes=10):
         super().__init__()
         self.features = nn.Sequential()
         self.features.add_module("conv0", nn.Conv2d(3, initial, 7, 2, 3, bias=False))
@@ -64,7 +64,7 @@ class DenseNet(nn.Module):
         self.features.add_module("pool0", nn.MaxPool2d(3, 2, 1))
         width = initial
         for i, layers in enumerate(blocks):
-            self.features.add_module(f"denseblock{i + 1}", DenseBlock(layers, width, growth))
+            self.features.add_module(f"denseblock{i + 1}", DenseBlock(layers, width, growth, bn_size))
             width += layers * growth
             if i != len(blocks) - 1:
                 self.features.add_module(f"transition{i + 1}", Transition(width, width // 2))
@@ -75,6 +75,11 @@ class DenseNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features = F.relu(self.features(x), inplace=True)
         return self.classifier(torch.flatten(F.adaptive_avg_pool2d(features, (1, 1)), 1))
+
+
+def densenet121_full():
+    """At its published widths."""
+    return DenseNet(growth=32, blocks=(6, 12, 24, 16), initial=64, bn_size=4, classes=1000)
 
 
 @family(plain=True, backends=True)
