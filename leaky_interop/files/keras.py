@@ -19,7 +19,7 @@ import numpy as np
 
 from leaky_interop.errors import LeakyInteropError, RuntimeFailure, UnsafeFile, Usage, require
 
-from . import keras_legacy
+from . import keras_first, keras_legacy, keras_weights
 from .archive import archive, parse_json
 from .hdf5 import array, datasets, hdf5, text, widen
 from .identify import kind
@@ -40,11 +40,19 @@ class KerasFile:
     config: dict[str, Any] | None
     written_by: tuple[int, ...]  # Keras' version
     legacy: bool  # weights in the order of layers, as Keras 2 wrote them, not by the layers' paths
+    backend: str = ""  # that wrote a legacy file
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every weight by its path in the file."""
         with hdf5(self.weights, self.name) as file:
             return {place.lstrip("/"): array(dataset) for place, dataset in datasets(file, self.name)}
+
+    def give(self, model: Any) -> None:
+        """The weights into a model: those of Keras 1 and 2 as they meant them, and none may be left over."""
+        if self.legacy and self.written_by < (3,):
+            keras_weights.load(model, self.weights, self.name, self.written_by, self.backend)
+        elif model.weights:
+            model.load_weights(str(self.weights))
 
     def build(self, custom_objects: Mapping[str, Any] | None = None, *, trust: bool = False) -> Any:
         """The Keras model, rebuilt from Keras' own classes and the user's `custom_objects`, with its weights.
@@ -62,8 +70,8 @@ class KerasFile:
             saving = require("keras").saving
             if self.legacy:
                 model = saving.deserialize_keras_object(config, custom_objects=custom, safe_mode=not trust)
-                if model.weights:
-                    model.load_weights(str(self.weights))
+                keras_first.judge_shapes(self.config, {layer.name: layer for layer in model._flatten_layers()})
+                self.give(model)
                 return model
             (self.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
             return saving.load_model(str(self.folder), custom_objects=custom, compile=False, safe_mode=not trust)
@@ -80,7 +88,7 @@ def open_keras(
 def load_keras_weights(model: Any, path: str | os.PathLike[str]) -> None:
     """The file's weights into a model that the user already has."""
     with read_keras(path) as file, _failures(file.name, "take the weights of"):
-        model.load_weights(str(file.weights))
+        file.give(model)
 
 
 @contextmanager
@@ -126,12 +134,14 @@ def _from_hdf5(path: Path, folder: Path) -> KerasFile:
         config = text(file.attrs.get("model_config"))
         legacy = config is not None or "layer_names" in file.attrs or "layer_names0" in file.attrs
         store = file["model_weights"] if "model_weights" in file else file
-        written_by = text(file.attrs.get("keras_version")) or text(store.attrs.get("keras_version"))
+        stated = text(file.attrs.get("keras_version")) or text(store.attrs.get("keras_version"))
+        backend = keras_weights.backend_of(file, store) if legacy else ""
     weights = copied.rename(folder / ("weights.h5" if legacy else WEIGHTS))
     if legacy:
         widen(weights, path.name)  # Keras cannot read back the bfloat16 that it writes here
     parsed = None if config is None else config_of(parse_json(config, f"the configuration in {path.name}"), path.name)
-    return KerasFile(path.name, folder, weights, parsed, keras_legacy.version(written_by), legacy)
+    written_by = keras_legacy.version(stated or ("1" if keras_first.is_first(parsed) else None))
+    return KerasFile(path.name, folder, weights, parsed, written_by, legacy, backend)
 
 
 def config_of(config: Any, name: str) -> dict[str, Any]:

@@ -16,12 +16,16 @@ import numpy as np
 
 from leaky_interop.errors import LeakyInteropError, Refused, UnsafeFile, Usage, require
 
+from . import keras_first
+
 Config = dict[str, Any]
 RENAMED = {
     "Policy": "DTypePolicy",
     "PolicyV1": "DTypePolicy",
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
+    "CuDNNLSTM": "LSTM",
+    "CuDNNGRU": "GRU",
 }
 # TensorFlow operations that Keras 2 wrapped in layers: Keras 3 has nothing that holds them.
 TENSORFLOW = {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty"}
@@ -46,6 +50,8 @@ def version(text: str | None) -> tuple[int, ...]:
 def upgraded(config: Config, written_by: tuple[int, ...]) -> Config:
     """The configuration in Keras 3's words. Raises Usage where it is not laid out as Keras does it."""
     try:
+        if written_by < (2,):
+            config = keras_first.renamed(config)
         return dict(_with_numbers(config) if written_by >= (3,) else _upgraded(config))
     except RecursionError:
         raise UnsafeFile("a configuration is nested too deeply") from None
@@ -53,7 +59,7 @@ def upgraded(config: Config, written_by: tuple[int, ...]) -> Config:
         if isinstance(error, LeakyInteropError):
             raise
         why = f"{type(error).__name__}: {error}"[:200]
-        raise Usage("a configuration is not laid out as Keras 2 does it", why=why, hint="Save the model again") from None
+        raise Usage("a configuration is not laid out as Keras 1 and 2 do it", why=why, hint="Save the model again") from None
 
 
 def _upgraded(config: Config) -> Config:
@@ -115,15 +121,21 @@ def _value(value: Any, key: str) -> Any:
     if value.get("class_name") in ("__tuple__", "TensorShape") and "items" in value:
         return _value(value["items"], key)
     if value.get("class_name") == "Sequential":
-        value = {**value, "config": _sequential(value.get("config"))}
+        value = {**value, "config": _sequential(value.get("config"), value.get("name"))}
     inner = {k: _value(v, k) for k, v in value.items()}
     return _object(inner) if "class_name" in inner else inner
 
 
 def _object(given: Config) -> Config:
     name = str(given["class_name"])
-    name = RENAMED.get(name, name)
     config = given.get("config")
+    if name == "CuDNNGRU" and isinstance(config, dict):
+        config = {**config, "reset_after": True}
+    if name in keras_first.GONE:
+        raise Refused(name, f"layer {given.get('name')!r}", keras_first.GONE[name], "Write the layer with keras.ops")
+    if name == "Merge" and isinstance(config, dict):  # which Keras 2 still had for a while
+        return keras_first.renamed(given)
+    name = RENAMED.get(name, name)
     if name == "function" and config == "hard_sigmoid":
         config = "hard_sigmoid_keras2"
     if isinstance(config, dict):
@@ -139,13 +151,15 @@ def _object(given: Config) -> Config:
     return {**kept, "class_name": name, "config": config}
 
 
-def _sequential(config: Any) -> Any:
+def _sequential(config: Any, name: str | None) -> Any:
     """A Sequential begins with its InputLayer, made of what its first layer says about its input."""
-    if isinstance(config, list):  # Keras 2.0 to 2.2 wrote the layers alone
+    if isinstance(config, list):  # Keras before 2.2.3 wrote the layers alone
         config = {"layers": config}
     layers = config.get("layers") if isinstance(config, dict) else None
     first = layers[0] if layers else None
     inner = first.get("config") if isinstance(first, dict) else None
+    if isinstance(inner, dict) and "name" not in config:  # nor a name, where none is beside it
+        config = {"name": name or f"{inner.get('name', 'layer')}_model", **config}
     is_input = isinstance(first, dict) and first.get("class_name") == "InputLayer"
     if not isinstance(inner, dict) or is_input or "batch_input_shape" not in inner:
         return config
@@ -267,6 +281,10 @@ def _one_axis(config: Config) -> None:
         config["axis"] = axis[0]
 
 
+def _flatten(config: Config) -> None:
+    config.setdefault("data_format", "channels_last")  # as it lies, which is what files without the field mean
+
+
 def _gru(config: Config) -> None:
     config.setdefault("reset_after", False)  # files older than the field mean the form they had
 
@@ -291,6 +309,7 @@ RULES: dict[str, tuple[Callable[[Config], None], ...]] = {
     "LeakyReLU": (_leaky_relu,),
     "ThresholdedReLU": (_thresholded_relu,),
     "BatchNormalization": (_one_axis,),
+    "Flatten": (_flatten,),
     "GRU": (_gru,),
     "GRUCell": (_gru,),
     "MultiHeadAttention": (_without("query_shape", "key_shape", "value_shape", "softmax_robust_masking"),),

@@ -69,6 +69,11 @@ def hard_sigmoid(call, x):
     return SIXTH(x)
 
 
+@imports("keras", "activations.hard_sigmoid_keras2")
+def hard_sigmoid_of_keras_2(call, x):
+    return HardSigmoid(alpha=0.2, beta=0.5)(x)
+
+
 @imports("onnx", "HardSigmoid")
 def hard_sigmoid_from_onnx(node, x):
     return HardSigmoid(alpha=shortest(node.alpha), beta=shortest(node.beta))(x)

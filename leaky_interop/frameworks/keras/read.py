@@ -28,7 +28,7 @@ from .foreign import is_own, native_name, reason
 from .masks import find_masked, ignores_masks, refusal, takes_mask
 from .run import Program, describe
 from .tensorflow import without_tensorflow
-from .trace import Trace, call, traced_model, variables_as_tensors
+from .trace import Trace, call, stand_in, traced_model, variables_as_tensors
 from .trace import trace as traced
 from .walk import functional, nodes, walk
 
@@ -322,7 +322,7 @@ class _Reader:
         name = getattr(activation, "__name__", "")
         if name == "linear":
             return value
-        own = getattr(activation, "__module__", "").startswith("keras.")
+        own = str(getattr(activation, "__module__", "")).startswith(("keras.", "leaky_interop."))  # ours: Keras 2's
         importer = importer_of(FRAMEWORK, f"activations.{name}") if own else None
         if importer is not None:
             defaults = {k: p.default for k, p in inspect.signature(activation).parameters.items() if p.default is not p.empty}
@@ -363,7 +363,7 @@ def _stand_in(value: Value, batch: int | None) -> Any:
     shape = [d if isinstance(d, int) else None for d in value.shape]
     if batch is not None and shape and shape[0] is None:
         shape[0] = batch
-    return keras.KerasTensor(tuple(shape), value.dtype.name)
+    return stand_in(tuple(shape), value.dtype.name)
 
 
 # Results whose shape Keras states wrongly: attention scores as wide as they are high, values as long as queries.

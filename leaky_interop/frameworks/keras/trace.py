@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from .foreign import reason, without_random
 from .walk import functional, nodes, stated_arguments
 
 BATCHES = (7, 11)
+STAND_INS = itertools.count()
 
 
 class Trace:
@@ -138,6 +140,11 @@ def _asks_for_the_batch(node: Any) -> bool:
     return bool(found)
 
 
+def stand_in(shape: tuple[int | None, ...], dtype: str) -> Any:
+    """A symbolic tensor that a traced call may also give back as it is."""
+    return keras.Input(batch_shape=shape, dtype=dtype, name=f"stand_in_{next(STAND_INS)}")  # or Keras would count up the user's
+
+
 def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
     """The layer's own `call` on symbolic tensors, at inference; a quantized layer's call is another one."""
     own = layer.quantized_call if getattr(layer, "quantization_mode", None) else layer.call
@@ -174,7 +181,7 @@ def variables_as_tensors(layer: Any) -> Iterator[tuple[list[Any], list[Any]]]:
         if isinstance(value, keras.Variable):
             if not any(v is value for v in variables):
                 variables.append(value)
-                tensors.append(keras.KerasTensor(tuple(value.shape), value.dtype, name=value.name))
+                tensors.append(stand_in(tuple(value.shape), value.dtype))
             return tensors[next(i for i, v in enumerate(variables) if v is value)]
         if isinstance(value, dict):
             inner: Any = {k: swap(v) for k, v in value.items()}
