@@ -32,7 +32,7 @@ def open_model(
 
     source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2`, `.chainer` or `.m` file, or "package.module:factory",
     whose function (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a
-    factory's module, loaded strictly; a `.mat` file for a MATLAB source. The others: as for `load`. Raises Usage for what
+    factory's module, a `.weights.h5`, `.h5` or `.keras` file for its Keras model, loaded strictly; a `.mat` file for a MATLAB source. The others: as for `load`. Raises Usage for what
     is none of these, UnsafeFile for a file that is not to be trusted.
     """
     from . import files
@@ -152,10 +152,16 @@ def _made(source: str) -> Any:
 def _with_weights(model: Any, weights: Any) -> Any:
     if weights is None:
         return model
-    if frameworks.of(model) != "torch":
-        raise Usage("weights are given", why="only a PyTorch module takes them from another file")
     from . import files
 
+    framework = frameworks.of(model)
+    if framework == "keras":
+        if not model.built:
+            raise Usage(f"Keras model {model.name!r} has no weights yet", hint="Let the factory call it once, or model.build(shape)")
+        files.load_keras_weights(model, weights)
+        return model
+    if framework != "torch":
+        raise Usage("weights are given", why="only a Keras model or a PyTorch module takes them from another file")
     state = files.state_dict(weights)
     lacking, extra = sorted(set(model.state_dict()) - set(state)), sorted(set(state) - set(model.state_dict()))
     if lacking or extra:

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
+import leaky_interop as li
 from leaky_interop import files
-from leaky_interop.errors import Refused, UnsafeFile, Usage
+from leaky_interop.errors import Refused, RuntimeFailure, UnsafeFile, Usage
 from leaky_interop.files import keras_allowed, keras_legacy
 from tests.keras_samples import assert_equal, save_all, small
 
@@ -60,6 +61,33 @@ def test_weights_go_into_a_model_that_the_user_has(saved, name):
 def test_a_file_of_weights_alone_asks_for_the_network(saved):
     with pytest.raises(Usage, match="holds weights and no network"):
         files.open_keras(saved[0] / "net.weights.h5")
+
+
+def bigger():
+    """`small` with one layer more than its file has weights for."""
+    model = small()
+    return keras.Sequential([*model.layers, layers.Dense(2)])
+
+
+def unbuilt():
+    return keras.Sequential([layers.Dense(2)])
+
+
+@pytest.mark.parametrize("name", ["net.weights.h5", "net.h5", "net.keras"])
+def test_a_factory_takes_the_weights_of_a_file(saved, name):
+    graph = li.load("tests.keras_samples:small", weights=saved[0] / name)
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 2)).astype("float32")
+    np.testing.assert_array_equal(graph.program.whole([x])[0], saved[1].predict(x, verbose=0))
+
+
+def test_weights_that_do_not_fit_a_factory_are_refused(saved, tmp_path):
+    with pytest.raises(Usage, match="has no weights yet"):
+        li.load(f"{__name__}:unbuilt", weights=saved[0] / "net.weights.h5")
+    bigger().save_weights(tmp_path / "more.weights.h5")
+    with pytest.raises(Usage, match="do not fit the network: the file has"):
+        li.load("tests.keras_samples:small", weights=tmp_path / "more.weights.h5")
+    with pytest.raises(RuntimeFailure, match="cannot take the weights"):
+        li.load(f"{__name__}:bigger", weights=saved[0] / "net.weights.h5")
 
 
 def test_weights_are_read_as_arrays(saved):

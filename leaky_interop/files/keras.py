@@ -47,11 +47,22 @@ class KerasFile:
         with hdf5(self.weights, self.name) as file:
             return {place.lstrip("/"): array(dataset) for place, dataset in datasets(file, self.name)}
 
+    def judge_count(self, model: Any) -> None:
+        """Refuse a file that holds more weights than the model: Keras would leave them out and say nothing."""
+        with hdf5(self.weights, self.name) as file:
+            stored = [place for place, _ in datasets(file, self.name) if not place.startswith("/optimizer/")]
+        seeds = len(model.variables) - len(model.weights)  # of random layers, which are stored too
+        if len(stored) > len(model.weights) + max(seeds, 0):
+            why = f"the file has {len(stored)} arrays, {model.name!r} has {len(model.weights)} weights"
+            raise Usage(f"the weights of {self.name} do not fit the network", why=why)
+
     def give(self, model: Any) -> None:
         """The weights into a model: those of Keras 1 and 2 as they meant them, and none may be left over."""
         if self.legacy and self.written_by < (3,):
             keras_weights.load(model, self.weights, self.name, self.written_by, self.backend)
         elif model.weights:
+            if not self.legacy:
+                self.judge_count(model)
             model.load_weights(str(self.weights))
 
     def build(self, custom_objects: Mapping[str, Any] | None = None, *, trust: bool = False) -> Any:

@@ -7,7 +7,7 @@ It wants Python 3.7, Keras 1.2.2, Theano 1.0.5, TensorFlow 1.15.5 (or either), h
 random weights; `expected_BACKEND.npz` holds random inputs (`name/x0`) and what Keras 1 itself computes (`name/y0`).
 """
 
-import os
+import pathlib
 import sys
 
 import numpy as np
@@ -51,7 +51,7 @@ from keras.layers import (
 )
 from keras.models import Model, Sequential
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = pathlib.Path(__file__).resolve().parent
 THEANO = K.backend() == "theano"
 if THEANO:
     import theano.ifelse  # noqa: F401  (Keras 1 uses it and does not import it)
@@ -179,7 +179,7 @@ def drawn(random, weight):
 
 def main():
     """Every network, or those that are named."""
-    numbers = os.path.join(HERE, f"expected_{K.backend()}.npz")
+    numbers = str(HERE / f"expected_{K.backend()}.npz")
     names = sys.argv[1:] or [name for name in NETWORKS if not (THEANO and name in ON_ONE)]
     expected = dict(np.load(numbers)) if sys.argv[1:] else {}
     for name, network in ((name, NETWORKS[name]) for name in names):
@@ -201,7 +201,7 @@ def main():
         outputs = outputs if isinstance(outputs, list) else [outputs]
         expected.update({f"{name}/x{i}": array for i, array in enumerate(inputs)})
         expected.update({f"{name}/y{i}": array for i, array in enumerate(outputs)})
-        model.save(os.path.join(HERE, f"{name}.{K.backend()}.h5"))
+        model.save(str(HERE / f"{name}.{K.backend()}.h5"))
     np.savez_compressed(numbers, **expected)
 
 
