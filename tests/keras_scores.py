@@ -114,6 +114,11 @@ class Call:
             found = [np.sort(numbers) for numbers in found]
         return [np.resize(a, (batch, *a.shape[1:])) for a in found] if self.batched else found
 
+    def stated(self, results: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Results in the float dtypes that Keras states; a backend may compute wider (TensorFlow's mean of integers)."""
+        dtypes = [o.dtype for o in self.model.outputs]
+        return [r.astype(d) if "float" in d and r.dtype.name == "float64" else r for r, d in zip(results, dtypes, strict=True)]
+
 
 def layer(case: dict[str, Any]) -> Any:
     """The layer of a case; Keras calls some classes otherwise than it exports them."""
@@ -160,7 +165,7 @@ def judge(route: str, case: dict[str, Any]) -> str:
 
     target, call = route.partition(" ")[0], Call(case)
     drawn = [call.arrays(batch) for batch in (BATCHES if call.batched else BATCHES[:1])]
-    wanted = [li.run(call.model, arrays) for arrays in drawn]
+    wanted = [call.stated(li.run(call.model, arrays)) for arrays in drawn]
     if target == "keras":
         return ""
     made = li.convert(call.model, to="torch" if target == "back" else target)

@@ -27,6 +27,7 @@ import numpy as np
 from ..errors import Refused
 from ..op import Operand, Pointwise, Shape, Value, agree, case, exports, imports, op, shortest, weight
 from .precision import IN_32_BITS
+from .promotion import floating
 from .table import widened
 
 
@@ -93,7 +94,7 @@ def decomposed_random_leaky_relu_from_torch(call, x, noise, lower, upper, traini
 
 @imports("keras", "LeakyReLU", "ops.LeakyRelu", "activations.leaky_relu")
 def leaky_relu_from_keras(layer, x):
-    return LeakyRelu(negative_slope=float(layer.negative_slope))(x)
+    return LeakyRelu(negative_slope=float(layer.negative_slope))(floating(layer, x))
 
 
 @imports("onnx", "LeakyRelu")
@@ -191,7 +192,7 @@ def prelu_from_keras(layer, x):
     if not finite(slope):
         what, hint = "a PReLU layer with a slope that is not finite", "Give it finite slopes, or write the layer with keras.ops.where"
         raise Refused(what, why="Keras makes NaN of every positive number there", hint=hint)
-    return PRelu()(x, slope)
+    return PRelu()(floating(layer, x), slope)
 
 
 @imports("chainer", "PReLUFunction")

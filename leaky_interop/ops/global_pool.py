@@ -29,7 +29,7 @@ def spatial_axes(layer: Any, x: Value) -> tuple[int, ...]:
 @imports("keras", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D")
 def global_mean_from_keras(layer, x, mask=None):
     layer.follow(mask)
-    axes = spatial_axes(layer, x)
+    x, axes = floating(layer, x), spatial_axes(layer, x)
     if mask is None:
         return reduced(ReduceMean, x, axes, layer.keepdims)
     kept = with_axes(mask.cast(x.dtype), [3 - axes[0]])  # along the channels

@@ -34,6 +34,7 @@ from .moments import (
 )
 from .norm import reads_further_outputs
 from .precision import IN_32_BITS, exact_in_keras
+from .promotion import floating
 from .reduce import reduce_in_onnx
 from .variance import mean_and_inverse_deviation
 
@@ -185,10 +186,10 @@ def rms_norm_from_keras(layer, x):
 def rms_norm_function_from_keras(call, x, scale=None):
     """Keras broadcasts the scale along the last axes whatever the others are."""
     axes = axes_from_keras(call.axis, x.rank)
-    norm = RMSNorm(axes=axes, epsilon=epsilon_of(call))
+    norm, numbers = RMSNorm(axes=axes, epsilon=epsilon_of(call)), floating(call, x)
     if scale is None or is_last(axes, x.rank):
-        return in_one_dtype(norm, x, over(x, axes, scale))
-    return Mul()(norm(x, None), scale)
+        return in_one_dtype(norm, numbers, over(x, axes, scale)).cast(x.dtype)
+    return Mul()(norm(numbers, None), scale).cast(x.dtype)
 
 
 def epsilon_of(call: Any) -> float:

@@ -19,6 +19,7 @@ from .layer_norm import axes_from_keras, epsilon_of
 from .math import Add, Div, Mul, Sub
 from .moments import ROUNDINGS, in_32_bits_in_onnx, widened
 from .precision import exact_in_keras
+from .promotion import floating
 from .reduce import ReduceMean, reduce_in_onnx
 
 
@@ -114,7 +115,7 @@ def mean_variance_normalization_from_onnx(node, x):
 
 @imports("keras", "UnitNormalization")
 def unit_normalization_from_keras(layer, x):
-    return LpNormalize(axes=axes_from_keras(layer.axis, x.rank), order=2, epsilon=1e-12)(x)
+    return LpNormalize(axes=axes_from_keras(layer.axis, x.rank), order=2, epsilon=1e-12)(floating(layer, x))
 
 
 @imports("keras", "ops.Normalize")

@@ -274,10 +274,11 @@ def average_to_keras(op, keras, *operands):
     return keras.ops.divide(functools.reduce(keras.ops.add, operands), len(operands))
 
 
-def _merges_from_keras(kind):
+def _merges_from_keras(kind, floats=False):
     def read(layer, operands):
         """Operands of fewer axes get theirs after the batch."""
         operands = in_one_dtype(layer, *operands)
+        operands = [floating(layer, v) for v in operands] if floats else operands
         rank = max(v.rank for v in operands)
         return kind(*(v.reshape(v.shape[0], *(1,) * (rank - v.rank), *v.shape[1:]) for v in operands))
 
@@ -316,7 +317,7 @@ def arithmetic_to_matlab(op, matlab, x, y):
 
 for _layer, _kind in (("Add", Add), ("Subtract", Sub), ("Multiply", Mul)):
     imports("keras", _layer)(fold(_kind))
-imports("keras", "Average")(_merges_from_keras(lambda *operands: Average()(*operands)))
+imports("keras", "Average")(_merges_from_keras(lambda *operands: Average()(*operands), floats=True))
 
 SIGNED = {"dtype": "int32", "low": -9, "high": 9}
 NOT_ZERO = {"numbers": (3, -2, 4, -7)}

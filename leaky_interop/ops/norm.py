@@ -39,6 +39,7 @@ from .moments import (
     widened,
 )
 from .precision import IN_32_BITS, exact_in_keras
+from .promotion import floating
 from .reduce import ReduceMean
 from .variance import ReduceVariance
 
@@ -146,7 +147,7 @@ def batch_norm_from_chainer(call, x, scale, bias, mean, variance):
 
 @imports("keras", "BatchNormalization")
 def batch_norm_from_keras(layer, x, mask=None):
-    turned, back = to_channel_axis(x, layer.axis)
+    turned, back = to_channel_axis(floating(layer, x), layer.axis)
     weights = (layer.weight(n, cast=False) for n in ("gamma", "beta", "moving_mean", "moving_variance"))
     norm = BatchNorm(epsilon=layer.epsilon, momentum=layer.momentum, frozen=not layer.trainable)
     return in_one_dtype(norm, turned, *weights).transpose(*back)

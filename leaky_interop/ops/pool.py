@@ -240,9 +240,11 @@ def max_pool_to_torch(op, torch, x):
         flat = [torch.size(p) for pair in reversed(op.pads) for p in pair]
         x, native = torch.nn.functional.pad(x, flat, value=lowest(torch.inputs[0].dtype)), ((0,) * spatial, False)
     padding, ceil = native
-    return torch.place(
-        getattr(torch.nn, f"MaxPool{spatial}d")(op.kernel, op.strides, padding, op.dilations, ceil_mode=ceil)
-    )(x)
+    window = (op.kernel, op.strides, padding, op.dilations)
+    if spatial == 1 and torch.inputs[0].dtype.kind in "iu":  # torch slides over whole numbers in planes and volumes only
+        plane = [(rest, *sizes) for rest, sizes in zip((1, 1, 0, 1), window, strict=True)]
+        return torch.place(torch.nn.MaxPool2d(*plane, ceil_mode=ceil))(x.unsqueeze(2)).squeeze(2)
+    return torch.place(getattr(torch.nn, f"MaxPool{spatial}d")(*window, ceil_mode=ceil))(x)
 
 
 def refuse_blind(op: Pool, target: Any) -> None:
@@ -279,7 +281,8 @@ def max_pool_to_matlab(op, matlab, x):
 def max_pool_to_keras(op, keras, x):
     refuse_blind(op, keras)
     spatial, port = len(op.kernel), keras.inputs[0]
-    plain, padding = max(op.dilations) == 1, "valid"
+    planes = spatial == 2 or port.dtype.kind not in "iu"  # each backend lacks whole numbers in rows or in volumes
+    plain, padding = max(op.dilations) == 1 and planes, "valid"
     pads = used(op, port.shape[2:])
     if (
         plain
@@ -320,13 +323,17 @@ def used(op: Pool, sizes: Shape) -> Pads:
 @exports("onnx", MaxPool)
 def max_pool_to_onnx(op, onnx, x):
     refuse_blind(op, onnx)
-    settings = onnx_settings(op, onnx)
+    settings, dtype = onnx_settings(op, onnx), onnx.inputs[0].dtype
+    doubled = dtype.kind in "iu" and dtype.itemsize in (2, 4)
+    if doubled:  # onnxruntime has no kernel for these, and 64-bit floats hold them
+        x = onnx.Cast(x, to=onnx.element_type("float64"))
     if settings is None:
         begins, ends = ([pair[side] for pair in op.pads] for side in (0, 1))
-        value = np.asarray(lowest(onnx.inputs[0].dtype), onnx.inputs[0].dtype)
+        value = np.asarray(lowest(dtype), "float64" if doubled else dtype)
         x, settings = onnx.Pad(x, onnx.sizes([0, 0, *begins, 0, 0, *ends]), value), {}
     window = {"kernel_shape": list(op.kernel), "strides": list(op.strides), "dilations": list(op.dilations)}
-    return onnx.MaxPool(x, **window, **settings)
+    y = onnx.MaxPool(x, **window, **settings)
+    return onnx.Cast(y, to=onnx.element_type(dtype)) if doubled else y
 
 
 def onnx_settings(op: Pool, onnx: Any, sizes: Shape | None = None) -> dict[str, Any] | None:
@@ -373,6 +380,13 @@ def pool_case(
 for _name, _x, _kernel, _fields in SHARED:
     pool_case(MaxPool, f"max_pool/{_name}", _x, _kernel, **_fields)
 pool_case(MaxPool, "max_pool/float64", Operand((2, 3, 7, 8), dtype="float64"), (2, 3), strides=(1, 2))
+for _dtype in ("int8", "uint8", "int16", "int32"):
+    _x = Operand((2, 3, 7, 8), dtype=_dtype, low=0 if _dtype == "uint8" else -9, high=9)
+    _ways = {"composed": {"onnx": "between casts: onnxruntime has no kernel for it"}} if "8" not in _dtype else None
+    pool_case(MaxPool, f"max_pool/{_dtype}", _x, (2, 3), _ways, strides=(1, 2), pads=((1, 0), (0, 1)))
+_row = Operand((2, 3, 9), dtype="int32", low=-9, high=9)
+_ways = {"composed": {"onnx": "between casts", "torch": "a plane of one row", "keras": SLICES}}
+pool_case(MaxPool, "max_pool/row_of_int32", _row, (3,), _ways, strides=(2,), pads=((1, 1),))
 for _name, _x, _kernel, _strides, _pads in (
     ("same_uneven", (2, 3, 8, 8), (3, 3), (2, 2), ((0, 1), (0, 1))),
     ("stride_one_same", (2, 3, 5, 6), (2, 2), (1, 1), ((0, 1), (0, 1))),

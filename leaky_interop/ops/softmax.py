@@ -20,6 +20,7 @@ from .arg import ArgMax
 from .compare import Greater, Where
 from .math import Sub
 from .one_hot import one_hot
+from .promotion import floating
 from .reduce import ReduceLogSumExp
 from .shape import of_rank_1
 
@@ -132,6 +133,7 @@ def log_softmax_from_chainer(call, x):
 def softmax_from_keras(layer, x, mask=None):
     """Where the mask is false (or up to 0.5) nothing is counted, and the result is 0."""
     layer.follow(mask)
+    x = floating(layer, x)
     if mask is None:
         return _along(Softmax, x, layer.axis)
     mask = mask if mask.dtype == bool else Greater()(mask, 0.5)

@@ -218,6 +218,11 @@ def upsampling_from_keras(layer, x):
     interpolation = getattr(layer, "interpolation", "nearest")
     if interpolation == "nearest":  # repeats; image resizing centres the places instead
         return resized(x, (*x.shape[:2], *sizes), (None,) * x.rank, "nearest", *PLAIN)
+    if x.dtype.kind in "iub":
+        raise Refused(
+            f"{interpolation} upsampling of whole numbers",
+            why="Keras' backends round what lies between them differently", hint="Cast them to floats before",
+        )  # fmt: skip
     return _keras(x, sizes, interpolation, antialias=False)
 
 

@@ -6,6 +6,7 @@ opened: its `call` is traced into operations, so a custom layer made of keras.op
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,6 @@ from .trace import trace as traced
 from .walk import functional, nodes, walk
 
 FRAMEWORK = "keras"
-MERGING = tuple(getattr(keras.layers, n) for n in ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Concatenate"))
 
 
 @without_tensorflow()
@@ -213,8 +213,8 @@ class _Reader:
                 count = counts[kind] = counts.get(kind, -1) + 1
                 key = (*key[:-2], f"{kind}_{count}" if count else kind, 0)
             claims = [
-                None if (native_name(operation), i) in MISSTATED else (stated_shape(node, i), dtype_of(stated_dtype(node, t)))
-                for i, t in enumerate(node.output_tensors)
+                None if (native_name(operation), i) in MISSTATED else (stated_shape(node, i), dtype_of(stated_dtype(node, i)))
+                for i in range(len(node.output_tensors))
             ]
             self.masked = id(node) in masked
             return self.apply(operation, args, kwargs, key, claims, trace.attributes(node))
@@ -370,10 +370,16 @@ def _stand_in(value: Value, batch: int | None) -> Any:
 MISSTATED = {("MultiHeadAttention", 1), ("ops.DotProductAttention", 0)}
 
 
-def stated_dtype(node: Any, tensor: Any) -> str:
-    """The dtype of a result. Of a layer that merges whole numbers Keras states its own dtype, which is not theirs."""
-    merged = node.input_tensors[0].dtype if isinstance(node.operation, MERGING) else tensor.dtype
-    return tensor.dtype if "float" in merged else merged
+def stated_dtype(node: Any, index: int) -> str:
+    """The dtype of a result. Of a layer over whole numbers Keras states the layer's own, which is not always theirs."""
+    layer, stated = node.operation, str(node.output_tensors[index].dtype)
+    if not isinstance(layer, keras.Layer) or "float" not in stated or all("float" in t.dtype for t in node.input_tensors):
+        return stated
+    with contextlib.suppress(Exception):  # no backend runs every layer on whole numbers
+        spec = keras.Operation.compute_output_spec(layer, *node.arguments.args, **node.arguments.kwargs)
+        computed = str(keras.tree.flatten(spec)[index].dtype)
+        return stated if "float" in computed else computed
+    return stated
 
 
 _LACKING = object()  # the result of a call without an importer
