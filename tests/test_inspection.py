@@ -282,3 +282,18 @@ def test_channels_first_convolutions_are_warned_of_on_tensorflow(monkeypatch):
     assert warning.startswith("first, inner: Keras on TensorFlow adds the bias")
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     assert hazards(model) == []
+
+
+def test_uneven_same_means_on_torch_are_a_hazard():
+    import keras
+
+    from leaky_interop.frameworks.keras import hazards
+
+    def pooled(size, **how):
+        x = keras.Input((size, size, 3))
+        return keras.Model(x, keras.layers.AveragePooling2D(name="mean", **how)(x))
+
+    uneven = hazards(pooled(5, pool_size=(2, 3), strides=2, padding="same"))
+    assert [text.partition(":")[0] for text in uneven] == (["mean"] if keras.backend.backend() == "torch" else [])
+    assert hazards(pooled(5, pool_size=3, strides=2, padding="same")) == []
+    assert hazards(pooled(5, pool_size=2, strides=2)) == []

@@ -16,6 +16,7 @@ from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, weight
 from .dense import Dense
 from .math import Div, Mul
+from .promotion import in_one_dtype
 from .smooth import Tanh
 
 
@@ -69,7 +70,7 @@ def reversible_embedding_from_keras(layer, x, reverse=False):
     kernel = layer.weight("embeddings") if layer.tie_weights else layer.weight("reverse_embeddings").transpose(1, 0)
     if layer.reverse_dtype is not None:
         x, kernel = x.cast(layer.reverse_dtype), kernel.cast(layer.reverse_dtype)
-    scores = Dense()(x, kernel, None)
+    scores = Dense()(*in_one_dtype(layer, x, kernel), None)
     cap = layer.logit_soft_cap
     return scores if cap is None else Mul()(Tanh()(Div()(scores, cap)), cap)
 

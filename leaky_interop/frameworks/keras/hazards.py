@@ -8,34 +8,58 @@ from typing import Any
 import keras
 
 from ...ops.adding import mistaken
+from ...ops.window import spread
 from .walk import functional, nodes
 
 
 def hazards(model: Any) -> list[str]:
     """Each in a sentence."""
-    if keras.backend.backend() != "tensorflow":
-        return []
     known = "what is converted is the definition, so numbers may differ"
-    rules = (
-        ([layer.name for layer in _layers(model) if _adds_a_bias_channels_first(layer)],
-         "Keras on TensorFlow adds the bias of a channels_first convolution along the wrong axis where the output is as wide "
-         "as it has channels"),
-        (list(_sums_along_another_axis(functional(model))),
-         "Keras on TensorFlow takes a second operand with one axis longer than 1 for a bias, and may add it along another axis"),
-    )  # fmt: skip
-    return [f"{', '.join(names)}: {what}; {known}" for names, what in rules if names]
+    rules = {
+        "tensorflow": (
+            ([layer.name for layer in _layers(model) if _adds_a_bias_channels_first(layer)],
+             "Keras on TensorFlow adds the bias of a channels_first convolution along the wrong axis where the output is as wide "
+             "as it has channels"),
+            (list(_sums_along_another_axis(functional(model))),
+             "Keras on TensorFlow takes a second operand with one axis longer than 1 for a bias, and may add it along another axis"),
+        ),
+        "torch": (
+            (list(_averages_a_repeated_border(functional(model))),
+             "Keras on PyTorch counts the border twice in a mean over windows with uneven 'same' pads"),
+        ),
+    }  # fmt: skip
+    found = rules.get(keras.backend.backend(), ())
+    return [f"{', '.join(names)}: {what}; {known}" for names, what in found if names]
+
+
+def _calls(function: Any) -> Iterator[Any]:
+    """The calls of Keras' own layers and operations in a functional graph and those nested in it."""
+    for node in nodes(function) if function is not None else ():
+        if isinstance(node.operation, keras.Model):
+            yield from _calls(functional(node.operation))
+        elif type(node.operation).__module__.startswith("keras."):
+            yield node
+
+
+def _averages_a_repeated_border(function: Any) -> Iterator[str]:
+    """Means over windows whose 'same' pads are, or may be, longer after than before."""
+    for node in _calls(function):
+        pool = node.operation
+        if type(pool).__name__.startswith("Average") and getattr(pool, "padding", "") == "same":
+            shape = node.input_tensors[0].shape
+            sizes = shape[2:] if pool.data_format == "channels_first" else shape[1:-1]
+            axes = zip(sizes, spread(pool.pool_size, len(sizes)), spread(pool.strides or pool.pool_size, len(sizes)), strict=True)
+            if any(n is None or max(0, (-(-n // s) - 1) * s + k - n) % 2 for n, k, s in axes):
+                yield pool.name
 
 
 def _sums_along_another_axis(function: Any) -> Iterator[str]:
-    """Additions, as layers or functions, in a functional graph or in one nested in it."""
-    for node in nodes(function) if function is not None else ():
-        operation = node.operation
-        if isinstance(operation, keras.Model):
-            yield from _sums_along_another_axis(functional(operation))
-        elif type(operation).__name__ == "Add" and type(operation).__module__.startswith("keras."):
+    """Additions, as layers or functions."""
+    for node in _calls(function):
+        if type(node.operation).__name__ == "Add":
             shapes = [tuple(tensor.shape) for tensor in node.input_tensors]
             if any(mistaken(shapes[0], shape) for shape in shapes[1:]):
-                yield operation.name
+                yield node.operation.name
 
 
 def _adds_a_bias_channels_first(layer: Any) -> bool:
