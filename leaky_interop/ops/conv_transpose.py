@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Dim, Link, Op, Operand, Shape, Value, agree, case, exports, imports, op, weight
+from ..op import Dim, Link, Op, Operand, Shape, Value, agree, case, exports, imports, op, product, weight
 from .conv import Conv, conv_from_torch, conv_to_keras
 from .promotion import as_value
 from .window import Pads, batched, fixed, flat_pads, no_pads, reach, spread
@@ -267,9 +267,11 @@ def turned_round_for_keras(op: ConvTranspose, keras: Any, x: Any, kernel: Any, b
     """The convolution that does the same: of the data with zeros between its elements, by the kernel turned round."""
     spatial, port = len(op.strides), keras.inputs[0]
     if max(op.strides) > 1:
-        split = [m for n in port.shape[2:] for m in (n, 1)]
-        x = keras.ops.reshape(x, (-1, *split, port.shape[1]))
-        x = keras.ops.pad(x, ((0, 0), *(pair for s in op.strides for pair in ((0, 0), (0, s - 1))), (0, 0)))
+        sizes = (*port.shape[2:], port.shape[1])
+        for axis, stride in enumerate(op.strides):  # one by one: TensorFlow pads at most 6 axes
+            if stride > 1:
+                x = keras.ops.reshape(x, (-1, sizes[axis], 1, product(sizes[axis + 1 :])))
+                x = keras.ops.pad(x, ((0, 0), (0, 0), (0, stride - 1), (0, 0)))
         x = keras.ops.reshape(x, (-1, *(n * s for n, s in zip(port.shape[2:], op.strides, strict=True)), port.shape[1]))
     borders = tuple(
         (w - 1 - before, w - s - after)  # s - 1 zeros already stand behind the last element

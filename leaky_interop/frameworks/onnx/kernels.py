@@ -30,13 +30,14 @@ LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does no
         "InstanceNormalization", "LRN", "LeakyRelu", "LpPool", "Mean", "Mish", "NonZero", "PRelu", "Resize", "Selu",
         "Sinh", "Softplus", "Softsign", "Tan", "ThresholdedRelu", "LSTM", "GRU", "RNN",
     },
-    "bool": {"Less", "Greater", "Max", "Min", "Where"},
+    "bool": {"Less", "Greater", "Max", "Min", "Resize", "Where"},
     "int8": {"CumSum", "Pow", "ReduceMean", "ReduceProd", "ReduceSum", "Trilu"},
     "uint8": {"CumSum", "Pow", "ReduceMean", "ReduceProd", "ReduceSum", "Trilu"},
-    "int16": {"ArgMax", "ArgMin", "Clip", "CumSum", "Max", "Min", "Pad", "Pow", "Relu", "Trilu", "Where"},
-    "uint16": {"ArgMax", "ArgMin", "Clip", "CumSum", "Max", "Min", "Pad", "Pow", "Trilu", "Where"},
-    "uint32": {"CumSum", "Pow"},
-    "uint64": {"Where", "CumSum", "Pow"},
+    "int16": {"ArgMax", "ArgMin", "Clip", "CumSum", "Max", "Min", "Pad", "Pow", "Relu", "Resize", "Trilu", "Where"},
+    "uint16": {"ArgMax", "ArgMin", "Clip", "CumSum", "Max", "Min", "Pad", "Pow", "Resize", "Trilu", "Where"},
+    "uint32": {"CumSum", "Pow", "Resize"},
+    "int64": {"Resize"},
+    "uint64": {"CumSum", "Pow", "Resize", "Where"},
 }  # fmt: skip
 NOWHERE = frozenset(("float4_e2m1fn",))  # element types without any kernel
 NEWEST = dict.fromkeys(  # later ones have no kernel yet

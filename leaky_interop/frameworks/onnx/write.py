@@ -215,7 +215,8 @@ class OnnxBuilder(Builder):
     def runs(self, kind: str) -> bool:
         """Whether onnxruntime has a kernel for an operator in the dtype of the node at hand (of its last operand)."""
         ports = [p for p in self.inputs if p is not None]
-        return kernels.runs(kind, ports[-1].dtype) or ports[-1].dtype.name in kernels.CARRIERS
+        carrier = kernels.CARRIERS.get(ports[-1].dtype.name)
+        return kernels.runs(kind, ports[-1].dtype) or (carrier is not None and kernels.runs(kind, np.dtype(carrier)))
 
     def takes(self, kind: str, operands: Sequence[Port | None]) -> set[str]:
         """The attributes of an operator in the opset that is written; refuses operands that it does not take there."""
