@@ -2,7 +2,8 @@
 
 The cases are those of tests/keras_cases.json. Each becomes a functional model of that one layer or operation, with seeded
 weights (variances positive) and inputs in the range that Keras' test drew from, at two batch sizes where the layer
-has a batch. A case passes where every output agrees with the Keras model's own: floats of 32 bits within rtol 1e-4 and
+has a batch. With --variant each layer's first cases run once more under another dtype policy, or with every size open but
+the batch's and the channels'. A case passes where every output agrees with the Keras model's own: floats of 32 bits within rtol 1e-4 and
 an atol of 1e-5 of the largest magnitude. Writes docs/keras-scores.md.
 """
 
@@ -29,6 +30,8 @@ ROUTES = {
 }  # "keras": whether Keras itself builds and runs the case on this backend
 BATCHES = (1, 3)
 SORTED = ("digitize", "searchsorted")  # operations that are defined for sequences in order alone
+VARIANTS = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16", "open")
+FIRST = 3  # cases of each layer that a variant runs
 RTOL = {"float16": 2e-2, "bfloat16": 5e-2, "float64": 1e-9}
 
 
@@ -39,9 +42,33 @@ def cases() -> list[dict[str, Any]]:
     return found
 
 
-def chosen(only: Sequence[str]) -> list[dict[str, Any]]:
-    """The calls of the named layers and operations; all where none is named."""
-    return [case for case in cases() if not only or title(case) in only]
+def chosen(only: Sequence[str], variant: str | None = None) -> list[dict[str, Any]]:
+    """The calls of the named layers and operations, all where none is named; of a variant, each layer's first ones."""
+    found = [case for case in cases() if not only or title(case) in only]
+    if variant is None:
+        return found
+    plain: dict[str, list[dict[str, Any]]] = {}
+    for case in found:
+        if "layer" in case and any(is_float(spec) for spec in tensors(case)) and under(case, "bfloat16") != case:
+            plain.setdefault(title(case), []).append({**case, "open": True} if variant == "open" else under(case, variant))
+    return [case for several in plain.values() for case in several[:FIRST]]
+
+
+def under(value: Any, policy: str) -> Any:
+    """A case whose float32 layers, those inside it too, follow another policy; for float64 its inputs do too."""
+    if isinstance(value, list):
+        return [under(v, policy) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return {**value, "dtype": policy} if policy == "float64" and is_float(value) else value
+    named = {"dtype": policy} if '"float32"' in json.dumps(value.get("dtype")) else {}
+    return {k: under(v, policy) for k, v in value.items()} | named
+
+
+def is_float(spec: Mapping[str, Any]) -> bool:
+    """Whether a recorded tensor holds floats."""
+    return str(spec["dtype"]).startswith(("float", "bfloat"))
 
 
 def title(case: dict[str, Any]) -> str:
@@ -94,7 +121,7 @@ class Call:
             if whole and not self.batched and ("operation" in self.case or self.inputs):
                 return array(value, self.random)
             shape = [4 if d is None else d for d in value["tensor"]]
-            made = keras.Input(batch_shape=(None, *shape[1:]) if self.batched else tuple(shape), dtype=value["dtype"])
+            made = keras.Input(batch_shape=self.declared(shape), dtype=value["dtype"])
             self.inputs.append(made)
             self.specs.append({**value, "tensor": shape})
             return made
@@ -106,6 +133,15 @@ class Call:
         if kind == "slice":
             return slice(*(self.built(v) for v in content))
         return Ellipsis if kind == "ellipsis" else float(content)
+
+    def declared(self, shape: Sequence[int]) -> tuple[int | None, ...]:
+        """The shape that an input is made with: its batch open where there is one, its places open where the case says so."""
+        sizes: list[int | None] = [None, *shape[1:]] if self.batched else list(shape)
+        if self.case.get("open"):
+            first = self.case["config"].get("data_format") == "channels_first"
+            for axis in range(2, len(sizes)) if first else range(1, len(sizes) - 1):
+                sizes[axis] = None
+        return tuple(sizes)
 
     def arrays(self, batch: int) -> list[np.ndarray]:
         """One array for each input."""
@@ -222,22 +258,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.keras_scores", description=__doc__)
     parser.add_argument("--route", action="append", choices=ROUTES, help="only this one; repeatable. The page is printed.")
     parser.add_argument("--only", action="append", help="a layer (Dense) or operation (ops.add); repeatable", default=[])
+    parser.add_argument("--variant", choices=VARIANTS, help="each layer's first cases under this policy. The page is printed.")
     parser.add_argument("--work", choices=ROUTES, help=argparse.SUPPRESS)
     parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    judged = chosen(options.only)
+    judged = chosen(options.only, options.variant)
     if options.work:
         warnings.simplefilter("ignore")
         scoring.work(judge, options.work, judged, options.start)
         return
     command = [word for name in options.only for word in ("--only", name)]
+    command += ["--variant", options.variant] if options.variant else []
     routes = options.route or ROUTES
     routes = [route for route in ROUTES if route in routes or any(route == f"keras ({ROUTES[r]})" for r in routes)]
     reasons = {
         route: scoring.judged("tests.keras_scores", route, ROUTES[route], len(judged), command=command)
         for route in routes
     }
-    if options.route or options.only:
+    if options.route or options.only or options.variant:
         print(page(judged, reasons))
     else:
         (scoring.REPOSITORY / "docs/keras-scores.md").write_text(page(judged, reasons))
