@@ -208,7 +208,7 @@ def judge(route: str, case: dict[str, Any]) -> str:
     if target == "back":
         made = li.convert(made, to="keras", example=tuple(drawn[-1]))
     for arrays, expected in zip(drawn, wanted, strict=True):
-        if text := difference(expected, li.run(made, arrays)):
+        if text := difference(expected, call.stated(li.run(made, arrays))):
             return f"batch {len(arrays[0])}: {text}" if call.batched else text
     return ""
 

@@ -59,7 +59,7 @@ def embedding_from_keras(layer, ids):
     table = layer.weight("embeddings")
     if ids.is_constant and np.array_equal(ids.array(), np.arange(table.shape[0])):
         return held_weight(layer, table)
-    return looked_up(ids.cast(np.int32) if ids.dtype.kind == "f" else ids, table)
+    return looked_up(ids.cast(np.int32) if ids.dtype.kind in "fV" else ids, table)
 
 
 @imports("keras", "ReversibleEmbedding")

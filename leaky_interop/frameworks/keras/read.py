@@ -366,8 +366,9 @@ def _stand_in(value: Value, batch: int | None) -> Any:
     return stand_in(tuple(shape), value.dtype.name)
 
 
-# Results whose shape Keras states wrongly: attention scores as wide as they are high, values as long as queries.
-MISSTATED = {("MultiHeadAttention", 1), ("ops.DotProductAttention", 0)}
+# Results that Keras states wrongly: attention scores as wide as they are high, values as long as queries, scores in a
+# dtype that the layer does not cast to.
+MISSTATED = {("MultiHeadAttention", 1), ("ops.DotProductAttention", 0), ("ReversibleEmbedding", 0)}
 
 
 def stated_dtype(node: Any, index: int) -> str:
