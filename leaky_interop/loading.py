@@ -162,10 +162,21 @@ def _with_weights(model: Any, weights: Any) -> Any:
         return model
     if framework != "torch":
         raise Usage("weights are given", why="only a Keras model or a PyTorch module takes them from another file")
-    state = files.state_dict(weights)
+    state = _unwrapped(files.state_dict(weights), set(model.state_dict()))
     lacking, extra = sorted(set(model.state_dict()) - set(state)), sorted(set(state) - set(model.state_dict()))
     if lacking or extra:
         parts = [f"{label} {', '.join(keys)}" for label, keys in (("missing", lacking), ("unexpected", extra)) if keys]
         raise Usage(f"the weights of {Path(weights).name} do not fit {type(model).__name__}", why="; ".join(parts))
     model.load_state_dict(state)
     return model
+
+
+def _unwrapped(state: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
+    """The weights without the one name before all of theirs, which a wrapper has added ("module.", "model.").
+
+    Only where they then are exactly the wanted ones; otherwise as they are.
+    """
+    prefix = next(iter(state), "").partition(".")[0] + "."
+    bare = {key.removeprefix(prefix): value for key, value in state.items()}
+    wrapped = all(key.startswith(prefix) for key in state) and set(state) != wanted
+    return bare if wrapped and set(bare) == wanted else state

@@ -1,7 +1,9 @@
 """Source code that a conversion writes: it reads well, runs alone, and computes the same bits."""
 
 import ast
+import copy
 import importlib.util
+import pickle
 import subprocess
 import sys
 
@@ -162,6 +164,60 @@ def test_the_framework_is_that_of_source_alone(tmp_path):
     for target, framework in (("net.onnx", "torch"), ("net.py", "onnx"), ("torch", "torch")):
         with pytest.raises(Usage, match="framework"):
             li.convert(source, target if target == "torch" else tmp_path / target, example=example, framework=framework)
+
+
+@pytest.mark.parametrize("prefix", ("", "module.", "model."))
+def test_a_checkpoint_may_have_one_name_before_all(prefix, tmp_path):
+    source, example = network("unet")
+    state = {prefix + name: tensor for name, tensor in source.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "net.ckpt")
+    torch.manual_seed(7)
+    other = MADE["unet"][0]().eval()
+    model = li.convert(other, "torch", example=example, weights=tmp_path / "net.ckpt")
+    torch.testing.assert_close(model(*example), source(*example))
+    for changed in (state | {f"{prefix}more": torch.zeros(1)}, state | {"other.more": torch.zeros(1)}):
+        torch.save(changed, tmp_path / "net.ckpt")
+        with pytest.raises(Usage, match=r"unexpected.*more"):
+            li.convert(other, "torch", example=example, weights=tmp_path / "net.ckpt")
+    torch.save(dict(list(state.items())[1:]), tmp_path / "net.ckpt")
+    with pytest.raises(Usage, match=r"missing.*inc\.0\.weight"):
+        li.convert(other, "torch", example=example, weights=tmp_path / "net.ckpt")
+
+
+@pytest.mark.parametrize("name", ("vit", "encoder", "shared", "torch resnet", "torch dcgan_generator", "keras nested"))
+def test_converted_modules_survive_what_users_do(name):
+    """Constants, free and tied weights, containers: copied, pickled, traced, compiled, exported, in other dtypes and places."""
+    source, example = network(name)
+    model = li.convert(source, "torch", example=example)
+    inputs = example or (torch.randn(2, *li.load(source).inputs[0].shape[1:]),)
+    expected = model(*inputs)
+    same(copy.deepcopy(model)(*inputs), expected)
+    same(pickle.loads(pickle.dumps(model))(*inputs), expected)
+    same(torch.jit.trace(model, inputs, strict=False)(*inputs), expected)
+    for backend in ("eager", "aot_eager"):
+        same(torch.compile(model, backend=backend)(*inputs), expected)
+    same(torch.export.export(model, inputs).module()(*inputs), expected)
+    wide = pytree.tree_leaves(copy.deepcopy(model).double()(*(i.double() if i.is_floating_point() else i for i in inputs)))
+    narrow = pytree.tree_leaves(copy.deepcopy(model).half()(*(i.half() if i.is_floating_point() else i for i in inputs)))
+    for a, b, c in zip(wide, narrow, pytree.tree_leaves(expected), strict=True):
+        assert (a.dtype, b.dtype) == (torch.float64, torch.float16)
+        torch.testing.assert_close(a.float(), c, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(b.float(), c, rtol=5e-2, atol=5e-2)
+    moved = copy.deepcopy(model).to("meta")(*(i.to("meta") for i in inputs))
+    assert [(t.device.type, t.shape) for t in pytree.tree_leaves(moved)] == [("meta", t.shape) for t in pytree.tree_leaves(expected)]
+
+
+def test_a_pickled_module_is_read_without_this_package(tmp_path):
+    source, example = network("encoder")
+    model = li.convert(source, "torch", example=example)
+    (tmp_path / "net.pickle").write_bytes(pickle.dumps((model, example, model(*example))))
+    code = (
+        "import sys; sys.modules['leaky_interop'] = None\n"
+        "import pickle, torch\n"
+        "model, inputs, expected = pickle.load(open('net.pickle', 'rb'))\n"
+        "assert all(torch.equal(model(*inputs)[k], expected[k]) for k in expected)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
 @pytest.mark.parametrize("name", ("unet", "torch voxnet", "torch resnet"))
