@@ -206,7 +206,7 @@ def judge(route: str, case: dict[str, Any]) -> str:
         return ""
     made = li.convert(call.model, to="torch" if target == "back" else target)
     if target == "back":
-        made = li.convert(made, to="keras", example=tuple(drawn[-1]))
+        made = li.convert(made, to="keras", example=tuple(drawn[-1]), static_batch=not call.batched)
     for arrays, expected in zip(drawn, wanted, strict=True):
         if text := difference(expected, call.stated(li.run(made, arrays))):
             return f"batch {len(arrays[0])}: {text}" if call.batched else text

@@ -119,7 +119,7 @@ def sort_to_torch(op, torch, x):
 @imports("keras", "ops.TopK")
 def topk_from_keras(call, x):
     values, places = first_entries(x, call.k, -1, True)
-    return values, places.cast(np.int32)
+    return values, places.cast(call.stated[1])
 
 
 @imports("keras", "ops.Sort")

@@ -6,7 +6,6 @@ opened: its `call` is traced into operations, so a custom layer made of keras.op
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from ...op import CHANNELS_LAST, importer_of
 from ...passes import after_import
 from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names, permuted
+from .claims import claimed
 from .foreign import is_own, native_name, reason
 from .masks import find_masked, ignores_masks, refusal, takes_mask
 from .run import Program, describe
@@ -49,10 +49,13 @@ def load(
 class LayerCall(Call):
     """A Keras layer or operation as importers read it."""
 
-    def __init__(self, native: Any, reader: _Reader, name: str, left_out: frozenset[str], attribute: Any = getattr):
+    def __init__(
+        self, native: Any, reader: _Reader, name: str, left_out: frozenset[str], attribute: Any = getattr, claims: Any = None
+    ):
         super().__init__(native, reader.graph, left_out=left_out)
         self.reader = reader
         self.name = name
+        self.stated = tuple(None if c is None else c[1] for c in claims or ())  # the dtypes that Keras states of the results
         self.attribute = attribute
         self.masked = reader.masked  # whether a mask comes along with an input (Masking, Embedding's mask_zero)
 
@@ -63,6 +66,11 @@ class LayerCall(Call):
     def image_data_format(self) -> str:
         """Where channels stand for layers that are not told."""
         return str(keras.config.image_data_format())
+
+    @property
+    def backend(self) -> str:
+        """What computes the model, where the backends' definitions differ."""
+        return str(keras.backend.backend())
 
     def weight(self, attribute: str, *, cast: bool = True) -> Value | None:
         """A variable of the layer ("kernel") or of a part of it ("cell.kernel") as an operand, in Keras' own layout.
@@ -212,10 +220,7 @@ class _Reader:
                 kind = snake(type(operation).__name__)
                 count = counts[kind] = counts.get(kind, -1) + 1
                 key = (*key[:-2], f"{kind}_{count}" if count else kind, 0)
-            claims = [
-                None if (native_name(operation), i) in MISSTATED else (stated_shape(node, i), dtype_of(stated_dtype(node, i)))
-                for i in range(len(node.output_tensors))
-            ]
+            claims = claimed(node, stated_shape)
             self.masked = id(node) in masked
             return self.apply(operation, args, kwargs, key, claims, trace.attributes(node))
 
@@ -260,7 +265,7 @@ class _Reader:
             args = [*permuted(args[:1], to_first), *args[1:]] if isinstance(args[0], Value) else args
         results = self.importing.call(
             _with(importer, kwargs) if kwargs else importer,
-            LayerCall(operation, self, name, left_out, attribute),
+            LayerCall(operation, self, name, left_out, attribute, claims),
             args,
             name=name,
             source=source,
@@ -364,23 +369,6 @@ def _stand_in(value: Value, batch: int | None) -> Any:
     if batch is not None and shape and shape[0] is None:
         shape[0] = batch
     return stand_in(tuple(shape), value.dtype.name)
-
-
-# Results that Keras states wrongly: attention scores as wide as they are high, values as long as queries, scores in a
-# dtype that the layer does not cast to.
-MISSTATED = {("MultiHeadAttention", 1), ("ops.DotProductAttention", 0), ("ReversibleEmbedding", 0)}
-
-
-def stated_dtype(node: Any, index: int) -> str:
-    """The dtype of a result. Of a layer over whole numbers Keras states the layer's own, which is not always theirs."""
-    layer, stated = node.operation, str(node.output_tensors[index].dtype)
-    if not isinstance(layer, keras.Layer) or "float" not in stated or all("float" in t.dtype for t in node.input_tensors):
-        return stated
-    with contextlib.suppress(Exception):  # no backend runs every layer on whole numbers
-        spec = keras.Operation.compute_output_spec(layer, *node.arguments.args, **node.arguments.kwargs)
-        computed = str(keras.tree.flatten(spec)[index].dtype)
-        return stated if "float" in computed else computed
-    return stated
 
 
 _LACKING = object()  # the result of a call without an importer

@@ -19,6 +19,7 @@ from ...graph import Graph, Parameter, Step, Value
 from ...interpreter import measures
 from ...op import Op
 from ...ort import raw
+from ...passes.lowering import lower
 from ...sizes import Dim, Size, fold
 from ..base import Builder, Port
 from . import kernels
@@ -45,8 +46,8 @@ def assign(model: Any, numbers: Iterable[tuple[onnx.TensorProto, np.ndarray]]) -
 
 
 def prepare(graph: Graph) -> Graph:
-    """The graph as ONNX computes it: canonical already."""
-    return graph
+    """The graph as ONNX computes it: canonical already, but for the steps that it has no operator for."""
+    return lower(graph, FRAMEWORK, np.float64)
 
 
 def build(graph: Graph, *, opset: int | None = None) -> tuple[onnx.ModelProto, dict[int, Any]]:

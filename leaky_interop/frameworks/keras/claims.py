@@ -1,0 +1,52 @@
+"""What Keras says of a call's results before they are computed, and where its word is not good enough."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from ...numeric import dtype as dtype_of
+from ...op import Dim
+from .foreign import native_name
+
+# Results that Keras states wrongly: attention scores as wide as they are high, values as long as queries, scores in a
+# dtype that the layer does not cast to.
+MISSTATED = {("MultiHeadAttention", 1), ("ops.DotProductAttention", 0), ("ReversibleEmbedding", 0)}
+
+
+def stated_dtype(node: Any, index: int) -> str:
+    """The dtype of a result. Of a layer over whole numbers Keras states the layer's own, which is not always theirs."""
+    layer, stated = node.operation, str(node.output_tensors[index].dtype)
+    if not isinstance(layer, keras.Layer) or "float" not in stated or all("float" in t.dtype for t in node.input_tensors):
+        return stated
+    with contextlib.suppress(Exception):  # no backend runs every layer on whole numbers
+        spec = keras.Operation.compute_output_spec(layer, *node.arguments.args, **node.arguments.kwargs)
+        computed = str(keras.tree.flatten(spec)[index].dtype)
+        return stated if "float" in computed else computed
+    return stated
+
+
+WIDE = frozenset("int64 float64 uint16 uint32 uint64".split())  # in which Keras' rules are not always what a backend does
+# Operations of which Keras states another shape or dtype than it computes, at least on one backend.
+UNSURE = frozenset(
+    f"ops.{n}" for n in "CategoricalCrossentropy Corrcoef Correlate Cross LuFactor MultiHot Quantile Nanquantile Size Slogdet TopK".split()
+)
+
+
+def claimed(node: Any, shape: Callable[[Any, int], tuple[Dim | None, ...]]) -> list[tuple[tuple[Dim | None, ...], Any] | None]:
+    """Shape and dtype of a call's results: what Keras states, or where that is doubtful what its backend computes."""
+    native = native_name(node.operation)
+    claims: list[Any] = [(shape(node, i), dtype_of(stated_dtype(node, i))) for i in range(len(node.output_tensors))]
+    doubtful = native in UNSURE or WIDE & {t.dtype for t in (*node.input_tensors, *node.output_tensors)}
+    if doubtful and native.startswith("ops."):
+        claims = [None] * len(claims) if native in UNSURE else claims
+        with contextlib.suppress(Exception):  # the backend may not run it on symbols
+            computed = keras.tree.flatten(
+                keras.Operation.compute_output_spec(node.operation, *node.arguments.args, **node.arguments.kwargs)
+            )
+            if len(computed) == len(claims):
+                claims = [(tuple(t.shape) if c is None else c[0], dtype_of(t.dtype)) for c, t in zip(claims, computed, strict=True)]
+    return [None if (native, i) in MISSTATED else c for i, c in enumerate(claims)]
