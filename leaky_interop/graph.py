@@ -248,9 +248,9 @@ def _scalar_dtype(operand: Any, dtype: np.dtype | None) -> Any:
     return dtype if isinstance(operand, int | float) and not isinstance(operand, bool) else None
 
 
-def claim(value: Value, shape: Iterable[Dim | None], dtype: Any, where: str) -> None:
-    """Check what an importer produced against what the source says of it; None is a size the source does not know."""
-    stated = tuple(shape)
+def claim(value: Value, shape: Iterable[Dim | None] | None, dtype: Any, where: str) -> None:
+    """Check what an importer produced against what the source says of it; None is a size, or a shape, it does not know."""
+    stated = value.shape if shape is None else tuple(shape)
     fits = len(stated) == value.rank and all(s is None or may_agree(v, s) for v, s in zip(value.shape, stated, strict=True))
     if not fits or np.dtype(dtype) != value.dtype:
         raise AssertionError(

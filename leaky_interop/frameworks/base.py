@@ -108,7 +108,7 @@ class Importing:
         def known(size: Dim | None, axis: int) -> Dim:
             return size if size is not None else batch if axis == 0 else symbol(f"{name}_{axis}")
 
-        results = tuple((tuple(known(d, axis) for axis, d in enumerate(shape)), kind) for shape, kind in claims)
+        results = tuple((tuple(known(d, axis) for axis, d in enumerate(shape or ())), kind) for shape, kind in claims)
         made = graph.emit(Unread(native=native, results=results), [o for o in operands if isinstance(o, Value)])
         attribute(graph, start, name)
         for value, key in zip(made, keys or (), strict=False):

@@ -100,7 +100,11 @@ def range_of_entries(call, x):
 @imports("keras", "ops.AllClose")
 def all_close(call, x, y, *_):
     x, y = in_one_dtype(call, x, y)
-    close = Equal()(x, y) if x.dtype.kind not in "fV" else is_close_from_torch(call, x, y, call.rtol, call.atol, call.equal_nan)
+    close = (
+        Equal()(x, y)
+        if x.dtype.kind not in "fV"
+        else is_close_from_torch(call, x, y, call.rtol, call.atol, call.equal_nan)
+    )
     return reduced(ReduceAll, close, None, False)
 
 
@@ -161,7 +165,9 @@ def coordinates(call, index):
 @imports("keras", "ops.Argpartition")
 def partition_from_keras(call, x):
     raise Refused(
-        "argpartition", why="which order the entries on either side of the place have is left to the backend", hint="Use argsort"
+        "argpartition",
+        why="which order the entries on either side of the place have is left to the backend",
+        hint="Use argsort",
     )
 
 

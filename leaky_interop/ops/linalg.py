@@ -74,7 +74,7 @@ class Factoring(Op):
         results = self.reference(*(x.astype(np.float64) for x in arrays))
         first = results[0] if isinstance(results, tuple) else results
         worst = np.max(np.linalg.cond(a), initial=1.0)
-        return a.shape[-1] ** 2, np.broadcast_to(np.max(np.abs(first), initial=0.0) * worst, first.shape)
+        return a.shape[-1] ** 2, np.asarray(np.max(np.abs(first), initial=0.0) * worst)
 
 
 @op
@@ -263,7 +263,11 @@ def _sign_and_log(x: Value) -> tuple[Value, Value]:
     """Of the determinant, its rows divided by their largest entries first so that it neither overflows nor vanishes."""
     size = x.shape[-1]
     if not isinstance(size, int) or size > 2 * LARGEST:
-        raise Refused(f"the logarithm of the determinant of {size} rows", why="the determinant may overflow", hint="Use fewer rows")
+        raise Refused(
+            f"the logarithm of the determinant of {size} rows",
+            why="the determinant may overflow",
+            hint="Use fewer rows",
+        )
     largest = reduced(ReduceMax, Abs()(x), -1, True)
     largest = Where()(Greater()(largest, 0.0), largest, 1.0)
     det = Det()(Div()(x, largest))
@@ -365,7 +369,9 @@ _GOOD = np.array([[4.0, 1.0, -0.5], [1.0, 3.0, 0.25], [-0.5, 0.25, 2.0]])  # sym
 _TWO = np.stack([_GOOD, _GOOD[::-1, ::-1]])
 case("cholesky/matrix", Cholesky(), Operand((3, 3), numbers=_GOOD), composed=_STEPS)
 case("cholesky/batch", Cholesky(), Operand((2, 3, 3), numbers=_TWO), composed=_STEPS)
-case("solve_triangular/lower", SolveTriangular(lower=True), Operand((2, 3, 3), numbers=_TWO), (2, 3, 4), composed=_STEPS)
+case(
+    "solve_triangular/lower", SolveTriangular(lower=True), Operand((2, 3, 3), numbers=_TWO), (2, 3, 4), composed=_STEPS
+)
 case("solve_triangular/upper", SolveTriangular(lower=False), Operand((3, 3), numbers=_GOOD), (3, 2), composed=_STEPS)
 case("solve/matrix", Solve(), Operand((3, 3), numbers=_GOOD[[2, 0, 1]]), (3, 2), composed=_STEPS)
 case("solve/batch", Solve(), Operand((2, 3, 3), numbers=_TWO[:, ::-1]), (2, 3, 1), composed=_STEPS)

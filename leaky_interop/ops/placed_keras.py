@@ -122,7 +122,9 @@ def correlation_matrix(call, x):
 
 @imports("keras", "ops.Ndim")
 def number_of_axes(call, x):
-    raise Refused("the number of axes as a result", why="Keras gives a Python number, not an array", hint="Leave it out")
+    raise Refused(
+        "the number of axes as a result", why="Keras gives a Python number, not an array", hint="Leave it out"
+    )
 
 
 # --- evenly spaced ----------------------------------------------------------------------------------------------------

@@ -36,17 +36,17 @@ UNSURE = frozenset(
 )
 
 
-def claimed(node: Any, shape: Callable[[Any, int], tuple[Dim | None, ...]]) -> list[tuple[tuple[Dim | None, ...], Any] | None]:
-    """Shape and dtype of a call's results: what Keras states, or where that is doubtful what its backend computes."""
+def claimed(node: Any, shape: Callable[[Any, int], tuple[Dim | None, ...]]) -> list[Any]:
+    """Shape (None: unknown) and dtype of a call's results: what Keras states, or where that is doubtful its backend computes."""
     native = native_name(node.operation)
     claims: list[Any] = [(shape(node, i), dtype_of(stated_dtype(node, i))) for i in range(len(node.output_tensors))]
     doubtful = native in UNSURE or WIDE & {t.dtype for t in (*node.input_tensors, *node.output_tensors)}
     if doubtful and native.startswith("ops."):
-        claims = [None] * len(claims) if native in UNSURE else claims
+        claims = [(None, kind) for _, kind in claims] if native in UNSURE else claims
         with contextlib.suppress(Exception):  # the backend may not run it on symbols
             computed = keras.tree.flatten(
                 keras.Operation.compute_output_spec(node.operation, *node.arguments.args, **node.arguments.kwargs)
             )
             if len(computed) == len(claims):
-                claims = [(tuple(t.shape) if c is None else c[0], dtype_of(t.dtype)) for c, t in zip(claims, computed, strict=True)]
+                claims = [(c[0] or tuple(t.shape), dtype_of(t.dtype)) for c, t in zip(claims, computed, strict=True)]
     return [None if (native, i) in MISSTATED else c for i, c in enumerate(claims)]
