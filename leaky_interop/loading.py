@@ -32,8 +32,9 @@ def open_model(
 
     source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2`, `.chainer` or `.m` file, or "package.module:factory",
     whose function (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a
-    factory's module, a `.weights.h5`, `.h5` or `.keras` file for its Keras model, loaded strictly; a `.mat` file for a MATLAB source. The others: as for `load`. Raises Usage for what
-    is none of these, UnsafeFile for a file that is not to be trusted.
+    factory's module, a `.weights.h5`, `.h5` or `.keras` file for its Keras model, loaded strictly; a `.mat` file for a
+    MATLAB source. The others: as for `load`. Raises Usage for what is none of these, UnsafeFile for a file that is not to
+    be trusted.
     """
     from . import files
 

@@ -144,3 +144,45 @@ def test_results_have_the_dtype_that_the_backend_computes():
     x = PLAIN.astype(np.float64)
     model = network(lambda x: K.max(x, axis=1), [x])
     assert li.run(li.convert(model, to="torch"), [x])[0].dtype == li.run(model, [x])[0].dtype
+
+
+BACKEND = keras.backend.backend()
+ONES = np.ones((2, 3), np.float32)
+NUMBERS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+EDGES = {  # what the backends compute differently, or Keras states wrongly
+    "sum over no axes": (lambda x: K.sum(x, axis=()), NUMBERS),
+    "mean over no axes": (lambda x: K.mean(x, axis=[], keepdims=True), NUMBERS),
+    "sum of all, axes kept": (lambda x: K.sum(x, keepdims=True), NUMBERS),
+    "max and a first value": (lambda x: K.max(x, axis=1, initial=11.0), NUMBERS),
+    "sort of all": (lambda x: K.sort(x, axis=None), NUMBERS[:, ::-1].copy()),
+    "argsort of all": (lambda x: K.argsort(x, axis=None), NUMBERS[:, ::-1].copy()),
+    "append": (lambda x, y: K.append(x, y), NUMBERS, ONES),
+    "inner with a number": (lambda x, y: K.inner(x, y), np.float32(3).reshape(()), ONES),
+    "dot of equal ranks": (lambda x, y: K.dot(x, y), NUMBERS, np.ones((2, 4, 5), np.float32)),
+    "count_nonzero": (lambda x: K.count_nonzero(x, axis=1), NUMBERS),
+    "take of all": (lambda x: K.take(x, np.array([[2, -1], [0, -2]], np.int32)), NUMBERS),
+    "average of the last axis": (lambda x, w: K.average(x, axis=-1, weights=w), ONES, PLAIN[:2, :3] ** 2),
+    "layer_normalization by the deviation": (lambda x, g: K.layer_normalization(x, g, rms_scaling=True), PLAIN, PLAIN[0]),
+    "rms_normalization by a factor each": (lambda x, g: K.rms_normalization(x, g), PLAIN, PLAIN + 1),
+    "moments of halves": (lambda x: K.moments(x, axes=[0]), np.array([-1810, 5, 1100], np.float16)),
+    **{f"norm {o}": (lambda x, o=o: K.norm(x, ord=o, axis=(0, 2)), NUMBERS - 11) for o in (1, -1, INF, -INF)},
+    "norm 0": (lambda x: K.norm(x, ord=0, axis=1), NUMBERS),
+    "slice": (lambda x: K.slice(x, np.array([0, 1, 1], np.int32), (1, 2, 2)), NUMBERS),
+}  # fmt: skip
+
+
+ALONE = {("rms_normalization by a factor each", "torch")}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_the_backend_that_runs_it_is_followed(name):
+    if (name, BACKEND) in ALONE:
+        pytest.skip("Keras itself does not run it on this backend")
+    call, *arrays = EDGES[name]
+    model = network(call, arrays)
+    expected = li.run(model, arrays)
+    for target in ("onnx", "torch"):
+        received = li.run(li.convert(model, to=target), arrays)
+        for e, r in zip(expected, received, strict=True):
+            assert (e.shape, e.dtype) == (r.shape, r.dtype)
+            np.testing.assert_allclose(r, e, rtol=1e-3 if e.dtype == np.float16 else 1e-5, atol=1e-6)

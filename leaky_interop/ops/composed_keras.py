@@ -16,13 +16,12 @@ from .compare import Equal, Greater, GreaterOrEqual, Less, NotEqual, Where
 from .composed import is_close_from_torch
 from .expand import filled
 from .functions import Abs, Exp, IsInf, IsNaN, Log, Log1p, Log10, Neg, Sign, Sqrt
-from .ignoring_nan import entries
 from .index import sliced
 from .logic import And, Not, Or
 from .math import Add, Div, FloorDiv, Mod, Mul, Pow, Sub
 from .one_hot import one_hot
 from .promotion import as_value, floating, in_one_dtype
-from .reduce import ReduceAll, ReduceAny, ReduceMax, ReduceMean, ReduceMin, ReduceSum, reduced
+from .reduce import ReduceAll, ReduceAny, ReduceMax, ReduceMean, ReduceMin, ReduceSum, entries, reduced
 from .shape import with_axes
 
 

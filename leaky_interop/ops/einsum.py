@@ -183,6 +183,10 @@ def bilinear_from_torch(call, x, y, weight, bias):
 
 @imports("keras", "ops.Einsum")
 def einsum_from_keras(call, *operands):
+    if "->" not in call.subscripts and "..." in call.subscripts and call.backend == "tensorflow":
+        raise Refused(
+            f"the einsum {call.subscripts!r}", why="TensorFlow orders an unstated result otherwise than numpy", hint="State it behind ->"
+        )
     return einsum(call, call.subscripts, operands)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..deferring import defer
+from ..errors import Refused
 from ..op import (
     Dim,
     Link,
@@ -248,6 +249,8 @@ def ones_like_from_keras(call, x, dtype=None):
 
 @imports("keras", "ops.FullLike")
 def full_like_from_keras(call, x, number):
+    if call.backend == "torch" and isinstance(number, Value) and number.rank:
+        raise Refused("full_like of an array", why="Keras on torch gives it the array's shape", hint="Use broadcast_to")
     return expanded(as_value(call, number, call.dtype or x.dtype), x.shape)
 
 

@@ -32,11 +32,13 @@ from ..op import (
     op,
     product,
 )
+from .compare import Less, Where
 from .embed import Embedding
 from .expand import expanded, uniform
 from .found import places_of_nonzero
 from .index import selected
 from .join import stacked
+from .math import Add
 from .promotion import as_value
 from .shape import of_rank_1
 
@@ -192,8 +194,15 @@ def masked_select_from_torch(call, x, mask):
 @imports("keras", "ops.Take")
 def take_entries(call, x, index):
     axis = getattr(call.native, "axis", None)
-    x = as_value(call, x)
+    x, index = as_value(call, x), whole(as_value(call, index))
+    if axis is None and call.graph.framework == "keras" and call.backend == "torch" and x.rank > 1:
+        index = Where()(Less()(index, 0), Add()(index, int(x.shape[0])), index)  # counts from the end of the first axis
     return picked(call, x.reshape(product(x.shape)) if axis is None else x, index, axis or 0)
+
+
+def whole(index: Value) -> Value:
+    """Places as integers: Keras on torch takes floats for them too."""
+    return index.cast(np.int64) if index.dtype.kind in "fV" else index
 
 
 @imports("torch", "aten.gather.default")
@@ -233,7 +242,7 @@ def gather_nd_to_torch(op, torch, x, index):
 
 @imports("keras", "ops.TakeAlongAxis")
 def take_along_axis_from_keras(call, x, index):
-    x, index = as_value(call, x), as_value(call, index)
+    x, index = as_value(call, x), whole(as_value(call, index))
     if call.axis is None:
         return picked_along(call, x.reshape(product(x.shape)), index.reshape(product(index.shape)), 0)
     axis = call.axis % x.rank

@@ -17,8 +17,8 @@ from ..op import Value, exports, imports, shortest
 from .functions import Abs
 from .math import Div, Mul, Pow
 from .promotion import as_value, floating, in_one_dtype
-from .reduce import ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReduceSum, axes_of, reduced
-from .shape import with_axes
+from .reduce import ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReduceSum, axes_of, entries, reduced
+from .shape import with_axes, without
 
 
 def spatial_axes(layer: Any, x: Value) -> tuple[int, ...]:
@@ -96,14 +96,17 @@ def average_from_keras(call, x, weights=None):
     if weights is None:
         return reduced(ReduceMean, x, call.axis, False)
     x, weights = in_one_dtype(call, x, weights)
-    if weights.rank < x.rank:
+    if weights.rank < x.rank and call.backend != "torch":
         weights = weights.reshape(*(d if a == call.axis % x.rank else 1 for a, d in enumerate(x.shape)))
-    return Div()(reduced(ReduceSum, Mul()(x, weights), call.axis, False), reduced(ReduceSum, weights, call.axis, False))
+    below = -1 if call.backend == "torch" else call.axis  # torch always adds up the weights of the last axis
+    return Div()(reduced(ReduceSum, Mul()(x, weights), call.axis, False), reduced(ReduceSum, weights, below, False))
 
 
 @imports("keras", "ops.CountNonzero")
 def count_nonzero_from_keras(call, x):
-    return reduced(ReduceSum, as_value(call, x).cast(bool).cast(np.int32), call.axis, False)
+    x, axis, _ = entries(as_value(call, x).cast(bool).cast(np.int32), call.axis, False)
+    y = reduced(ReduceSum, x, axis, False)
+    return y.transpose(*reversed(range(y.rank))) if call.backend == "torch" else y  # which turns the axes around
 
 
 def norm(x: Value, order: float, axes: Any, keepdims: Any) -> Value:
@@ -139,6 +142,12 @@ def norm_from_keras(call, x):
     axes = axes_of(x, call.axis)
     order = {None: 2, "fro": 2}.get(call.ord, call.ord)
     of_matrix = len(axes) == 2 and call.ord not in (None, "fro")
+    if of_matrix and call.ord in (1, -1, math.inf, -math.inf):  # of the sums along one axis the largest or the smallest
+        rows, columns = (a % x.rank for a in (call.axis or (0, 1)))
+        along, across = (rows, columns) if abs(call.ord) == 1 else (columns, rows)
+        sums = reduced(ReduceSum, Abs()(x), along, True)
+        y = reduced(ReduceMax if call.ord > 0 else ReduceMin, sums, across, True)
+        return y if call.keepdims else without(y, axes)
     if isinstance(order, str) or of_matrix or (len(axes) > 2 and call.ord is not None):
         raise Refused(
             f"a matrix norm of order {call.ord}",

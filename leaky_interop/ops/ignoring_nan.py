@@ -25,15 +25,8 @@ from .functions import IsNaN, Sqrt
 from .logic import Not
 from .math import Div, Mul, Sub
 from .promotion import as_value
-from .reduce import ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, ReduceSum, reduced
+from .reduce import ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, ReduceSum, entries, reduced
 from .shape import merged
-
-
-def entries(x: Value, axis: Any, keepdims: bool) -> tuple[Value, Any, bool]:
-    """The data, axes and whether they stay; no axes at all are one of size 1 behind the others."""
-    if axis is not None and not isinstance(axis, int) and not len(axis):
-        return x.reshape(*x.shape, 1), x.rank, False
-    return x, axis, keepdims
 
 
 def _is_float(x: Value) -> bool:

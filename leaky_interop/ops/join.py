@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Refused
 from ..op import (
     Dim,
     Link,
@@ -29,6 +30,7 @@ from ..op import (
     exports,
     imports,
     op,
+    product,
     together,
 )
 from .math import merges
@@ -173,7 +175,7 @@ def concatenate_from_keras(layer, values):
 def concat_from_keras(call, values):
     values = [as_value(call, v) for v in values]
     return (
-        joined(call, values, call.axis) if call.axis is not None else joined(call, [v.reshape(-1) for v in values], 0)
+        joined(call, values, call.axis) if call.axis is not None else joined(call, [v.reshape(product(v.shape)) for v in values], 0)
     )
 
 
@@ -308,6 +310,8 @@ def dsplit_from_keras(call, x):
 
 @imports("keras", "ops.Unstack")
 def unstack_from_keras(call, x):
+    if call.num is not None and not agree(call.num, x.shape[call.axis]):
+        raise Refused(f"{call.num} parts of {x.shape[call.axis]} entries", why="Keras counts them when it runs", hint="Leave num out")
     return unbind_from_torch(call, x, call.axis)
 
 

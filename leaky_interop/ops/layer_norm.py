@@ -187,7 +187,7 @@ def rms_norm_function_from_keras(call, x, scale=None):
     """Keras broadcasts the scale along the last axes whatever the others are."""
     axes = axes_from_keras(call.axis, x.rank)
     norm, numbers = RMSNorm(axes=axes, epsilon=epsilon_of(call)), floating(call, x)
-    if scale is None or is_last(axes, x.rank):
+    if scale is None or (is_last(axes, x.rank) and scale.rank == len(axes)):
         return in_one_dtype(norm, numbers, over(x, axes, scale)).cast(x.dtype)
     return Mul()(norm(numbers, None), scale).cast(x.dtype)
 
@@ -195,6 +195,11 @@ def rms_norm_function_from_keras(call, x, scale=None):
 def epsilon_of(call: Any) -> float:
     """Keras' functions take its own setting, 1e-7, where none is given."""
     return 1e-7 if call.epsilon is None else call.epsilon
+
+
+def as_stated(x: Value, axes: tuple[int, ...], value: Value) -> Value:
+    """A factor as Keras broadcasts it: along the axes of the norm where it has fewer than the data."""
+    return value if value.rank == x.rank or is_last(axes, x.rank) else value.reshape(*(d if a in axes else 1 for a, d in enumerate(x.shape)))
 
 
 def over(x: Value, axes: tuple[int, ...], value: Any) -> Value | None:

@@ -166,7 +166,8 @@ def dot_from_keras(call, a, b):
     a, b = in_one_dtype(call, a, b)
     if not a.rank or not b.rank:
         return Mul()(a, b)
-    return matrix_product(call, a, b) if b.rank < 3 else contracted(call, a, b, [-1], [-2])
+    product_of_each = b.rank < 3 or call.backend == "torch"  # where it is matmul, whatever the ranks
+    return matrix_product(call, a, b) if product_of_each else contracted(call, a, b, [-1], [-2])
 
 
 @imports("keras", "ops.Vdot")
@@ -177,6 +178,9 @@ def vdot_from_keras(call, a, b):
 
 @imports("keras", "ops.Inner")
 def inner_from_keras(call, a, b):
+    a, b = in_one_dtype(call, a, b)
+    if not a.rank or not b.rank:
+        return Mul()(a, b)
     return contracted(call, a, b, [-1], [-1])
 
 

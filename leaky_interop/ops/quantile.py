@@ -20,11 +20,10 @@ from .bounds import Clip, Maximum, Minimum
 from .compare import Less, Where
 from .functions import Ceil, Floor, IsNaN, Round
 from .gather import picked, picked_along
-from .ignoring_nan import entries
 from .logic import Not
 from .math import Add, Div, Mul, Sub
 from .promotion import as_value
-from .reduce import ReduceAny, ReduceSum, reduced
+from .reduce import ReduceAny, ReduceSum, entries, reduced
 from .sort import Sort
 
 ROUNDED = {"lower": Floor, "higher": Ceil, "nearest": Round}

@@ -71,6 +71,13 @@ def axes_of(x: Value, axes: Any) -> tuple[int, ...]:
     return tuple(sorted(a % x.rank for a in stated)) or tuple(range(x.rank))
 
 
+def entries(x: Value, axis: Any, keepdims: bool) -> tuple[Value, Any, bool]:
+    """The data, axes and whether they stay, as Keras takes them: an empty list reduces nothing, each entry is a list of one."""
+    if axis is not None and not isinstance(axis, int) and not len(axis):
+        return x.reshape(*x.shape, 1), x.rank, False
+    return x, axis, keepdims
+
+
 def reduced(kind: type[Reduction], x: Value, axes: Any, keepdims: Any, **fields: Any) -> Value:
     """One reduction; a value without axes counts as one entry. Zeros add up to zero, however many they are."""
     if x.rank == 0:
@@ -107,10 +114,17 @@ def _row(
         return reduced(kind, x.cast(dtype) if dtype is not None else prepared(call, x), axes, keepdims)
 
     def from_keras(call: Any, x: Any) -> Value:
-        if getattr(call.native, "initial", None) is not None:
-            raise Refused(f"{name} with an initial value", why="no reduction takes one", hint="Use maximum")
         x, dtype = as_value(call, x), getattr(call.native, "dtype", None)
-        return reduced(kind, x.cast(dtype) if dtype is not None else prepared(call, x), call.axis, call.keepdims)
+        x, axis, keepdims = entries(x.cast(dtype) if dtype is not None else prepared(call, x), call.axis, call.keepdims)
+        if name == "ReduceSum" and axis is None and call.backend == "torch":
+            keepdims = False  # which is then forgotten
+        initial = getattr(call.native, "initial", None)
+        if initial is not None and 0 in x.shape:  # nothing else is there
+            shape = kind(axes=axes_of(x, axis), keepdims=bool(keepdims)).infer(x)[0][0]
+            return filled(call.graph, shape, initial, call.stated[0])
+        y = reduced(kind, x, axis, keepdims)
+        y = y.cast(call.stated[0]) if name == "ReduceMean" and call.stated else y
+        return y if initial is None else bounded(name, y, as_value(call, initial, y.dtype))
 
     def from_onnx(node: Any, x: Value, axes: Value | None = None) -> Value:
         return read_onnx(kind, node, x, axes)
@@ -142,6 +156,20 @@ def _summed(call: Any, x: Value) -> Value:
     return x if x.dtype.itemsize >= 4 else x.cast(np.uint32 if x.dtype.kind == "u" else np.int32)
 
 
+def bounded(name: str, y: Value, initial: Value) -> Value:
+    """A maximum or minimum of one entry more."""
+    from .bounds import Maximum, Minimum
+
+    return (Maximum if name == "ReduceMax" else Minimum)()(y, initial)
+
+
+def _averaged(call: Any, x: Value) -> Value:
+    """The dtype that means are taken in; Keras on torch takes those of float64 in float32."""
+    x = floating(call, x)
+    narrow = call.graph.framework == "keras" and x.dtype == np.float64 and call.backend == "torch"
+    return x.cast(np.float32) if narrow else x
+
+
 def _boolean(call: Any, x: Value) -> Value:
     return x.cast(bool)
 
@@ -171,7 +199,7 @@ def _log_sum_exp_terms(self: Reduction, *arrays: np.ndarray) -> tuple[int, np.nd
 ReduceSum = _row("ReduceSum", "The sum.", np.sum, aten=["aten.sum.default", "aten.sum.dim_IntList"], keras=["ops.Sum"],
                  onnx="ReduceSum", prepared=_summed, tolerance="sum", symbolic=True)  # fmt: skip
 ReduceMean = _row("ReduceMean", "The arithmetic mean.", np.mean, aten=["aten.mean.default", "aten.mean.dim"],
-                  keras=["ops.Mean"], onnx="ReduceMean", prepared=floating, tolerance="sum")  # fmt: skip
+                  keras=["ops.Mean"], onnx="ReduceMean", prepared=_averaged, tolerance="sum")  # fmt: skip
 ReduceProd = _row("ReduceProd", "The product.", np.prod, aten=["aten.prod.default", "aten.prod.dim_int"],
                   keras=["ops.Prod"], onnx="ReduceProd", prepared=_summed, tolerance="sum", symbolic=True)  # fmt: skip
 ReduceMax = _row("ReduceMax", "The largest entry; NaN wins.", np.max, aten=["aten.amax.default", "aten.max.default"],

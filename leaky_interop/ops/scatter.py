@@ -18,7 +18,7 @@ from .bounds import Maximum
 from .compare import Where
 from .cumulative import CumSum
 from .expand import expanded, filled
-from .gather import Gather, as_places, from_the_start, index_in_torch
+from .gather import Gather, as_places, from_the_start, index_in_torch, whole
 from .join import stacked
 from .math import Add, Div, FloorDiv, Mul, Sub
 from .promotion import as_value
@@ -235,13 +235,13 @@ def scatter_nd_to_torch(op, torch, x, index, updates):
 
 @imports("keras", "ops.ScatterUpdate")
 def scatter_update_from_keras(call, x, index, updates):
-    index, updates = as_value(call, index), as_value(call, updates, x.dtype)
+    index, updates = whole(as_value(call, index)), as_value(call, updates, x.dtype)
     return ScatterND(reduction=call.reduction or "none")(x, index, updates)
 
 
 @imports("keras", "ops.Scatter")
 def scatter_from_keras(call, index, updates):
-    index, updates = as_value(call, index), as_value(call, updates)
+    index, updates = whole(as_value(call, index)), as_value(call, updates)
     return ScatterND(reduction="add")(filled(call.graph, tuple(call.shape), 0, updates.dtype), index, updates)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, invert, op
+from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, case, exports, imports, invert, op, product
 from .promotion import as_value
 from .shape import of_rank_1
 
@@ -124,13 +124,14 @@ def topk_from_keras(call, x):
 
 @imports("keras", "ops.Sort")
 def sort_from_keras(call, x):
-    return Sort(axis=call.axis % x.rank, descending=False)(x)[0]
+    x, axis = (x.reshape(product(x.shape)), 0) if call.axis is None else (x, call.axis % x.rank)
+    return Sort(axis=axis, descending=False)(x)[0]
 
 
 @imports("keras", "ops.Argsort")
 def argsort_from_keras(call, x):
     x = as_value(call, x)
-    x, axis = (x.reshape(-1), 0) if call.axis is None else (x, call.axis % x.rank)
+    x, axis = (x.reshape(product(x.shape)), 0) if call.axis is None else (x, call.axis % x.rank)
     return Sort(axis=axis, descending=False)(x)[1].cast(np.int32)
 
 

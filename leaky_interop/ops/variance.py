@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Value, case, exports, imports, op, product
+from .bounds import Clip
 from .functions import Rsqrt, Sqrt
 from .math import Add
 from .precision import exact_in_keras
@@ -111,8 +112,13 @@ def deviation_from_keras(call, x):
 
 @imports("keras", "ops.Moments")
 def moments_from_keras(call, x):
+    """Those of halves are computed in float32, and kept within float16."""
     x = floating(call, x)
-    return reduced(ReduceMean, x, call.axes, call.keepdims), variance(call, x, call.axes, 0, call.keepdims)
+    half = x.dtype if x.dtype.itemsize == 2 and (x.dtype == np.float16 or call.backend == "tensorflow") else None
+    x = x if half is None else x.cast(np.float32)
+    found = reduced(ReduceMean, x, call.axes, call.keepdims), variance(call, x, call.axes, 0, call.keepdims)
+    most = float(np.finfo(np.float16).max)
+    return found if half is None else tuple(Clip(minimum=-most, maximum=most)(v).cast(half) for v in found)
 
 
 @exports("torch", ReduceVariance)

@@ -30,9 +30,11 @@ def stated_dtype(node: Any, index: int) -> str:
 
 
 WIDE = frozenset("int64 float64 uint16 uint32 uint64".split())  # in which Keras' rules are not always what a backend does
-# Operations of which Keras states another shape or dtype than it computes, at least on one backend.
-UNSURE = frozenset(
-    f"ops.{n}" for n in "CategoricalCrossentropy Corrcoef Correlate Cross LuFactor MultiHot Quantile Nanquantile Size Slogdet TopK".split()
+# Operations of which Keras states another dtype, or shape, than it computes, at least on one backend.
+UNSURE = frozenset(f"ops.{n}" for n in "LuFactor MultiHot Size Slogdet TopK".split())
+MISSHAPEN = frozenset(
+    f"ops.{n}"
+    for n in "Average CategoricalCrossentropy Corrcoef Correlate CountNonzero Cross Dot MultiHot Nanquantile Ptp Quantile Slogdet Sum".split()
 )
 
 
@@ -42,11 +44,12 @@ def claimed(node: Any, shape: Callable[[Any, int], tuple[Dim | None, ...]]) -> l
     claims: list[Any] = [(shape(node, i), dtype_of(stated_dtype(node, i))) for i in range(len(node.output_tensors))]
     doubtful = native in UNSURE or WIDE & {t.dtype for t in (*node.input_tensors, *node.output_tensors)}
     if doubtful and native.startswith("ops."):
-        claims = [(None, kind) for _, kind in claims] if native in UNSURE else claims
         with contextlib.suppress(Exception):  # the backend may not run it on symbols
             computed = keras.tree.flatten(
                 keras.Operation.compute_output_spec(node.operation, *node.arguments.args, **node.arguments.kwargs)
             )
             if len(computed) == len(claims):
-                claims = [(c[0] or tuple(t.shape), dtype_of(t.dtype)) for c, t in zip(claims, computed, strict=True)]
+                claims = [(stated, dtype_of(t.dtype)) for (stated, _), t in zip(claims, computed, strict=True)]
+    if native in MISSHAPEN:
+        return [(None, kind) for _, kind in claims]
     return [None if (native, i) in MISSTATED else c for i, c in enumerate(claims)]

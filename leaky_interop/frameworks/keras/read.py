@@ -374,20 +374,32 @@ def _stand_in(value: Value, batch: int | None) -> Any:
 _LACKING = object()  # the result of a call without an importer
 
 
+HELD_BY_TORCH = {"uint16": "int32", "uint32": "int64"}  # what Keras on torch makes of integers that torch barely has
+
+
 def as_computed(operation: Any, argument: Any) -> Any:
     """An argument as a layer receives it: floats in the dtype that it computes in (mixed precision)."""
+    if isinstance(argument, Value) and argument.dtype.name in HELD_BY_TORCH and keras.backend.backend() == "torch":
+        return argument.cast(HELD_BY_TORCH[argument.dtype.name])
     if not isinstance(argument, Value) or argument.dtype.kind not in "fV" or not getattr(operation, "autocast", False):
         return argument
     return argument.cast(dtype_of(operation.input_dtype)) if operation.input_dtype else argument
 
 
 def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
-    """Results of 64 bits in 32 where Keras says so: but for TensorFlow's, its backends compute keras.ops no wider."""
+    """Results of 64 bits in 32 where Keras says so, and whole numbers of one width with or without a sign.
+
+    But for TensorFlow's, its backends compute keras.ops no wider, and torch knows few integers without a sign.
+    """
     found = list(results)
     for index, (value, claim) in enumerate(zip(results, claims or (), strict=False)):
-        wide = claim is not None and isinstance(value, Value) and value.dtype.itemsize == 8
-        if wide and (value.dtype.kind, 4) == (claim[1].kind, claim[1].itemsize):
-            found[index] = value.cast(claim[1])
+        if claim is None or not isinstance(value, Value):
+            continue
+        mine, theirs = value.dtype, claim[1]
+        narrower = mine.itemsize == 8 and (mine.kind, 4) == (theirs.kind, theirs.itemsize)
+        signed = {mine.kind, theirs.kind} == {"i", "u"} and mine.itemsize == theirs.itemsize
+        if narrower or signed:
+            found[index] = value.cast(theirs)
     return found
 
 
