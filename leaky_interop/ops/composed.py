@@ -14,7 +14,7 @@ from .compare import Equal, Greater, Less, LessOrEqual, Where
 from .functions import Abs, Exp, IsFinite, IsInf, IsNaN, Log, Log1p, Neg, Reciprocal, Round, Sin, Trunc
 from .logic import And, Or
 from .math import Add, Div, FloorDiv, Mul, Pow, Sub, scaled, true_divide
-from .promotion import as_value, floating, in_one_dtype, number_of
+from .promotion import as_value, floating, in_one_dtype, in_stated_dtype, number_of
 
 
 @imports("torch", "aten.div.Tensor_mode", "aten.div.Scalar_mode", "aten.divide.Tensor_mode", "aten.divide.Scalar_mode")
@@ -111,7 +111,7 @@ def x_log_y_from_torch(call, x, y):
 @imports("keras", "ops.Logaddexp")
 def log_add_exp(call, x, y):
     """The larger, plus the logarithm of 1 and what the other adds to it; two equal infinities stay as they are."""
-    x, y = in_one_dtype(call, x, y)
+    x, y = in_stated_dtype(call, *in_one_dtype(call, x, y))
     larger = Maximum()(x, y)
     added = Log1p()(Exp()(Neg()(Abs()(Sub()(x, y)))))
     return Where()(And()(Equal()(x, y), IsInf()(x)), x, Add()(larger, added))
@@ -120,13 +120,13 @@ def log_add_exp(call, x, y):
 @imports("torch", "aten.deg2rad.default")
 @imports("keras", "ops.Deg2rad")
 def radians(call, x):
-    return Mul()(floating(call, x), math.pi / 180)
+    return Mul()(*in_stated_dtype(call, floating(call, x)), math.pi / 180)
 
 
 @imports("torch", "aten.rad2deg.default")
 @imports("keras", "ops.Rad2deg")
 def degrees(call, x):
-    return Mul()(floating(call, x), 180 / math.pi)
+    return Mul()(*in_stated_dtype(call, floating(call, x)), 180 / math.pi)
 
 
 @imports("torch", "aten.copysign.Tensor", "aten.copysign.Scalar")
@@ -164,7 +164,7 @@ def is_negative_infinity(call, x):
 @imports("torch", "aten.heaviside.default")
 @imports("keras", "ops.Heaviside")
 def heaviside(call, x, at_zero):
-    x, at_zero = in_one_dtype(call, x, at_zero)
+    x, at_zero = in_stated_dtype(call, *in_one_dtype(call, x, at_zero))
     return Where()(Equal()(x, 0), at_zero, Greater()(x, 0).cast(x.dtype))
 
 

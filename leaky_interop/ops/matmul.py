@@ -35,7 +35,7 @@ from .dense import Dense
 from .local_norm import LpNormalize
 from .math import Add, Mul
 from .precision import IN_32_BITS, exact_in_keras, product_in_keras
-from .promotion import in_one_dtype
+from .promotion import in_one_dtype, in_stated_dtype
 from .shape import with_axes, without
 from .table import widened
 
@@ -77,6 +77,7 @@ def is_weight(value: Value) -> bool:
 def matrix_product(call: Any, a: Any, b: Any) -> Value:
     """numpy's matmul: an operand with one axis counts as a row or a column; a weight on the right makes a Dense."""
     a, b = in_one_dtype(call, a, b)
+    a, b = in_stated_dtype(call, a, b) if getattr(call, "name", "") and a.dtype.kind in "iub" else (a, b)
     if is_weight(b) and a.rank and not is_weight(a):
         return Dense()(a, b.transpose(1, 0), None)
     left, right = a.rank == 1, b.rank == 1

@@ -52,6 +52,12 @@ def floating(call: Any, x: Any) -> Value:
     return value if KINDS[value.dtype.kind] == KINDS["f"] else value.cast(np.float32)
 
 
+def in_stated_dtype(call: Any, *values: Value) -> list[Value]:
+    """Values in the dtype that Keras computes a function's result in; as they are where nothing states one."""
+    stated = getattr(call, "stated", ()) if call.graph.framework == "keras" else ()
+    return [v.cast(stated[0]) if stated and stated[0] is not None else v for v in values]
+
+
 def as_value(call: Any, x: Any, dtype: Any = None) -> Value:
     """Whatever an importer may be handed, as a value; of the given dtype if there is one."""
     if isinstance(x, Size):

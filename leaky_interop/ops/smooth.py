@@ -44,7 +44,7 @@ def activation(name: str, meaning: str, function: Callable[..., Any], *, module:
     )  # fmt: skip
 
     def read(call: Any, x: Value) -> Value:
-        return kind()(floating(call, x))
+        return kind()(floating(call, x) if x.dtype.kind in "iub" else x)
 
     camel = "".join(part.capitalize() for part in keras.split("_"))
     imports("torch", f"aten.{aten}.default")(read)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Op, Pointwise, Shape, Value, exports, imports, op
-from .promotion import aligned, floating, in_one_dtype
+from .promotion import aligned, floating, in_one_dtype, in_stated_dtype
 
 Native = str | Callable[..., Any]
 SIGNS = {
@@ -67,7 +67,8 @@ def unary(name: str, meaning: str, function: Callable[..., Any], *, torch: Nativ
     kind = _kind(name, meaning, function, **fields)
 
     def prepared(call: Any, x: Any) -> Any:
-        return (read or kind())(operand(call, x))
+        value = operand(call, x)
+        return (read or kind())(value if kind.predicate else in_stated_dtype(call, value)[0])
 
     for framework, native in (("torch", torch), ("keras", keras), ("onnx", onnx)):
         if isinstance(native, str):
@@ -89,7 +90,8 @@ def binary(name: str, meaning: str, function: Callable[..., Any], *, torch: Nati
     kind = _kind(name, meaning, function, **{"scalars": True, **fields})
 
     def promoted(call: Any, x: Any, y: Any) -> Any:
-        return (read or kind())(*operands(call, x, y))
+        values = operands(call, x, y)
+        return (read or kind())(*(values if kind.predicate else in_stated_dtype(call, *values)))
 
     printed = (_printed("keras", keras),) if isinstance(keras, str) else ()
     for framework, names in (("torch", aten), ("keras", (*printed, *ops))):

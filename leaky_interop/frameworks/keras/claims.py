@@ -29,9 +29,10 @@ def stated_dtype(node: Any, index: int) -> str:
     return stated
 
 
-WIDE = frozenset("int64 float64 uint16 uint32 uint64".split())  # in which Keras' rules are not always what a backend does
+# Dtypes for which Keras' rules are not always what a backend does.
+DOUBTFUL = frozenset("int8 int16 int64 uint8 uint16 uint32 uint64 float64".split())
 # Operations of which Keras states another dtype, or shape, than it computes, at least on one backend.
-UNSURE = frozenset(f"ops.{n}" for n in "LuFactor MultiHot Size Slogdet TopK".split())
+UNSURE = frozenset(f"ops.{n}" for n in "Arctan2 LuFactor MultiHot Size Slogdet TopK".split())
 MISSHAPEN = frozenset(
     f"ops.{n}"
     for n in "Average CategoricalCrossentropy Corrcoef Correlate CountNonzero Cross Dot MultiHot Nanquantile Ptp Quantile Slogdet Sum".split()
@@ -42,7 +43,7 @@ def claimed(node: Any, shape: Callable[[Any, int], tuple[Dim | None, ...]]) -> l
     """Shape (None: unknown) and dtype of a call's results: what Keras states, or where that is doubtful its backend computes."""
     native = native_name(node.operation)
     claims: list[Any] = [(shape(node, i), dtype_of(stated_dtype(node, i))) for i in range(len(node.output_tensors))]
-    doubtful = native in UNSURE or WIDE & {t.dtype for t in (*node.input_tensors, *node.output_tensors)}
+    doubtful = native in UNSURE or DOUBTFUL & {t.dtype for t in (*node.input_tensors, *node.output_tensors)}
     if doubtful and native.startswith("ops."):
         with contextlib.suppress(Exception):  # the backend may not run it on symbols
             computed = keras.tree.flatten(
