@@ -57,6 +57,7 @@ class LayerCall(Call):
         self.name = name
         self.stated = tuple(None if c is None else c[1] for c in claims or ())  # the dtypes that Keras states of the results
         self.attribute = attribute
+        self.turned = False  # whether the importer sees data whose axes the engine turned
         self.masked = reader.masked  # whether a mask comes along with an input (Masking, Embedding's mask_zero)
 
     def __getattr__(self, name: str) -> Any:
@@ -96,7 +97,10 @@ class LayerCall(Call):
 
     def activate(self, value: Value) -> Value:
         """The layer's activation applied: a string, a function or a layer, with its own settings."""
-        return self.reader.activation(getattr(self.native, "activation", None), value)
+        function = getattr(self.native, "activation", None)
+        if not self.turned or value.rank < 3 or getattr(function, "__name__", "") in ("linear", "relu", "sigmoid", "tanh"):
+            return self.reader.activation(function, value)
+        return permuted([self.reader.activation(function, permuted([value], to_last)[0])], to_first)[0]  # softmax has an axis
 
     def call(self, layer: Any, *operands: Any) -> Any:
         """Another layer, or a function of keras.ops, applied inside this call: a cell, a wrapped layer."""
@@ -263,9 +267,11 @@ class _Reader:
         turned = importer in CHANNELS_LAST and data_format(operation) == "channels_last"
         if turned:
             args = [*permuted(args[:1], to_first), *args[1:]] if isinstance(args[0], Value) else args
+        layer = LayerCall(operation, self, name, left_out, attribute, claims)
+        layer.turned = turned
         results = self.importing.call(
             _with(importer, kwargs) if kwargs else importer,
-            LayerCall(operation, self, name, left_out, attribute, claims),
+            layer,
             args,
             name=name,
             source=source,
