@@ -13,8 +13,12 @@ from ...op import Dim
 from .foreign import native_name
 
 # Results that Keras states wrongly: attention scores as wide as they are high, values as long as queries, scores in a
-# dtype that the layer does not cast to.
-MISSTATED = {("MultiHeadAttention", 1), ("ops.DotProductAttention", 0), ("ReversibleEmbedding", 0)}
+# dtype that the layer does not cast to, multi-hot vectors in the dtype of their indices and the other way round, images as
+# large after an even blur as before.
+MISSTATED = {
+    ("MultiHeadAttention", 1), ("ops.DotProductAttention", 0), ("ReversibleEmbedding", 0), ("ops.GaussianBlur", 0),
+    ("ops.MultiHot", 0), ("IntegerLookup", 0),
+}  # fmt: skip
 
 
 def stated_dtype(node: Any, index: int) -> str:

@@ -25,8 +25,9 @@ from ...passes import after_import
 from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names, permuted
 from .claims import claimed
-from .foreign import is_own, native_name, reason
+from .foreign import native_name, reason
 from .masks import find_masked, ignores_masks, refusal, takes_mask
+from .operations import backend_as_operations
 from .run import Program, describe
 from .tensorflow import without_tensorflow
 from .trace import Trace, call, stand_in, traced_model, variables_as_tensors
@@ -61,7 +62,13 @@ class LayerCall(Call):
         self.masked = reader.masked  # whether a mask comes along with an input (Masking, Embedding's mask_zero)
 
     def __getattr__(self, name: str) -> Any:
-        return self.attribute(self.native, name)
+        value = self.attribute(self.native, name)
+        return keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value
+
+    @property
+    def backend(self) -> str:
+        """Which of Keras' backends runs the model: a few operations compute otherwise on each."""
+        return str(keras.backend.backend())
 
     @property
     def image_data_format(self) -> str:
@@ -101,6 +108,10 @@ class LayerCall(Call):
         if not self.turned or value.rank < 3 or getattr(function, "__name__", "") in ("linear", "relu", "sigmoid", "tanh"):
             return self.reader.activation(function, value)
         return permuted([self.reader.activation(function, permuted([value], to_last)[0])], to_first)[0]  # softmax has an axis
+
+    def written(self, code: Any, *operands: Value) -> Any:
+        """What `code(keras.ops, *operands)` computes: the definition of this call in other operations."""
+        return self.reader.written(lambda *tensors: code(keras.ops, *tensors), operands)
 
     def call(self, layer: Any, *operands: Any) -> Any:
         """Another layer, or a function of keras.ops, applied inside this call: a cell, a wrapped layer."""
@@ -294,12 +305,9 @@ class _Reader:
                 self.importing.missing.append((native, source, why))
                 return [_LACKING]
             return self.importing.unsupported(native, source, given, name=name, claims=claims, keys=keys, why=why)
-
-        if is_own(type(operation)) and not isinstance(operation, keras.Layer):
-            return unread()
         operands = [a for a in given if isinstance(a, Value)]
         try:
-            with variables_as_tensors(operation) as (variables, tensors):
+            with backend_as_operations(operation), variables_as_tensors(operation) as (variables, tensors):
 
                 def code(packed: Any) -> Any:
                     return call(operation, *packed[0], **packed[1])
@@ -316,6 +324,8 @@ class _Reader:
             raise
         except Exception as error:  # the user's own code may raise anything; what cannot be traced is unsupported
             return unread(reason(type(operation).call, error))
+        if any(type(node.operation) is type(operation) for node in nodes(trace.function)):  # the backend computes it
+            return unread()
         weights = [self.variable(v, f"{name}.{v.name}") for v in variables]
         results = self.walk(trace, [*operands, *weights], (name,))
         for value, key in zip(results, keys or (), strict=False):
@@ -341,30 +351,31 @@ class _Reader:
             result = importer(Call(SimpleNamespace(**defaults), self.graph, left_out=defaults), value)
             self.graph.left_out = layers
             return result
+        return self.written(activation, [value])
 
-        return self.own_function(activation, [value])
-
-    def own_function(self, function: Any, operands: Sequence[Value]) -> Any:
-        """A function of the user's own, traced into operations."""
+    def written(self, code: Any, operands: Sequence[Any]) -> Any:
+        """What Python code made of Keras operations computes: one result alone, several as a list. Values go in as tensors."""
+        values = [value for value in operands if isinstance(value, Value)]
 
         def stand_ins(batch: int | None) -> tuple[list[Any], Any]:
-            tensors = [_stand_in(v, batch) for v in operands]
-            return tensors, tensors
+            made = {id(value): _stand_in(value, batch) for value in values}
+            return [made[id(value)] for value in values], [made.get(id(o), o) for o in operands]
 
+        batch = values[0].shape[0] if values[0].shape else 1
         try:
-            trace = traced(lambda tensors: function(*tensors), stand_ins, operands[0].shape[0])
+            trace = traced(lambda arguments: code(*arguments), stand_ins, batch)
         except LeakyInteropError:
             raise
         except Exception as error:  # the user's own code may raise anything
-            name = getattr(function, "__qualname__", type(function).__qualname__)
+            name = getattr(code, "__qualname__", type(code).__qualname__)
             hint = "Write it with keras.ops, or as a layer with an importer of its own"
-            raise Refused(f"the function {name}", why=reason(function, error), hint=hint) from error
-        results = self.walk(trace, operands)
+            raise Refused(f"the function {name}", why=reason(code, error), hint=hint) from error
+        results = self.walk(trace, values)
         return results[0] if len(results) == 1 else results
 
     def inside(self, layer: Any, name: str, operands: Sequence[Any]) -> Any:
         if not isinstance(layer, keras.Operation):
-            return self.own_function(layer, operands)
+            return self.written(layer, operands)
         results = self.one(layer, list(operands), {}, name)
         return results[0] if len(results) == 1 else results
 
@@ -387,7 +398,8 @@ def as_computed(operation: Any, argument: Any) -> Any:
     """An argument as a layer receives it: floats in the dtype that it computes in (mixed precision)."""
     if isinstance(argument, Value) and argument.dtype.name in HELD_BY_TORCH and keras.backend.backend() == "torch":
         return argument.cast(HELD_BY_TORCH[argument.dtype.name])
-    if not isinstance(argument, Value) or argument.dtype.kind not in "fV" or not getattr(operation, "autocast", False):
+    casting = getattr(operation, "autocast", False) and getattr(operation, "_convert_input_args", True)
+    if not isinstance(argument, Value) or argument.dtype.kind not in "fV" or not casting:
         return argument
     return argument.cast(dtype_of(operation.input_dtype)) if operation.input_dtype else argument
 

@@ -1,0 +1,65 @@
+"""Keras' operations under the names of a backend, so that code written for a backend can be traced.
+
+Preprocessing layers call `self.backend.numpy.clip(x, ...)` where others call `keras.ops.clip(x, ...)`, and operations
+that are made of others call `backend.numpy.clip`: these take arrays of the backend alone, keras.ops takes symbolic tensors
+too. Inside the blocks below the backend is keras.ops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from ...errors import Refused
+
+ROOMS = ("core", "linalg", "math", "nn", "numpy")  # modules of a backend whose functions keras.ops has side by side
+
+
+class Operations:
+    """`keras.ops` as a backend; what has no operation (the rules of dtypes and formats) is the backend's own."""
+
+    __name__ = "keras.ops"
+
+    def __init__(self, backend: Any):
+        self._backend = self.name = keras.backend.backend()
+        self.own = backend
+        self.image = keras.ops.image
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ROOMS:
+            return self
+        if name == "random":
+            raise Refused(
+                "a layer that draws random numbers at inference",
+                why="no two runs of it agree",
+                hint="Take it out of the network, and call it before",
+            )
+        return getattr(keras.ops, name, None) or getattr(self.own, name)
+
+    @staticmethod
+    def is_tensor(value: Any) -> bool:
+        """Whether it is a tensor, symbolic ones included."""
+        return isinstance(value, keras.KerasTensor) or bool(keras.ops.is_tensor(value))
+
+
+@contextlib.contextmanager
+def backend_as_operations(operation: Any) -> Iterator[None]:
+    """Inside the block a layer, or an operation made of others, computes with keras.ops where it would call a backend."""
+    if isinstance(operation, keras.Layer):
+        room, before = operation.__dict__, operation.__dict__.get("backend")
+        owned = hasattr(before, "set_backend")  # Keras' own switch between backends, and nothing of the user's
+    else:
+        room = sys.modules[type(operation).__module__].__dict__
+        before, owned = room.get("backend"), type(operation).__module__.startswith("keras.src.ops.")
+    if not owned:
+        yield
+        return
+    room["backend"] = Operations(before)
+    try:
+        yield
+    finally:
+        room["backend"] = before
