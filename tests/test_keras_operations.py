@@ -117,6 +117,50 @@ def test_rows_of_segments_are_brought_together(name, ids):
     agrees(lambda x, i: getattr(ops, name)(x, i, 6), rows, np.array(ids, np.int32), batch=False)
 
 
+@pytest.mark.parametrize("fill", ["constant", "nearest", "wrap", "reflect"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("form", ["channels_last", "channels_first"])
+def test_images_are_bent_by_affine_maps(fill, interpolation, form):
+    x = pixels(2, 5, 6, 3) if form == "channels_last" else pixels(2, 3, 5, 6)
+    maps = np.array([[0.9, 0.31, -4.3, -0.2, 1.07, 9.4, 0, 0], [-1.1, 0.2, 8.6, 0.3, 0.8, -3.2, 0, 0]], np.float32)
+    bent = lambda x, m: image.affine_transform(x, m, interpolation, fill, 7, data_format=form)  # noqa: E731
+    agrees(bent, x, maps, rtol=1e-4)
+
+
+def test_images_are_bent_by_four_points():
+    start = np.array([[[0, 0], [5, 1], [0, 4], [6, 5]]], np.float32)
+    end = np.array([[[1, 0], [4, 1], [0, 3], [5, 4]]], np.float32)
+    agrees(lambda x: image.perspective_transform(x, start, end), pixels(1, 6, 7, 3), rtol=1e-4, batch=False)
+
+
+@pytest.mark.parametrize("method", ["linear", "cubic", "lanczos3", "lanczos5"])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_images_are_scaled_and_moved(method, antialias):
+    scale, translation = np.array([0.6, 1.7], np.float32), np.array([0.4, -1.3], np.float32)
+    agrees(
+        lambda x, s, t: image.scale_and_translate(x, (4, 9, 3), s, t, (0, 1), method, antialias),
+        pixels(6, 5, 3), scale, translation, rtol=1e-4, batch=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("fill", ["constant", "nearest", "wrap", "reflect"])
+@pytest.mark.parametrize("order", [0, 1])
+def test_numbers_are_read_at_coordinates(fill, order):
+    places = np.random.default_rng(1).uniform(-6, 9, (2, 3, 4)).astype(np.float32)
+    agrees(lambda x, c: image.map_coordinates(x, c, order, fill, 2.5), pixels(4, 5), places, rtol=1e-4, batch=False)
+
+
+def test_layers_that_are_given_images_and_boxes():
+    given = {
+        "images": keras.Input((6, 5, 3)),
+        "bounding_boxes": {"boxes": keras.Input((2, 4)), "labels": keras.Input((2,))},
+    }
+    model = keras.Model(given, layers.MaxNumBoundingBoxes(3, bounding_box_format="xyxy")(given))
+    arrays = [pixels(2, 2, 4, high=5), pixels(2, 2), pixels(2, 6, 5, 3)]
+    for expected, received in zip(li.run(model, arrays), li.run(li.convert(model, to="onnx"), arrays), strict=True):
+        np.testing.assert_array_equal(received, expected)
+
+
 def test_what_keras_names_no_operations_for_is_still_unsupported():
     class Own(keras.Operation):
         def call(self, x):

@@ -109,22 +109,19 @@ TENSORFLOW = keras.backend.backend() == "tensorflow"
 @pytest.mark.parametrize("interpolation, antialias", [
     ("bicubic", False), ("bicubic", True), ("lanczos3", False), ("lanczos5", True), ("area", False),
 ])  # fmt: skip
-def test_R54_keras_interpolations_as_tensorflow_defines_them(interpolation, antialias, size):
-    """Checked by the kernel's own formula where Keras does not compute it: on torch it has another bicubic and no lanczos,
-    and TensorFlow looks bicubic weights up in a table of 1,024 places, up to 1e-3 off the definition."""
+def test_R54_keras_interpolations_as_the_backend_computes_them(interpolation, antialias, size):
+    """Checked by the kernel's own formula where Keras does not compute it: torch has no lanczos and no area."""
     model = keras_model(lambda x: ops.image.resize(x, size, interpolation, antialias=antialias), LAST2.shape[1:])
-    if TENSORFLOW and (interpolation != "bicubic" or antialias):
-        check(model, LAST2)
-    else:
-        graph = li.load(model)
-        mode = {"bicubic": "cubic"}.get(interpolation, interpolation)
-        expected = LAST2.astype(np.float64)
-        for axis, count in ((1, size[0]), (2, size[1])):
-            matrix = mixing(expected.shape[axis], count, None, mode, "half_pixel", -0.5, True, antialias)
-            assert abs(matrix.sum(1) - 1).max() < 1e-12
-            expected = np.moveaxis(np.moveaxis(expected, axis, -1) @ matrix.T, -1, axis)
-        np.testing.assert_allclose(graph.run(LAST2)[0], expected, rtol=1e-5, atol=1e-6)
-        check(model, LAST2, given=[expected.astype(np.float32)])
+    mode = {"bicubic": "cubic"}.get(interpolation, interpolation)
+    plain = mode == "cubic" and not antialias
+    coefficient, inside, steps = (-0.75, False, 0) if plain and not TENSORFLOW else (-0.5, True, 1024 if plain else 0)
+    expected = LAST2.astype(np.float64)
+    for axis, count in ((1, size[0]), (2, size[1])):
+        matrix = mixing(expected.shape[axis], count, None, mode, "half_pixel", coefficient, inside, antialias, steps)
+        assert abs(matrix.sum(1) - 1).max() < 1e-12
+        expected = np.moveaxis(np.moveaxis(expected, axis, -1) @ matrix.T, -1, axis)
+    np.testing.assert_allclose(li.load(model).run(LAST2)[0], expected, rtol=1e-5, atol=1e-6)
+    check(model, LAST2, **({} if TENSORFLOW or mode == "cubic" else {"given": [expected.astype(np.float32)]}))
 
 
 def test_R54_area_averages():
@@ -133,10 +130,28 @@ def test_R54_area_averages():
     np.testing.assert_allclose(graph.run(x)[0], x.reshape(1, 2, 2, 3, 2, 1).mean((2, 4)), rtol=1e-6)
 
 
-def test_keras_resizing_that_keeps_the_aspect_ratio_is_refused():
-    for option in ("crop_to_aspect_ratio", "pad_to_aspect_ratio"):
-        with pytest.raises(Refused, match="aspect ratio"):
-            li.load(keras_model(layers.Resizing(5, 5, **{option: True}), LAST2.shape[1:]))
+@pytest.mark.parametrize("option", ["crop_to_aspect_ratio", "pad_to_aspect_ratio"])
+@pytest.mark.parametrize("size", [(5, 5), (3, 8), (9, 2), (7, 49)])
+def test_keras_resizing_that_keeps_the_aspect_ratio(option, size):
+    check(keras_model(layers.Resizing(*size, fill_value=0.5, **{option: True}), LAST2.shape[1:]), LAST2)
+    with pytest.raises(Refused, match="aspect ratio"):
+        li.load(keras_model(layers.Resizing(*size, **{option: True}), (None, None, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float16"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+def test_keras_resizing_of_other_dtypes(interpolation, dtype):
+    x = np.random.default_rng(0).integers(0, 256, LAST2.shape).astype(dtype)
+    given = keras.Input(x.shape[1:], dtype=dtype)
+    model = keras.Model(given, layers.Resizing(5, 8, interpolation, dtype=dtype if dtype == "float16" else None)(given))
+    expected, received = (li.run(m, x)[0] for m in (model, li.convert(model, to="onnx")))
+    assert expected.dtype == received.dtype == np.dtype(dtype)
+    off = abs(received.astype(float) - expected.astype(float))
+    assert off.max() <= (0.25 if dtype == "float16" else 1)  # a number that falls in the middle of two integers
+    assert dtype == "float16" or (off > 0).mean() < 0.01
+
+
+def test_keras_resizing_to_the_ratio_that_the_images_have():
     check(keras_model(layers.Resizing(8, 12, crop_to_aspect_ratio=True), LAST2.shape[1:]), LAST2)  # which it has already
 
 

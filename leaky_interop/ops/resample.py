@@ -118,11 +118,13 @@ def mixing(
     cubic_a: float,
     inside_only: bool,
     antialias: bool,
+    steps: int = 0,
 ) -> np.ndarray:
     """The matrix (out, in) of weights, in float64.
 
     inside_only: elements beyond the border have no weight and the others make up for it; otherwise the border is
     repeated. antialias: where the output is smaller, the kernel is as wide as the step; its weights always sum to one.
+    steps: the places within an element that weights are known for; none says all.
     """
     if mode == "area":
         return area(size, count)
@@ -131,6 +133,7 @@ def mixing(
     reach = math.ceil(radius * step)
     matrix = np.zeros((count, size))
     for row, place in enumerate(places(size, count, scale, coordinates)):
+        place = Fraction(round(place * steps), steps) if steps else place
         first = math.floor(place) - reach + 1
         elements = np.arange(first, first + 2 * reach)
         weights = kernel((elements - float(place)) / step)

@@ -201,67 +201,6 @@ def unpooling_from_chainer(call, x):
     return sliced(y, {2 + i: slice(0, size) for i, size in enumerate(sizes) if size != whole[i]})
 
 
-# --- keras ------------------------------------------------------------------------------------------------------------
-
-
-@imports("keras", "UpSampling1D")
-def upsampling_1d_from_keras(layer, x):
-    channels_first = x.transpose(0, 2, 1)
-    batch, channels, length = channels_first.shape
-    y = resized(channels_first, (batch, channels, length * layer.size), (None,) * 3, "nearest", *PLAIN)
-    return y.transpose(0, 2, 1)
-
-
-@imports("keras", "UpSampling2D", "UpSampling3D", channels_last=True)
-def upsampling_from_keras(layer, x):
-    sizes = tuple(n * f for n, f in zip(x.shape[2:], layer.size, strict=True))
-    interpolation = getattr(layer, "interpolation", "nearest")
-    if interpolation == "nearest":  # repeats; image resizing centres the places instead
-        return resized(x, (*x.shape[:2], *sizes), (None,) * x.rank, "nearest", *PLAIN)
-    if x.dtype.kind in "iub":
-        raise Refused(
-            f"{interpolation} upsampling of whole numbers",
-            why="Keras' backends round what lies between them differently", hint="Cast them to floats before",
-        )  # fmt: skip
-    return _keras(x, sizes, interpolation, antialias=False)
-
-
-@imports("keras", "Resizing", channels_last=True)
-def resizing_from_keras(layer, x):
-    return _keras_image(layer, x, (layer.height, layer.width))
-
-
-@imports("keras", "ops.Resize", channels_last=True)
-def resize_from_keras(call, x):
-    return _keras_image(call, x, tuple(call.size))
-
-
-def _keras_image(call: Any, x: Value, sizes: tuple[int, int]) -> Value:
-    if x.rank == 3 and call.data_format == "channels_last":  # one image: the engine took it for a sequence
-        image = x.transpose(1, 0, 2)  # (height, channels, width) -> (channels, height, width)
-        return _keras_image(call, image.reshape(1, *image.shape), sizes).reshape(x.shape[1], *sizes).transpose(1, 0, 2)
-    if x.rank == 3:
-        return _keras_image(call, x.reshape(1, *x.shape), sizes).reshape(x.shape[0], *sizes)
-    if call.crop_to_aspect_ratio or call.pad_to_aspect_ratio:
-        changed = "crop" if call.crop_to_aspect_ratio else "pad"
-        if not agree(x.shape[2] * sizes[1], x.shape[3] * sizes[0]):
-            raise Refused(
-                f"resizing that {changed}s to keep the aspect ratio",
-                why="what it cuts or adds is rounded differently by Keras' backends",
-                hint="Write it as cropping or padding and resizing",
-            )
-    return _keras(x, sizes, call.interpolation, bool(call.antialias))
-
-
-def _keras(x: Value, sizes: tuple[Dim, ...], interpolation: str, antialias: bool) -> Value:
-    """Keras' image resizing by name, as TensorFlow defines it: centred places, and no weight beyond the border."""
-    shape, scales = (*x.shape[:2], *sizes), (None,) * 4
-    if interpolation == "nearest":
-        return resized(x, shape, scales, "nearest", *CENTRED, picker=lambda n, m, s: nearest_in_torch(n, m, s, True))
-    mode = {"bilinear": "linear", "bicubic": "cubic"}.get(interpolation, interpolation)
-    return resized(x, shape, scales, mode, "half_pixel", cubic_a=-0.5, inside_only=True, antialias=antialias)
-
-
 # --- onnx -------------------------------------------------------------------------------------------------------------
 
 

@@ -114,3 +114,179 @@ def map_coordinates_from_keras(call, inputs, coordinates):
 
 def _inside(ops: Any, index: Any, size: int, fill: str) -> Any:
     return ops.logical_and(index >= 0, index < size) if fill == "constant" else None
+
+
+# --- affine and projective maps ---------------------------------------------------------------------------------------
+
+# The eight numbers of a map: x reads at (n0 x + n1 y + n2), y at (n3 x + n4 y + n5), both over (n6 x + n7 y + 1).
+
+
+@imports("keras", "ops.AffineTransform")
+def affine_transform_from_keras(call, images, transform):
+    fill = call.fill_mode if call.backend == "tensorflow" else (call.fill_mode, "in Keras")
+
+    def code(ops, images, transform):
+        numbers = ops.reshape(transform, (-1, 8)) if len(transform.shape) == 1 else ops.convert_to_tensor(transform)
+        dtype = "float32" if call.backend == "tensorflow" else str(transform.dtype)
+        return warped(ops, call, images, [ops.cast(numbers, dtype)[:, i] for i in range(8)], dtype, fill)
+
+    return call.written(code, images, transform)
+
+
+@imports("keras", "ops.PerspectiveTransform")
+def perspective_transform_from_keras(call, images, start, end):
+    fill = "constant" if call.backend == "tensorflow" else ("constant", "in Keras")
+
+    def code(ops, images, start, end):
+        dtype = "float32" if call.backend == "tensorflow" else images.dtype
+        points = [ops.cast(ops.reshape(p, (-1, 4, 2)), dtype) for p in (start, end)]
+        return warped(ops, call, images, homography(*points), dtype, fill, projective=True)
+
+    return call.written(code, images, start, end)
+
+
+def homography(start: Any, end: Any) -> list[Any]:
+    """The map that carries four points at the end to those at the start: from one's square to the other's, by adjugates."""
+    a, b = (_of_square(points) for points in (start, end))
+    inverse = _adjugate(b)
+    product = [[sum(a[i][k] * inverse[k][j] for k in range(3)) for j in range(3)] for i in range(3)]
+    flat = [number for row in product for number in row]
+    return [number / flat[8] for number in flat[:8]]
+
+
+def _of_square(points: Any) -> list[list[Any]]:
+    """The projective map that carries (1,0,0), (0,1,0), (0,0,1), (1,1,1) to the four points."""
+    x, y = ([points[:, i, axis] for i in range(4)] for axis in (0, 1))
+    columns = [[x[i], y[i], 1.0] for i in range(3)]
+    basis = [[columns[j][i] for j in range(3)] for i in range(3)]
+    weights = [sum(row[i] * (x[3], y[3], 1.0)[i] for i in range(3)) for row in _adjugate(basis)]
+    return [[basis[i][j] * weights[j] for j in range(3)] for i in range(3)]
+
+
+def _adjugate(m: list[list[Any]]) -> list[list[Any]]:
+    """The inverse of a three by three matrix, but for its determinant."""
+
+    def minor(row: int, column: int) -> Any:
+        (a, b), (c, d) = ([m[i][j] for j in range(3) if j != column] for i in range(3) if i != row)
+        return (a * d - b * c) * (-1) ** (row + column)
+
+    return [[minor(j, i) for j in range(3)] for i in range(3)]
+
+
+def warped(ops: Any, call: Any, images: Any, n: list[Any], dtype: str, fill: Any, *, projective: bool = False) -> Any:
+    """Images read at the places that a map with these numbers, one of each per image, says."""
+    first = (call.data_format or call.image_data_format) == "channels_first"
+    single, whole = len(images.shape) == 3, "float" not in str(images.dtype)
+    images = ops.expand_dims(images, 0) if single else images
+    images = ops.transpose(images, (0, 2, 3, 1)) if first else images
+    height, width, channels = images.shape[1:]
+    if None in (height, width, channels):
+        raise Refused(
+            "warping images of open size", why="places are counted with it", hint="Fix the size with input_shapes"
+        )
+    n = [ops.reshape(number, (-1, 1, 1, 1)) for number in n]
+    y = np.arange(height).reshape(1, -1, 1, 1).astype(dtype)
+    x = np.arange(width).reshape(1, 1, -1, 1).astype(dtype)
+    across, down = n[0] * x + n[1] * y + n[2], n[3] * x + n[4] * y + n[5]
+    if projective or call.backend == "tensorflow":
+        depth = n[6] * x + n[7] * y + 1.0
+        across, down = across / depth, down / depth
+    else:  # Keras' own code adds these to the channel that is read, not to the depth
+        channel = np.arange(channels).reshape(1, 1, 1, -1).astype(dtype)
+        across, down = across + n[7] * channel, down + n[6] * channel
+    axes = []
+    for place, size in ((down, height), (across, width)):
+        place = place if isinstance(fill, tuple) else mapped(ops, place, size, fill)
+        if call.interpolation == "nearest" and call.backend == "tensorflow":  # it rounds halves away from zero
+            place = ops.where(place < 0, ops.ceil(place - 0.5), ops.floor(place + 0.5))
+        found = elements(ops, place, ("nearest", "bilinear").index(call.interpolation))
+        mode = fill[0] if isinstance(fill, tuple) else "constant"
+        axes.append([(folded(ops, i, size, mode, "torch"), _inside(ops, i, size, mode), w) for i, w in found])
+    flat = ops.reshape(images, (-1, height * width, channels))
+
+    def read(indices: Any, inside: list[Any]) -> Any:
+        place = indices[0] * width + indices[1] + np.zeros((1, 1, 1, channels), np.int32)
+        values = ops.take_along_axis(flat, ops.reshape(place, (-1, height * width, channels)), 1)
+        values = ops.reshape(values, (-1, height, width, channels))
+        if not inside:
+            return values
+        fixed = ops.cast(int(call.fill_value) if whole else call.fill_value, values.dtype)
+        return ops.where(functools.reduce(ops.logical_and, inside), values, fixed)
+
+    result = mixed(ops, read, axes)
+    result = ops.round(result) if whole and "float" in str(result.dtype) else result
+    result = ops.cast(result, images.dtype)
+    result = ops.transpose(result, (0, 3, 1, 2)) if first else result
+    return ops.squeeze(result, 0) if single else result
+
+
+def mapped(ops: Any, place: Any, size: int, fill: str) -> Any:
+    """Places beyond the border as ones inside, as TensorFlow folds them: before they are rounded."""
+    if fill == "constant":
+        return place
+    if fill == "wrap":
+        step = max(size - 1, 1)
+        below = place + size * (ops.trunc(-place / step) + 1.0)
+        above = place - size * ops.trunc(place / step)
+    elif fill == "reflect":
+        below = place + 2.0 * size * ops.trunc(-place / (2 * size))
+        below = ops.where(below < -size, below + 2.0 * size, -below - 1.0)
+        above = place - 2.0 * size * ops.trunc(place / (2 * size))
+        above = ops.where(above >= size, 2.0 * size - above - 1.0, above)
+    else:
+        below = above = place
+    inside = ops.where(place < 0, below, ops.where(place > size - 1, above, place))
+    return ops.clip(inside, 0.0, size - 1.0)
+
+
+# --- scaled and moved --------------------------------------------------------------------------------------------------
+
+
+@imports("keras", "ops.ScaleAndTranslate")
+def scale_and_translate_from_keras(call, images, output_shape, scale, translation):
+    kernel = {"linear": 1, "bilinear": 1, "trilinear": 1, "triangle": 1, "lanczos3": 3, "lanczos5": 5}.get(
+        call.method, 2
+    )
+    shape = [int(n) for n in np.asarray(output_shape).reshape(-1)]
+    axes = [axis % images.rank for axis in call.spatial_dims]
+    if not all(isinstance(images.shape[axis], int) for axis in axes):
+        raise Refused(
+            "scale_and_translate of an open size",
+            why="places are counted with it",
+            hint="Fix the size with input_shapes",
+        )
+    whole = images.dtype.kind in "iu"
+
+    def code(ops, x, scale, translation):
+        result = ops.cast(x, "float32") if whole else x
+        for i, axis in enumerate(axes):
+            weights = _weights(ops, x.shape[axis], shape[axis], scale[i], translation[i], kernel, call.antialias)
+            result = ops.moveaxis(ops.tensordot(result, ops.cast(weights, result.dtype), [[axis], [0]]), -1, axis)
+        if whole:
+            result = ops.clip(ops.round(result), ops.cast(ops.min(x), "float32"), ops.cast(ops.max(x), "float32"))
+        return ops.cast(result, x.dtype)
+
+    return call.written(code, images, scale, translation)
+
+
+def _weights(ops: Any, size: int, count: int, scale: Any, translation: Any, kernel: int, antialias: bool) -> Any:
+    """The matrix (in, out) of one axis. Kernels: 1 a triangle, 2 cubic, else lanczos of this radius."""
+    dtype = str(scale.dtype)
+    back = 1.0 / scale
+    place = back * (np.arange(count).astype(dtype) + 0.5) - translation * back - 0.5
+    entries = np.arange(size).astype(dtype)[:, None]
+    x = ops.abs(ops.expand_dims(place, 0) - entries)
+    x = x / ops.maximum(back, 1.0) if antialias else x
+    if kernel == 1:
+        weights = ops.maximum(0.0, 1.0 - x)
+    elif kernel == 2:
+        outer = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+        weights = ops.where(x >= 2.0, 0.0, ops.where(x >= 1.0, outer, ((1.5 * x - 2.5) * x) * x + 1.0))
+    else:
+        sines = kernel * ops.sin(x * np.pi) * ops.sin(x * np.pi / kernel)
+        share = ops.where(x > 1e-3, sines / ops.where(x > 0, ops.square(x) * np.pi**2, 1.0), 1.0)
+        weights = ops.where(x > kernel, 0.0, share)
+    total = ops.sum(weights, 0, keepdims=True)
+    smallest = 1000.0 * float(np.finfo(np.float32).eps)
+    weights = ops.where(ops.abs(total) > smallest, weights / ops.where(ops.equal(total, 0.0), 1.0, total), 0.0)
+    return ops.where(ops.expand_dims(ops.logical_and(place >= -0.5, place <= size - 0.5), 0), weights, 0.0)

@@ -13,12 +13,10 @@ from ...op import Dim
 from .foreign import native_name
 
 # Results that Keras states wrongly: attention scores as wide as they are high, values as long as queries, scores in a
-# dtype that the layer does not cast to, multi-hot vectors in the dtype of their indices and the other way round, images as
-# large after an even blur as before.
-MISSTATED = {
-    ("MultiHeadAttention", 1), ("ops.DotProductAttention", 0), ("ReversibleEmbedding", 0), ("ops.GaussianBlur", 0),
-    ("ops.MultiHot", 0), ("IntegerLookup", 0),
-}  # fmt: skip
+# dtype that the layer does not cast to, images as large after an even blur as before; multi-hot vectors in the dtype of
+# their indices and the other way round.
+OTHERWISE = "GaussianBlur IntegerLookup MultiHot PSNR Resizing ReversibleEmbedding UpSampling1D UpSampling2D UpSampling3D".split()
+MISSTATED = {("MultiHeadAttention", 1), ("ops.DotProductAttention", 0)} | {(p + name, 0) for name in OTHERWISE for p in ("", "ops.")}
 
 
 def stated_dtype(node: Any, index: int) -> str:

@@ -75,11 +75,6 @@ class LayerCall(Call):
         """Where channels stand for layers that are not told."""
         return str(keras.config.image_data_format())
 
-    @property
-    def backend(self) -> str:
-        """What computes the model, where the backends' definitions differ."""
-        return str(keras.backend.backend())
-
     def weight(self, attribute: str, *, cast: bool = True) -> Value | None:
         """A variable of the layer ("kernel") or of a part of it ("cell.kernel") as an operand, in Keras' own layout.
 
@@ -272,7 +267,7 @@ class _Reader:
         told = importer is None and any(k.endswith("mask") and isinstance(v, Value) for k, v in kwargs.items())
         if self.masked and ignores_masks(importer) and takes_mask(operation) and not told:
             raise refusal(source)
-        if importer is None:
+        if importer is None or any(isinstance(a, dict) for a in args):  # images with their boxes, labels and masks
             return self.opened(operation, args, kwargs, name, source, claims, keys)
         left_out = defaults_of(operation)
         turned = importer in CHANNELS_LAST and data_format(operation) == "channels_last"
@@ -306,11 +301,14 @@ class _Reader:
                 return [_LACKING]
             return self.importing.unsupported(native, source, given, name=name, claims=claims, keys=keys, why=why)
         operands = [a for a in given if isinstance(a, Value)]
+        fixed: dict[int, Any] = {}  # results that depend on no operand
         try:
             with backend_as_operations(operation), variables_as_tensors(operation) as (variables, tensors):
 
                 def code(packed: Any) -> Any:
-                    return call(operation, *packed[0], **packed[1])
+                    found = [o for o in keras.tree.flatten(call(operation, *packed[0], **packed[1])) if o is not None]
+                    fixed.update((i, o) for i, o in enumerate(found) if not isinstance(o, keras.KerasTensor))
+                    return [o for o in found if isinstance(o, keras.KerasTensor)]
 
                 def stand_ins(batch: int | None) -> tuple[list[Any], Any]:
                     made = {id(v): _stand_in(v, batch) for v in operands}
@@ -328,6 +326,8 @@ class _Reader:
             return unread()
         weights = [self.variable(v, f"{name}.{v.name}") for v in variables]
         results = self.walk(trace, [*operands, *weights], (name,))
+        for index, array in sorted(fixed.items()):
+            results.insert(index, self.graph.constant(keras.ops.convert_to_numpy(array)))
         for value, key in zip(results, keys or (), strict=False):
             if isinstance(value, Value) and value.node is not None:
                 value.anchor = Anchor(key)  # only the layer's result shows in a run of the source
