@@ -7,7 +7,6 @@ import torch
 from family_checks import ALL, check, kinds, onnx_model
 
 import leaky_interop as li
-from leaky_interop.errors import Refused
 from leaky_interop.numeric import compare, sum_limit
 from leaky_interop.op import CASES
 from leaky_interop.ops.attention import Attention
@@ -66,12 +65,30 @@ def test_dropout_of_scores_is_kept(mask):
     assert kinds(graph).count("Dropout") == 1
 
 
-def test_attention_over_two_axes():
+@pytest.mark.parametrize("axes", [None, (1, 2), (2,), (1,), (-2,)], ids=str)
+@pytest.mark.parametrize("scores", [False, True])
+def test_attention_over_several_axes(axes, scores):
     inputs = keras.Input((3, 4, SIZE))
     x = rng.standard_normal((BATCH, 3, 4, SIZE)).astype(np.float32)
-    check(keras.Model(inputs, keras.layers.MultiHeadAttention(2, 3)(inputs, inputs)), x)
-    with pytest.raises(Refused, match="attention_axes"):
-        li.load(keras.Model(inputs, keras.layers.MultiHeadAttention(2, 3, attention_axes=(2,))(inputs, inputs)))
+    layer = keras.layers.MultiHeadAttention(2, 3, attention_axes=axes)
+    check(keras.Model(inputs, layer(inputs, inputs, return_attention_scores=scores)), x)
+
+
+@pytest.mark.parametrize("kind", ["multi", "grouped"])
+@pytest.mark.parametrize("settings", [{"sliding_window": 2}, {"use_gate": True}, {"sliding_window": 3, "dropout": 0.2}], ids=str)
+@pytest.mark.parametrize("call", [{}, {"use_causal_mask": True}, {"return_attention_scores": True}], ids=str)
+def test_windows_and_gates(kind, settings, call):
+    layers = {"multi": lambda: keras.layers.MultiHeadAttention(2, 3, **settings),
+              "grouped": lambda: keras.layers.GroupQueryAttention(3, 4, 2, **settings)}  # fmt: skip
+    check(keras_model(layers[kind](), **call), QUERY, VALUE)
+
+
+def test_windows_over_an_open_length():
+    inputs = keras.Input((None, SIZE))
+    layer = keras.layers.MultiHeadAttention(2, 3, sliding_window=2)
+    model = keras.Model(inputs, layer(inputs, inputs, use_causal_mask=True))
+    for length in (1, 6):
+        check(model, rng.standard_normal((BATCH, length, SIZE)).astype(np.float32))
 
 
 def test_a_key_of_its_own_and_an_open_length():
@@ -81,13 +98,49 @@ def test_a_key_of_its_own_and_an_open_length():
         check(model, rng.standard_normal((BATCH, length, SIZE)).astype(np.float32), VALUE, VALUE[::-1].copy())
 
 
-def test_masks_that_come_along_are_refused():
-    inputs = keras.Input((LENGTH,), dtype="int32")
-    embedded = keras.layers.Embedding(9, SIZE, mask_zero=True)(inputs)
-    layers = (keras.layers.MultiHeadAttention(2, 3), lambda a, b: keras.layers.Attention()([a, b]))
-    for layer in layers:
-        with pytest.raises(Refused, match="mask"):
-            li.load(keras.Model(inputs, layer(embedded, embedded)))
+WITH_MASKS = {
+    "multi": lambda a, b: keras.layers.MultiHeadAttention(2, 3)(a, b),
+    "multi_causal": lambda a, b: keras.layers.MultiHeadAttention(2, 3)(a, b, use_causal_mask=True),
+    "grouped": lambda a, b: keras.layers.GroupQueryAttention(3, 4, 2)(a, b),
+    "dot": lambda a, b: keras.layers.Attention()([a, b]),
+    "additive": lambda a, b: keras.layers.AdditiveAttention()([a, b]),
+    "twice": lambda a, b: keras.layers.MultiHeadAttention(2, 3)(a, keras.layers.MultiHeadAttention(2, 3)(b, a)),
+    "query_again": lambda a, b: keras.layers.Add()(
+        [keras.layers.MultiHeadAttention(2, 3)(a, b), keras.layers.MultiHeadAttention(2, 4)(a, b)]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WITH_MASKS)
+def test_masks_that_come_along(kind):
+    one, other = (keras.Input((n,), dtype="int32") for n in (LENGTH, OTHER))
+    embedded = [keras.layers.Embedding(4, SIZE, mask_zero=True)(x) for x in (one, other)]
+    model = keras.Model([one, other], WITH_MASKS[kind](*embedded))
+    check(model, *(rng.integers(0, 4, (BATCH, n)).astype(np.int32) for n in (LENGTH, OTHER)))
+
+
+def test_the_mask_of_a_query_counts_only_where_it_comes_along():
+    query, value, mask = keras.Input((LENGTH, SIZE)), keras.Input((OTHER, SIZE)), keras.Input((LENGTH,), dtype="bool")
+    layer = keras.layers.MultiHeadAttention(2, 3)
+    model = keras.Model([query, value, mask], layer(query, value, query_mask=mask))
+    check(model, QUERY, VALUE, rng.random((BATCH, LENGTH)) < 0.5)
+
+
+@pytest.mark.parametrize("kind", ["dot", "additive"])
+def test_masks_given_as_a_list(kind):
+    layer = keras.layers.Attention() if kind == "dot" else keras.layers.AdditiveAttention()
+    query, value = keras.Input((LENGTH, SIZE)), keras.Input((OTHER, SIZE))
+    masks = [keras.Input((n,), dtype="bool") for n in (LENGTH, OTHER)]
+    given = [np.ones((BATCH, n), bool) for n in (LENGTH, OTHER)]
+    given[0][:, 1] = given[1][:, 0] = False
+    check(keras.Model([query, value, *masks], layer([query, value], mask=masks)), QUERY, VALUE, *given)
+
+
+def test_a_mask_of_numbers_that_are_known_is_not_lost():
+    x = keras.Input((3, 2, 5))
+    mask = np.tri(3, dtype=bool)[None, None]
+    model = keras.Model(x, keras.ops.dot_product_attention(x, x, x, mask=mask))
+    check(model, rng.standard_normal((BATCH, 3, 2, 5)).astype(np.float32))
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

@@ -170,16 +170,6 @@ def test_what_a_call_remembers_is_refused():
         li.load(keras.Model(inputs, keras.layers.LSTM(HIDDEN, stateful=True)(inputs)))
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_masks_are_refused(wrapped):
-    layer = keras.layers.LSTM(HIDDEN)
-    inputs = keras.Input((STEPS,), dtype="int32")
-    embedded = keras.layers.Embedding(9, FEATURES, mask_zero=True)(inputs)
-    model = keras.Model(inputs, (keras.layers.Bidirectional(layer) if wrapped else layer)(embedded))
-    with pytest.raises(Refused, match="mask"):
-        li.load(model)
-
-
 def test_dropout_inside_is_noted():
     graph = check(keras_model(keras.layers.LSTM(HIDDEN, dropout=0.3, recurrent_dropout=0.2)), X)
     assert any("dropout" in note for note in graph.notes)

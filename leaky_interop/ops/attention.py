@@ -9,7 +9,8 @@
 | fewer heads for k and v | they are repeated | enable_gqa                     | kv_num_heads                   |
 
 A row whose scores are all forbidden by booleans gives zeros in PyTorch, ONNX and Keras' layer where it shows or drops
-scores, the mean of v in Keras' function: masks of that are therefore numbers to add. Multi-head layers are projections (Dense) around this operator.
+scores, the mean of v in Keras' function: masks of that are therefore numbers to add. Multi-head layers are projections (Dense)
+around this operator: attention_keras.py reads them.
 """
 
 import math
@@ -18,12 +19,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op, product
+from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op
 from .bounds import Maximum
 from .compare import Equal, Where
-from .dense import Dense
 from .expand import Expand, filled
-from .layer_norm import axes_from_keras
 from .logic import And
 from .math import Add, Mul
 from .matmul import MatMul
@@ -173,64 +172,6 @@ def attention_from_keras(call, q, k, v, bias=None, mask=None, scale=None):
         mask = Where()(as_value(call, mask).cast(bool), q.graph.constant(0, q.dtype), lowest(q.dtype))
         bias = mask if bias is None else Add()(bias, mask)
     return attend(q, k, v, bias, call.is_causal, scale).transpose(0, 2, 1, 3)
-
-
-@imports("keras", "MultiHeadAttention")
-def multi_head_attention_from_keras(
-    layer, query, value, key=None, query_mask=None, value_mask=None, key_mask=None, attention_mask=None,
-    return_attention_scores=False, use_causal_mask=False,
-):  # fmt: skip
-    """Projections into heads, attention, and a projection of all heads together."""
-    config = layer.native.get_config()
-    middle = query.rank - 2
-    check_plain(layer, config, middle, (query_mask, value_mask, key_mask))
-    q, k, v = (
-        split_heads(layer, x, f"{name}_dense")
-        for x, name in ((query, "query"), (value if key is None else key, "key"), (value, "value"))
-    )
-    mask, rate = None, config["dropout"]
-    in_pieces = return_attention_scores or rate or middle != 1  # Keras then makes zeros of a row that is all forbidden
-    if attention_mask is not None:
-        allowed = as_value(layer, attention_mask).cast(bool)
-        lengths = (product(allowed.shape[-2 * middle : -middle]), product(allowed.shape[-middle:]))
-        before = allowed.shape[: -2 * middle]  # the batch, perhaps heads
-        allowed = allowed.reshape(*before, *(1,) * (len(before) == 1), *lengths)
-        if use_causal_mask:  # both are one mask to Keras: a query that sees nothing then sees everything alike
-            allowed, use_causal_mask = And()(allowed, triangle(q, k)), False
-        mask = allowed if in_pieces else Where()(allowed, q.graph.constant(0, q.dtype), lowest(q.dtype))
-    y, weights = attend(q, k, v, mask, use_causal_mask, 1 / math.sqrt(config["key_dim"])), None
-    if return_attention_scores or rate:
-        y, weights = pieces(y.node.op, *y.node.inputs, rate)
-    y = y.transpose(0, 2, 1, 3).reshape(*query.shape[:-1], y.shape[1] * y.shape[3])
-    kernel, bias = layer.weight("output_dense.kernel"), layer.weight("output_dense.bias")
-    shape = kernel.shape[2:]
-    kernel = kernel.reshape(y.shape[-1], product(shape)).transpose(1, 0)
-    y = Dense()(y, kernel, None if bias is None else bias.reshape(product(shape)))
-    y = y.reshape(*query.shape[:-1], *shape)
-    if not return_attention_scores:
-        return y
-    return y, weights.reshape(*weights.shape[:2], *query.shape[1:-1], *value.shape[1:-1])
-
-
-def check_plain(layer: Any, config: Any, middle: int, masks: Any) -> None:
-    """Refuse what a multi-head layer can do that no other framework's attention does."""
-    axes = config.get("attention_axes")
-    if axes is not None and axes_from_keras(axes, middle + 2) != tuple(range(1, middle + 1)):
-        raise Refused(f"attention_axes={axes}", why="only attention over all axes between batch and features converts")
-    for name in ("use_gate", "sliding_window"):
-        if config.get(name):
-            raise Refused(f"MultiHeadAttention with {name}", why="no other framework has it")
-    if layer.masked or any(m is not None for m in masks):
-        raise Refused("MultiHeadAttention with masks of its inputs", hint="Give one attention_mask instead")
-
-
-def split_heads(layer: Any, x: Value, name: str) -> Value:
-    """A projection with a kernel (features, heads, size), as (batch, heads, length, size)."""
-    kernel, bias = layer.weight(f"{name}.kernel"), layer.weight(f"{name}.bias")
-    features, count, size = kernel.shape
-    kernel = kernel.reshape(features, count * size).transpose(1, 0)
-    y = Dense()(x, kernel, None if bias is None else bias.reshape(count * size))
-    return heads(y.reshape(x.shape[0], product(x.shape[1:-1]), count * size), count)
 
 
 def attend(q: Value, k: Value, v: Value, mask: Value | None, causal: bool, scale: float | None) -> Value:

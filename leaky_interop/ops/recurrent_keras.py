@@ -16,6 +16,7 @@ from .math import Add, Div, Mul
 from .moments import filling
 from .precision import exact_in_keras
 from .recurrent import Cell, Gru, Lstm, Recurrent, Rnn, merged, read_results, summed, written_out
+from .recurrent_cells import as_floats, scanned
 from .relu import Relu
 from .smooth import EXACT, Gelu, Mish, Sigmoid, Silu, Softsign, Tanh
 
@@ -32,26 +33,25 @@ ACTIVATIONS: dict[Op | None, str] = {
 # --- importers --------------------------------------------------------------------------------------------------------
 
 
-@imports("keras", "LSTM", "GRU", "SimpleRNN", "RNN")
+@imports("keras", "LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 def recurrent_from_keras(layer, x, initial_state=None, mask=None):
-    check(layer, layer.native, mask)
-    y, finals = one_way(layer, layer.native, "", x, list(initial_state or ()))
-    if layer.native.go_backwards and layer.return_sequences:
-        y = Flip(axes=(1,))(y)
-    return results(layer.native, y if layer.return_sequences else last_output(layer.native, finals), finals)
+    layer.follow(mask)
+    output, finals = one_way(layer, layer.native, "", x, flat(initial_state), mask)
+    return [output, *finals] if layer.return_state else [output]
 
 
 @imports("keras", "Bidirectional")
 def bidirectional_from_keras(layer, x, initial_state=None, mask=None):
     """Two layers; the sequence of the second is turned around before they are merged."""
+    layer.follow(mask)
     ways = (layer.forward_layer, layer.backward_layer)
-    for way in ways:
-        check(layer, way, mask)
-    states = list(initial_state or ())
+    states = flat(initial_state)
     halves = states[: len(states) // 2], states[len(states) // 2 :]
-    both = [one_cell(layer, way, path) for way, path in zip(ways, PATHS, strict=True)]
+    both = None if mask is not None else [one_cell(layer, way, path) for way, path in zip(ways, PATHS, strict=True)]
     sequence = layer.return_sequences
-    if not ways[0].go_backwards and both[0] is not None and both[1] is not None and both[0][0] == both[1][0]:
+    if not ways[0].go_backwards and both and both[0] and both[1] and both[0][0] == both[1][0]:
+        check(ways)
+        x = as_floats(x, ways[0])
         op, _ = both[0]
         cells = [cell._replace(**initial(half)) for (_, cell), half in zip(both, halves, strict=True)]  # type: ignore[misc]
         op = type(op)(**vars(op) | {"direction": "bidirectional"})
@@ -65,12 +65,27 @@ def bidirectional_from_keras(layer, x, initial_state=None, mask=None):
     else:
         outputs, finals = [], []
         for way, path, half in zip(ways, PATHS, halves, strict=True):
-            y, final = one_way(layer, way, path, x, half)
-            flipped = way.go_backwards != (way is ways[1])  # what Keras gives out, and then turns around
-            outputs.append((Flip(axes=(1,))(y) if flipped else y) if sequence else last_output(way, final))
+            output, final = one_way(layer, way, path, x, half, mask)
+            turned = sequence and way is ways[1]
+            outputs.append(turned_around(output) if turned else output)
             finals.append(final)
+    outputs = [v.cast(layer.compute_dtype) for v in outputs]
     merged_outputs = merge(layer, outputs)
     return [*merged_outputs, *(v for f in finals for v in f)] if layer.return_state else merged_outputs
+
+
+def flat(states: Any) -> list[Value]:
+    """Nested states in their order; none for None."""
+    if isinstance(states, list | tuple):
+        return [v for part in states for v in flat(part)]
+    return [] if states is None else [states]
+
+
+def turned_around(y: Value) -> Value:
+    """A sequence from its end; turning it twice is leaving it."""
+    if y.node is not None and y.node.op == Flip(axes=(1,)):
+        return y.node.inputs[0]  # type: ignore[return-value]
+    return Flip(axes=(1,))(y)
 
 
 def merge(layer: Any, outputs: list[Value]) -> list[Value]:
@@ -86,29 +101,43 @@ def merge(layer: Any, outputs: list[Value]) -> list[Value]:
     return [Div()(total, 2.0) if layer.merge_mode == "ave" else total]
 
 
-def check(layer: Any, native: Any, mask: Any) -> None:
+def check(natives: Any) -> None:
     """Refuse what depends on more than the sequence at hand."""
-    if mask is not None or layer.masked:
+    if any(native.stateful for native in natives):
         raise Refused(
-            "a recurrent layer with a mask", why="the mask decides when it stops, and only Keras' layers take one",
-            hint="Remove the mask (mask_zero=False, no Masking layer), or cut the network before the layer",
+            "stateful=True", why="the layer remembers earlier calls, and a converted network remembers nothing",
+            hint="Build it with stateful=False and return_state=True, and let its states be inputs (initial_state) and outputs",
         )  # fmt: skip
-    if native.stateful:
-        raise Refused("stateful=True", why="the layer remembers earlier calls", hint="Build it with stateful=False")
 
 
-def results(native: Any, output: Value, finals: list[Value]) -> list[Value]:
-    """The output, and the final states if the layer returns them."""
-    return [output, *finals] if native.return_state else [output]
+def one_way(
+    layer: Any, native: Any, path: str, x: Value, states: list[Value], mask: Value | None
+) -> tuple[Value, list[Value]]:
+    """What a layer that reads in one direction gives out, and its final states."""
+    check([native])
+    x = as_floats(x, native)
+    chain = None if mask is not None else cells_of(layer, native, path)
+    if chain is None:
+        return scanned(layer, native, path, x, states, mask)
+    finals: list[Value] = []
+    last = x
+    for op, weights in chain:
+        own, states = states[: op.states], states[op.states :]
+        x, *found = op(x, *weights._replace(**initial(own)))
+        finals += found
+        last = found[0]
+    if not native.return_sequences:
+        return last, finals
+    return Flip(axes=(1,))(x) if native.go_backwards else x, finals
 
 
-def last_output(native: Any, finals: list[Value]) -> Value:
-    """The output of the last step: h, of the last cell where several are stacked."""
-    cells = getattr(native.cell, "cells", None)
-    return finals[-STATES[type(cells[-1]).__name__]] if cells else finals[0]
-
-
-STATES = {name: kind.states for name, kind in CELLS.items()}
+def cells_of(layer: Any, native: Any, path: str) -> list[tuple[Recurrent, Cell]] | None:
+    """The operators and weights of a layer, one for each of its cells; None where a cell is no such operator."""
+    direction = "reverse" if native.go_backwards else "forward"
+    stack = getattr(native.cell, "cells", None) if type(native.cell).__name__ == "StackedRNNCells" else None
+    paths = [f"{path}cell.cells.{i}" for i in range(len(stack))] if stack else [f"{path}cell"]
+    found = [cell_of(layer, cell, place, direction) for cell, place in zip(stack or [native.cell], paths, strict=True)]
+    return None if None in found else found  # type: ignore[return-value]
 
 
 def initial(states: list[Value]) -> dict[str, Value]:
@@ -116,33 +145,22 @@ def initial(states: list[Value]) -> dict[str, Value]:
     return dict(zip(("h", "c"), states, strict=False))
 
 
-def one_way(layer: Any, native: Any, path: str, x: Value, states: list[Value]) -> tuple[Value, list[Value]]:
-    """The sequence in the order of time, and the final states, of a layer that reads in one direction."""
-    cells = getattr(native.cell, "cells", None)
-    paths = [f"{path}cell.cells.{i}" for i in range(len(cells))] if cells else [f"{path}cell"]
-    finals: list[Value] = []
-    for cell, place in zip(cells or [native.cell], paths, strict=True):
-        op, weights = cell_of(layer, cell, place, "reverse" if native.go_backwards else "forward")
-        own, states = states[: op.states], states[op.states :]
-        x, *found = op(x, *weights._replace(**initial(own)))
-        finals += found
-    return x, finals
-
-
 def one_cell(layer: Any, native: Any, path: str) -> tuple[Recurrent, Cell] | None:
-    """The operator (as if forward) and weights of a layer around a single cell."""
-    return None if hasattr(native.cell, "cells") else cell_of(layer, native.cell, f"{path}cell", "forward")
+    """The operator (as if forward) and weights of a layer around a single cell; None where there is no such operator."""
+    return cell_of(layer, native.cell, f"{path}cell", "forward")
 
 
-def cell_of(layer: Any, cell: Any, path: str, direction: str) -> tuple[Recurrent, Cell]:
-    """The operator of a cell, and its weights."""
+def cell_of(layer: Any, cell: Any, path: str, direction: str) -> tuple[Recurrent, Cell] | None:
+    """The operator of a cell of Keras' own, and its weights; None for any other cell."""
     kind = CELLS.get(type(cell).__name__) if type(cell).__module__.startswith("keras.") else None
     if kind is None:
-        raise Refused(f"a recurrent layer around {type(cell).__name__}", why="only Keras' own cells are read")
+        return None
     functions = [cell.recurrent_activation] if kind is not Rnn else []
     functions += [cell.activation] * (2 if kind is Lstm else 1)
     fields: dict[str, Any] = {"reset_after": cell.reset_after} if kind is Gru else {}
     activations = tuple(activation_from_keras(layer, f) for f in functions)
+    if MANY in activations:
+        return None
     if cell.dropout or cell.recurrent_dropout:
         layer.graph.notes.append(f"keras {layer.name!r}: dropout inside a recurrent layer is not carried over")
     kernel, recurrent = (layer.weight(f"{path}.{n}").transpose(1, 0) for n in ("kernel", "recurrent_kernel"))
@@ -153,18 +171,16 @@ def cell_of(layer: Any, cell: Any, path: str, direction: str) -> tuple[Recurrent
     return op, Cell(kernel, recurrent, bias, second)
 
 
-def activation_from_keras(layer: Any, function: Any) -> Op | None:
+MANY = object()  # an activation that takes more than one operator
+
+
+def activation_from_keras(layer: Any, function: Any) -> Any:
     """An activation as an operator; None for none. It is read on a value of its own, aside."""
-    aside = type(layer.graph)()
-    aside.framework = layer.graph.framework
-    x = aside.input("x", (1,), np.float32)
-    result = layer.reader.activation(function, x)
-    if result is x:
+    aside = layer.body([((1,), np.dtype(np.float32))], lambda x: [layer.reader.activation(function, x)])
+    if aside.outputs[0] is aside.inputs[0]:
         return None
-    if len(aside.nodes) != 1 or result.node is not aside.nodes[0] or result.node.inputs != (x,):
-        name = getattr(function, "__name__", type(function).__name__)
-        raise Refused(f"the activation {name!r} of a recurrent layer", why="it takes more than one operator")
-    return aside.nodes[0].op
+    (node, *others) = aside.nodes
+    return MANY if others or node.inputs != (aside.inputs[0],) else node.op
 
 
 # --- exporters --------------------------------------------------------------------------------------------------------

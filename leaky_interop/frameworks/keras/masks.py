@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from ...errors import Refused
-from .walk import functional, nodes
+from .walk import functional, nodes, stated_arguments
 
 
-def find_masked(function: Any, outside: bool, found: set[int]) -> list[bool]:
-    """Add the ids of the calls with whose data a mask comes along, those in nested models too; says it of the outputs.
+def find_masked(function: Any, outside: bool, found: dict[int, bool]) -> list[bool]:
+    """Add the calls with whose data a mask comes along, those in nested models too; says it of the outputs.
 
-    Keras marks what it sees while a model is made; a mask that enters a nested model later, it follows at run time only.
-    outside: whether a mask enters with the inputs.
+    found: by the call's id, whether the mask is known. Keras marks what it sees while a model is made; a mask that
+    enters a nested model later, it follows at run time only. outside: whether a mask enters with the inputs.
     """
     entered = {id(tensor) for tensor in function.inputs if outside}
     for node in nodes(function):
@@ -23,7 +24,7 @@ def find_masked(function: Any, outside: bool, found: set[int]) -> list[bool]:
         marked = any(_has_mask(t) for t in node.input_tensors)
         unmarked = any(id(t) in entered for t in node.input_tensors)
         if marked or unmarked:
-            found.add(id(node))
+            found[id(node)] = not unmarked
         inner = functional(operation) if isinstance(operation, keras.Model) else None
         if inner is not None:
             follows = find_masked(inner, marked or unmarked, found)
@@ -54,3 +55,59 @@ def takes_mask(operation: Any) -> bool:
 def ignores_masks(importer: Any) -> bool:
     """Whether an importer does not say what it makes of a mask."""
     return importer is None or not any(name.endswith("mask") for name in inspect.signature(importer).parameters)
+
+
+class Masks:
+    """The masks that come along with symbolic tensors, handed to calls as Keras does when it runs them.
+
+    Keras notes them among a call's arguments only now and then; otherwise each layer asks its tensors.
+    """
+
+    def __init__(self, env: dict[int, Any], read: Callable[[Any, Any, Any, Any], list[Any]], traced_twice: bool):
+        self.env = env
+        self.read = read  # a call of the graph that computes a mask, on values
+        self.traced_twice = traced_twice  # and a mask may then hold the size of one trace's batch
+        self.taken_off: set[int] = set()  # tensors that MultiHeadAttention has read: it takes their masks off
+
+    def added(self, node: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """A layer call's keyword arguments with the masks that come along; to be asked call by call, in order."""
+        operation = node.operation
+        if not isinstance(operation, keras.Layer) or isinstance(operation, keras.Model):
+            return kwargs
+        names = inspect.signature(operation.call).parameters
+        given = dict(zip(names, node.arguments.args, strict=False)) | node.arguments.kwargs
+        tensors = {n: v for n, v in given.items() if n in names and _is_data(v)}
+        asked = {"mask" if len(tensors) == 1 else f"{n}_mask": v for n, v in tensors.items()}
+        asked = {n: v for n, v in asked.items() if n in names and given.get(n) is None}
+        found = {n: keras.tree.map_structure(self.of, v) for n, v in asked.items()}
+        kwargs = kwargs | {n: m for n, m in found.items() if any(p is not None for p in keras.tree.flatten(m))}
+        if type(operation).__name__ == "MultiHeadAttention":
+            kwargs = {**kwargs, "query_mask": self.of(given["query"])}  # whatever is given
+            if operation.compute_dtype == given["query"].dtype:  # otherwise it reads, and strips, a cast of its own
+                self.taken_off |= {id(given[n]) for n in ("query", "value", "key") if given.get(n) is not None}
+        return kwargs
+
+    def of(self, tensor: Any) -> Any:
+        """The mask of a symbolic tensor as a value; None for none."""
+        mask = getattr(tensor, "_keras_mask", None)
+        return None if mask is None or id(tensor) in self.taken_off else self.value(mask)
+
+    def value(self, tensor: Any) -> Any:
+        """What a symbolic tensor stands for. Masks are computed by calls that no output needs."""
+        if id(tensor) not in self.env:
+            operation, index, _ = tensor._keras_history
+            node = operation._inbound_nodes[index] if operation is not None else None
+            if node is None or node.is_input or self.traced_twice:
+                raise refusal()
+            args, kwargs = keras.tree.map_structure(
+                lambda a: self.value(a) if isinstance(a, keras.KerasTensor) else a, stated_arguments(node)
+            )
+            results = self.read(operation, args, kwargs, node)
+            self.env.update({id(t): r for t, r in zip(node.output_tensors, results, strict=True)})
+        return self.env[id(tensor)]
+
+
+def _is_data(value: Any) -> bool:
+    """Whether an argument is a tensor or nested tensors."""
+    leaves = keras.tree.flatten(value)
+    return bool(leaves) and all(isinstance(v, keras.KerasTensor) for v in leaves)

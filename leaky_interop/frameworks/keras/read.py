@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,11 +22,12 @@ from ...layout import settle, to_first, to_last
 from ...numeric import dtype as dtype_of
 from ...op import CHANNELS_LAST, importer_of
 from ...passes import after_import
-from ...sizes import Dim, Size, symbol
+from ...sizes import Dim, Shape, Size, symbol
 from ..base import Call, Importing, output_names, permuted
+from .bodies import read_body, read_states
 from .claims import claimed
 from .foreign import native_name, reason
-from .masks import find_masked, ignores_masks, refusal, takes_mask
+from .masks import Masks, find_masked, ignores_masks, refusal, takes_mask
 from .operations import backend_as_operations
 from .run import Program, describe
 from .tensorflow import without_tensorflow
@@ -44,14 +45,14 @@ def load(
     """The graph of a Keras model. A subclassed or unbuilt model is traced with `example` or `input_shapes`."""
     function = functional(model)
     trace = Trace(function, made_here=False) if function is not None else traced_model(model, example, input_shapes)
-    return _Reader(model, trace, input_shapes, static_batch, dynamic_batch).read()
+    return Reader(model, trace, input_shapes, static_batch, dynamic_batch).read()
 
 
 class LayerCall(Call):
     """A Keras layer or operation as importers read it."""
 
     def __init__(
-        self, native: Any, reader: _Reader, name: str, left_out: frozenset[str], attribute: Any = getattr, claims: Any = None
+        self, native: Any, reader: Reader, name: str, left_out: frozenset[str], attribute: Any = getattr, claims: Any = None
     ):
         super().__init__(native, reader.graph, left_out=left_out)
         self.reader = reader
@@ -60,6 +61,7 @@ class LayerCall(Call):
         self.attribute = attribute
         self.turned = False  # whether the importer sees data whose axes the engine turned
         self.masked = reader.masked  # whether a mask comes along with an input (Masking, Embedding's mask_zero)
+        self.mask_lost = reader.mask_lost  # and nothing says which
 
     def __getattr__(self, name: str) -> Any:
         value = self.attribute(self.native, name)
@@ -94,7 +96,7 @@ class LayerCall(Call):
 
     def follow(self, mask: Value | None) -> None:
         """Refuse a mask that comes along, but not as an operand."""
-        if mask is None and self.masked:
+        if mask is None and self.mask_lost:
             raise refusal()
 
     def activate(self, value: Value) -> Value:
@@ -112,19 +114,36 @@ class LayerCall(Call):
         """Another layer, or a function of keras.ops, applied inside this call: a cell, a wrapped layer."""
         return self.reader.inside(layer, self.name, operands)
 
+    def body(self, kinds: Sequence[tuple[Shape, Any]], apply: Callable[..., Sequence[Value]]) -> Graph:
+        """A graph that an operator runs: what `apply` makes of inputs of these shapes and dtypes."""
+        return read_body(self.reader, self.name, kinds, apply)
 
-class _Reader:
+    def states(self, layer: Any, batch: Dim, given: Sequence[Value]) -> Any:
+        """The flat states that a recurrent layer begins with, and what nests such states as its cell does."""
+        return read_states(self.reader, layer, batch, given)
+
+    def unique(self, part: str) -> str:
+        """A name that no other part of the network has."""
+        return self.reader.root.unique(f"{self.name}.{part}")
+
+    def called(self, layer: Any, part: str, *operands: Any, **more: Any) -> list[Any]:
+        """The flat results of a layer that this one holds as its `part`; no mask comes along with what it hands over."""
+        self.reader.masked = self.reader.mask_lost = False
+        return self.reader.one(layer, list(operands), more, f"{self.name}.{part}")
+
+
+class Reader:
     """Walks one functional graph."""
 
     def __init__(self, model: Any, trace: Trace, input_shapes: Any, static_batch: bool, dynamic_batch: bool):
         self.function = trace.function
         self.trace = trace
         self.importing = Importing(FRAMEWORK, describe(model))
-        self.graph = self.importing.graph
+        self.graph = self.root = self.importing.graph
         self.model = model
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
         self.input_shapes = input_shapes
-        self.masked = False
+        self.masked = self.mask_lost = False
         self.roots: dict[Any, Any] = {}  # of weights that layers compute
 
     def read(self) -> Graph:
@@ -211,7 +230,7 @@ class _Reader:
     def walk(self, trace: Trace, inputs: Sequence[Any], path: tuple[str, ...] = ()) -> list[Any]:
         """Read every call of a traced graph."""
 
-        masked: set[int] = set()
+        masked: dict[int, bool] = {}
         find_masked(trace.function, self.masked, masked)
         counts: dict[str, int] = {}
         other_sizes: set[int] = set()  # calls in models that were built for fewer sizes than they are called with here
@@ -223,7 +242,8 @@ class _Reader:
 
         def stated_shape(node: Any, index: int) -> tuple[Any, ...]:
             stated = trace.shape(node, index)
-            return (None,) * len(stated) if id(node) in other_sizes else stated
+            misstated = native_name(node.operation) == "ops.DotProductAttention"  # values as long as queries
+            return (None,) * len(stated) if id(node) in other_sizes or misstated else stated
 
         def apply(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
             if trace.made_here and not isinstance(operation, keras.Layer):  # Keras numbers such names through the process
@@ -231,10 +251,15 @@ class _Reader:
                 count = counts[kind] = counts.get(kind, -1) + 1
                 key = (*key[:-2], f"{kind}_{count}" if count else kind, 0)
             claims = claimed(node, stated_shape)
-            self.masked = id(node) in masked
-            return self.apply(operation, args, kwargs, key, claims, trace.attributes(node))
+            self.masked, self.mask_lost = id(node) in masked, masked.get(id(node)) is False
+            return self.apply(operation, args, masks.added(node, kwargs), key, claims, trace.attributes(node))
 
-        return walk(trace.function, inputs, apply, path, trace.arguments, enter)
+        def of_mask(operation: Any, args: Any, kwargs: Any, node: Any) -> list[Any]:
+            return apply(operation, args, kwargs, (*path, operation.name, 0), node)
+
+        env: dict[int, Any] = {}
+        masks = Masks(env, of_mask, bool(trace.others))
+        return walk(trace.function, inputs, apply, path, trace.arguments, enter, env)
 
     def apply(
         self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: Any, claims: Any, attribute: Any
@@ -242,7 +267,7 @@ class _Reader:
         path = [names.decode(FRAMEWORK, part) for part in key[:-2] if not part.isdigit()]
         name = ".".join([*path, names.decode(FRAMEWORK, key[-2])])
         args = [self.operand(a) for a in args]
-        kwargs = {k: self.operand(v) for k, v in kwargs.items() if k not in ("training", "mask") or isinstance(v, Value)}
+        kwargs = {k: self.operand(v) for k, v in kwargs.items() if k != "training" and not (k == "mask" and _empty(v))}
         if any(a is _LACKING for a in keras.tree.flatten((args, kwargs))):
             return [_LACKING] * len(claims)  # an earlier call is unsupported: go on only to list others
         return self.one(operation, args, kwargs, name, claims, [(key, i) for i in range(len(claims))], attribute)
@@ -264,8 +289,7 @@ class _Reader:
         source = f"keras {native if native.startswith('ops.') else type(operation).__name__} {name!r}"
         quantized = getattr(operation, "quantization_mode", None)  # another computation, on weights that importers don't know
         importer = None if quantized else importer_of(FRAMEWORK, native)
-        told = importer is None and any(k.endswith("mask") and isinstance(v, Value) for k, v in kwargs.items())
-        if self.masked and ignores_masks(importer) and takes_mask(operation) and not told:
+        if self.masked and ignores_masks(importer) and takes_mask(operation) and (importer or not given_masks(kwargs)):
             raise refusal(source)
         if importer is None or any(isinstance(a, dict) for a in args):  # images with their boxes, labels and masks
             return self.opened(operation, args, kwargs, name, source, claims, keys)
@@ -324,7 +348,9 @@ class _Reader:
             return unread(reason(type(operation).call, error))
         if any(type(node.operation) is type(operation) for node in nodes(trace.function)):  # the backend computes it
             return unread()
-        weights = [self.variable(v, f"{name}.{v.name}") for v in variables]
+        weights = [
+            self.variable(v, f"{name}.{v.name}").cast(dtype_of(t.dtype)) for v, t in zip(variables, tensors, strict=True)
+        ]
         results = self.walk(trace, [*operands, *weights], (name,))
         for index, array in sorted(fixed.items()):
             results.insert(index, self.graph.constant(keras.ops.convert_to_numpy(array)))
@@ -386,6 +412,16 @@ def _stand_in(value: Value, batch: int | None) -> Any:
     if batch is not None and shape and shape[0] is None:
         shape[0] = batch
     return stand_in(tuple(shape), value.dtype.name)
+
+
+def given_masks(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a mask is among the arguments."""
+    return any(name.endswith("mask") and not _empty(value) for name, value in kwargs.items())
+
+
+def _empty(mask: Any) -> bool:
+    """Whether no mask is given."""
+    return all(m is None for m in keras.tree.flatten(mask))
 
 
 _LACKING = object()  # the result of a call without an importer

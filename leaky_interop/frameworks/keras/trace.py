@@ -172,7 +172,10 @@ def without_gradients() -> Iterator[None]:
 
 @contextlib.contextmanager
 def variables_as_tensors(layer: Any) -> Iterator[tuple[list[Any], list[Any]]]:
-    """Let a layer's own variables be symbolic tensors, so that arithmetic on them is traced too."""
+    """Let a layer's own variables be symbolic tensors, so that arithmetic on them is traced too.
+
+    They have the dtype in which the layer computes: it sees its floats cast (mixed precision).
+    """
     variables: list[Any] = []
     tensors: list[Any] = []
     before = dict(layer.__dict__)
@@ -181,7 +184,9 @@ def variables_as_tensors(layer: Any) -> Iterator[tuple[list[Any], list[Any]]]:
         if isinstance(value, keras.Variable):
             if not any(v is value for v in variables):
                 variables.append(value)
-                tensors.append(stand_in(tuple(value.shape), value.dtype))
+                floats = layer.autocast and value._autocast and keras.backend.is_float_dtype(value.dtype)
+                dtype = layer.compute_dtype if floats and layer.compute_dtype else value.dtype
+                tensors.append(stand_in(tuple(value.shape), dtype))
             return tensors[next(i for i, v in enumerate(variables) if v is value)]
         if isinstance(value, dict):
             inner: Any = {k: swap(v) for k, v in value.items()}

@@ -37,13 +37,16 @@ def walk(
     path: Path = (),
     arguments_of: Callable[[Any], tuple[list[Any], dict[str, Any]]] = stated_arguments,
     enter: Callable[[Any, list[Any]], None] = lambda inner, inputs: None,
+    env: dict[int, Any] | None = None,
 ) -> list[Any]:
     """Flat outputs of `function` on flat `inputs`, in whatever arithmetic `apply` does.
 
     `apply(operation, args, kwargs, key, node)` returns the flat results of one call; `key` names the call: the path of
     nested models, the operation, and which of its calls it is. `enter(inner, inputs)` is told before each nested one.
+    `env` is filled, but for nested models: what each symbolic tensor stands for.
     """
-    env = {id(tensor): value for tensor, value in zip(function.inputs, inputs, strict=True)}
+    env = {} if env is None else env
+    env.update({id(tensor): value for tensor, value in zip(function.inputs, inputs, strict=True)})
     counts: dict[str, int] = {}
     for node in nodes(function):
         operation = node.operation
