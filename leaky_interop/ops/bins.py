@@ -2,8 +2,6 @@
 
 | keras.ops    | meaning                                                                                   |
 |--------------|-------------------------------------------------------------------------------------------|
-| digitize     | how many boundaries are at most x; NaN lies above all                                     |
-| searchsorted | how many entries of a sorted sequence are below a value (right: at most it)               |
 | in_top_k     | fewer than k predictions are above that of the target; TensorFlow: and all of a row finite |
 | multi_hot    | 1 where any of the entries along axis 1 (or the only one) names this place                |
 | bincount     | how often each number occurs, or the sum of the weights where it does                     |
@@ -17,27 +15,6 @@ from ..errors import Refused
 from ..op import Value, imports
 
 FIX = "Compute it outside of the network, or pass constants"
-
-
-@imports("keras", "ops.Digitize")
-def digitize_from_keras(call, x, bins):
-    def code(ops, x, bins):
-        x = ops.expand_dims(x if "float" in str(x.dtype) else ops.cast(x, "float32"), -1)
-        return ops.sum(ops.cast(ops.logical_not(x < ops.cast(bins, x.dtype)), "int32"), -1)
-
-    return call.written(code, x, bins)
-
-
-@imports("keras", "ops.SearchSorted")
-def searchsorted_from_keras(call, sequence, values):
-    right = call.side == "right"
-
-    def code(ops, sequence, values):
-        values = ops.expand_dims(values, -1)
-        below = sequence <= values if right else sequence < values
-        return ops.sum(ops.cast(below, "int32"), -1)
-
-    return call.written(code, sequence, values)
 
 
 @imports("keras", "ops.InTopK")

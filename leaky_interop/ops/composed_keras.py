@@ -225,23 +225,6 @@ def sparse_cross_entropy_from_keras(call, target, output):
     return Neg()(reduced(ReduceSum, Where()(chosen, log, 0.0), axis, False))
 
 
-@imports("keras", "ops.MultiHot")
-def multi_hot_from_keras(call, ids):
-    ids = as_value(call, ids)
-    found = one_hot(ids.cast(np.int32), call.num_classes, call.axis, bool)
-    return reduced(ReduceAny, found, 1 if ids.rank > 1 else 0, False).cast(call.dtype)
-
-
-@imports("keras", "ops.InTopK")
-def is_among_the_largest(call, target, scores):
-    """Whether fewer than k scores are larger than that of the target."""
-    scores, target = as_value(call, scores), as_value(call, target)
-    chosen = one_hot(target.cast(np.int64), scores.shape[-1], 1, bool)
-    own = reduced(ReduceSum, Where()(chosen, scores, 0.0), 1, True)
-    larger = reduced(ReduceSum, Greater()(scores, own).cast(np.int32), 1, False)
-    return Less()(larger, int(call.k))
-
-
 @imports("keras", "ops.CDist")
 def distances(call, x, y):
     x, y = stated(call, x, y)

@@ -9,7 +9,6 @@
 A bell of even width: TensorFlow keeps the image's size, torch adds half the width at each end and so one row.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -65,11 +64,3 @@ def sobel_edges_from_keras(call, images):
         return ops.stack(edges, -1)
 
     return call.written(code, images)
-
-
-@imports("keras", "ops.PSNR")
-def psnr_from_keras(call, x, y):
-    def code(ops, x, y):
-        return 20.0 * math.log10(call.max_val) - 10.0 * ops.log10(ops.mean(ops.square(x - y)))
-
-    return call.written(code, x, y)
