@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -111,3 +111,13 @@ def _is_data(value: Any) -> bool:
     """Whether an argument is a tensor or nested tensors."""
     leaves = keras.tree.flatten(value)
     return bool(leaves) and all(isinstance(v, keras.KerasTensor) for v in leaves)
+
+
+def given_masks(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a mask is among the arguments."""
+    return any(name.endswith("mask") and not is_empty(value) for name, value in kwargs.items())
+
+
+def is_empty(mask: Any) -> bool:
+    """Whether no mask is given."""
+    return all(m is None for m in keras.tree.flatten(mask))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,12 +22,12 @@ from ...layout import settle, to_first, to_last
 from ...numeric import dtype as dtype_of
 from ...op import CHANNELS_LAST, importer_of
 from ...passes import after_import
-from ...sizes import Dim, Shape, Size, symbol
+from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names, permuted
-from .bodies import read_body, read_states
+from . import calls
 from .claims import claimed
 from .foreign import native_name, reason
-from .masks import Masks, find_masked, ignores_masks, refusal, takes_mask
+from .masks import Masks, find_masked, given_masks, ignores_masks, is_empty, refusal, takes_mask
 from .operations import backend_as_operations
 from .run import Program, describe
 from .tensorflow import without_tensorflow
@@ -46,90 +46,6 @@ def load(
     function = functional(model)
     trace = Trace(function, made_here=False) if function is not None else traced_model(model, example, input_shapes)
     return Reader(model, trace, input_shapes, static_batch, dynamic_batch).read()
-
-
-class LayerCall(Call):
-    """A Keras layer or operation as importers read it."""
-
-    def __init__(
-        self, native: Any, reader: Reader, name: str, left_out: frozenset[str], attribute: Any = getattr, claims: Any = None
-    ):
-        super().__init__(native, reader.graph, left_out=left_out)
-        self.reader = reader
-        self.name = name
-        self.stated = tuple(None if c is None else c[1] for c in claims or ())  # the dtypes that Keras states of the results
-        self.attribute = attribute
-        self.turned = False  # whether the importer sees data whose axes the engine turned
-        self.masked = reader.masked  # whether a mask comes along with an input (Masking, Embedding's mask_zero)
-        self.mask_lost = reader.mask_lost  # and nothing says which
-
-    def __getattr__(self, name: str) -> Any:
-        value = self.attribute(self.native, name)
-        return keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value
-
-    @property
-    def backend(self) -> str:
-        """Which of Keras' backends runs the model: a few operations compute otherwise on each."""
-        return str(keras.backend.backend())
-
-    @property
-    def image_data_format(self) -> str:
-        """Where channels stand for layers that are not told."""
-        return str(keras.config.image_data_format())
-
-    def weight(self, attribute: str, *, cast: bool = True) -> Value | None:
-        """A variable of the layer ("kernel") or of a part of it ("cell.kernel") as an operand, in Keras' own layout.
-
-        None where the layer has none. cast: to the dtype in which the layer computes.
-        """
-        variable = self.native
-        for part in attribute.split("."):
-            variable = variable[int(part)] if part.isdigit() else getattr(variable, part, None)
-        if variable is None:
-            return None
-        name = f"{self.name}.{attribute.lstrip('_')}"
-        if not isinstance(variable, keras.Variable):  # with its low-rank changes (LoRA) merged in, as Keras saves it
-            return self.reader.merged(self.native, attribute, variable, name)
-        value = self.reader.variable(variable, name)
-        compute = getattr(self.native, "compute_dtype", None) if cast else None
-        return value if compute is None or value.dtype.kind not in "fV" else value.cast(dtype_of(compute))
-
-    def follow(self, mask: Value | None) -> None:
-        """Refuse a mask that comes along, but not as an operand."""
-        if mask is None and self.mask_lost:
-            raise refusal()
-
-    def activate(self, value: Value) -> Value:
-        """The layer's activation applied: a string, a function or a layer, with its own settings."""
-        function = getattr(self.native, "activation", None)
-        if not self.turned or value.rank < 3 or getattr(function, "__name__", "") in ("linear", "relu", "sigmoid", "tanh"):
-            return self.reader.activation(function, value)
-        return permuted([self.reader.activation(function, permuted([value], to_last)[0])], to_first)[0]  # softmax has an axis
-
-    def written(self, code: Any, *operands: Value) -> Any:
-        """What `code(keras.ops, *operands)` computes: the definition of this call in other operations."""
-        return self.reader.written(lambda *tensors: code(keras.ops, *tensors), operands)
-
-    def call(self, layer: Any, *operands: Any) -> Any:
-        """Another layer, or a function of keras.ops, applied inside this call: a cell, a wrapped layer."""
-        return self.reader.inside(layer, self.name, operands)
-
-    def body(self, kinds: Sequence[tuple[Shape, Any]], apply: Callable[..., Sequence[Value]]) -> Graph:
-        """A graph that an operator runs: what `apply` makes of inputs of these shapes and dtypes."""
-        return read_body(self.reader, self.name, kinds, apply)
-
-    def states(self, layer: Any, batch: Dim, given: Sequence[Value]) -> Any:
-        """The flat states that a recurrent layer begins with, and what nests such states as its cell does."""
-        return read_states(self.reader, layer, batch, given)
-
-    def unique(self, part: str) -> str:
-        """A name that no other part of the network has."""
-        return self.reader.root.unique(f"{self.name}.{part}")
-
-    def called(self, layer: Any, part: str, *operands: Any, **more: Any) -> list[Any]:
-        """The flat results of a layer that this one holds as its `part`; no mask comes along with what it hands over."""
-        self.reader.masked = self.reader.mask_lost = False
-        return self.reader.one(layer, list(operands), more, f"{self.name}.{part}")
 
 
 class Reader:
@@ -267,7 +183,7 @@ class Reader:
         path = [names.decode(FRAMEWORK, part) for part in key[:-2] if not part.isdigit()]
         name = ".".join([*path, names.decode(FRAMEWORK, key[-2])])
         args = [self.operand(a) for a in args]
-        kwargs = {k: self.operand(v) for k, v in kwargs.items() if k != "training" and not (k == "mask" and _empty(v))}
+        kwargs = {k: self.operand(v) for k, v in kwargs.items() if k != "training" and not (k == "mask" and is_empty(v))}
         if any(a is _LACKING for a in keras.tree.flatten((args, kwargs))):
             return [_LACKING] * len(claims)  # an earlier call is unsupported: go on only to list others
         return self.one(operation, args, kwargs, name, claims, [(key, i) for i in range(len(claims))], attribute)
@@ -282,7 +198,7 @@ class Reader:
         keys: Any = None,
         attribute: Any = getattr,
     ) -> list[Any]:
-        args, kwargs = keras.tree.map_structure(functools.partial(as_computed, operation), (list(args), dict(kwargs)))
+        args, kwargs = keras.tree.map_structure(functools.partial(calls.as_computed, operation), (list(args), dict(kwargs)))
         if not args and (first := next(iter(inspect.signature(operation.call).parameters), None)) in kwargs:
             args = [kwargs.pop(first)]
         native = native_name(operation)
@@ -293,14 +209,14 @@ class Reader:
             raise refusal(source)
         if importer is None or any(isinstance(a, dict) for a in args):  # images with their boxes, labels and masks
             return self.opened(operation, args, kwargs, name, source, claims, keys)
-        left_out = defaults_of(operation)
-        turned = importer in CHANNELS_LAST and data_format(operation) == "channels_last"
+        left_out = calls.defaults_of(operation)
+        turned = importer in CHANNELS_LAST and calls.data_format(operation) == "channels_last"
         if turned:
             args = [*permuted(args[:1], to_first), *args[1:]] if isinstance(args[0], Value) else args
-        layer = LayerCall(operation, self, name, left_out, attribute, claims)
+        layer = calls.LayerCall(operation, self, name, left_out, attribute, claims)
         layer.turned = turned
         results = self.importing.call(
-            _with(importer, kwargs) if kwargs else importer,
+            calls.given(importer, kwargs) if kwargs else importer,
             layer,
             args,
             name=name,
@@ -414,30 +330,7 @@ def _stand_in(value: Value, batch: int | None) -> Any:
     return stand_in(tuple(shape), value.dtype.name)
 
 
-def given_masks(kwargs: Mapping[str, Any]) -> bool:
-    """Whether a mask is among the arguments."""
-    return any(name.endswith("mask") and not _empty(value) for name, value in kwargs.items())
-
-
-def _empty(mask: Any) -> bool:
-    """Whether no mask is given."""
-    return all(m is None for m in keras.tree.flatten(mask))
-
-
 _LACKING = object()  # the result of a call without an importer
-
-
-HELD_BY_TORCH = {"uint16": "int32", "uint32": "int64"}  # what Keras on torch makes of integers that torch barely has
-
-
-def as_computed(operation: Any, argument: Any) -> Any:
-    """An argument as a layer receives it: floats in the dtype that it computes in (mixed precision)."""
-    if isinstance(argument, Value) and argument.dtype.name in HELD_BY_TORCH and keras.backend.backend() == "torch":
-        return argument.cast(HELD_BY_TORCH[argument.dtype.name])
-    casting = getattr(operation, "autocast", False) and getattr(operation, "_convert_input_args", True)
-    if not isinstance(argument, Value) or argument.dtype.kind not in "fV" or not casting:
-        return argument
-    return argument.cast(dtype_of(operation.input_dtype)) if operation.input_dtype else argument
 
 
 def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
@@ -457,32 +350,7 @@ def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
     return found
 
 
-def _with(importer: Any, kwargs: Mapping[str, Any]) -> Any:
-    """The importer, given its keyword arguments beforehand, still under its own name."""
-    return functools.wraps(importer)(lambda *args: importer(*args, **kwargs))
-
-
 def numbers(variable: Any) -> np.ndarray:
     """A variable's array; TensorFlow's own way takes a quarter of the time of Keras' for small ones."""
     value = variable.value
     return value.numpy() if keras.backend.backend() == "tensorflow" else keras.ops.convert_to_numpy(value)
-
-
-def data_format(operation: Any) -> str:
-    """The data format of an operation; Keras' own setting where it has none."""
-    return getattr(operation, "data_format", None) or keras.config.image_data_format()
-
-
-@functools.cache
-def _signature(kind: type) -> dict[str, Any]:
-    return {k: p.default for k, p in inspect.signature(kind.__init__).parameters.items() if p.default is not p.empty}
-
-
-def defaults_of(operation: Any) -> frozenset[str]:
-    """Arguments of a layer or operation that hold Keras' own default (Keras keeps no trace of who wrote them)."""
-    missing = object()
-    return frozenset(
-        name
-        for name, default in _signature(type(operation)).items()
-        if isinstance(default, int | float | str | bool) and getattr(operation, name, missing) == default
-    )
