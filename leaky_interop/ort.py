@@ -38,6 +38,13 @@ def as_proto(model: Any) -> onnx.ModelProto:
     return onnx_ir.to_proto(model)
 
 
+def outline(model: Any) -> onnx.ModelProto:
+    """The ModelProto of either kind of model; of an onnx_ir model without its large weights."""
+    import onnx
+
+    return model if isinstance(model, onnx.ModelProto) else hollowed(model)[0]
+
+
 def session(
     model: Any, *, optimise: bool = True, providers: Sequence[str] = (CPU,), threads: int | None = None
 ) -> Any:
@@ -56,7 +63,7 @@ def session(
         options.intra_op_num_threads = threads
     if not optimise:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    hollow, weights = _hollow(model) if _weight(model) > MOST_INLINE else (as_proto(model), {})
+    hollow, weights = hollowed(model) if _weight(model) > MOST_INLINE else (as_proto(model), {})
     lent = _lend(options, hollow, weights)
     try:
         made = runtime.InferenceSession(tidied(hollow).SerializeToString(), options, providers=list(providers))
@@ -104,7 +111,7 @@ def _lend(options: Any, hollow: Any, weights: Mapping[str, np.ndarray]) -> Any:
     return values, weights
 
 
-def _hollow(model: Any) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+def hollowed(model: Any) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """The model without its large weights, and their bytes by the name of the file in which it says they are."""
     from onnx import ModelProto, TensorProto
 
@@ -188,6 +195,20 @@ def write_for_runtime(model: Any, path: Path) -> None:
         import onnx_ir
 
         onnx_ir.save(model, path, external_data=f"{path.name}.data")
+
+
+def stored(tensor: Any, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The numbers of a tensor, which a hollow model says are among these `weights`; shares memory where it can."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return numpy_helper.to_array(tensor)
+    data = weights[next(entry.value for entry in tensor.external_data if entry.key == "location")]
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    if dtype.name in BITS:
+        packed = TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=data.tobytes())
+        return numpy_helper.to_array(packed)
+    return data.view(dtype).reshape(tuple(tensor.dims))
 
 
 def feed(made: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -67,7 +67,7 @@ def test_weights_of_every_type_come_from_memory(tmp_path, monkeypatch, name, kin
     for _ in range(2):  # what is lent to a session is given back
         np.testing.assert_array_equal(li.run(native, x)[0], array.astype(np.float32) + np.float32(0.5))
     if array.nbytes > ort.SMALL:
-        hollow, weights = ort._hollow(native)
+        hollow, weights = ort.hollowed(native)
         assert len(hollow.SerializeToString()) < 1000 and len(weights) == 1
 
 
@@ -81,5 +81,5 @@ def test_a_large_model_is_verified_value_by_value(tmp_path, monkeypatch):
 
 def test_a_small_model_stays_a_message(tmp_path, monkeypatch):
     path, _ = _model(tmp_path, "float32")
-    monkeypatch.setattr(ort, "_hollow", lambda model: pytest.fail("it is small"))
+    monkeypatch.setattr(ort, "hollowed", lambda model: pytest.fail("it is small"))
     assert li.run(path, np.zeros((1, 1), np.float32))[0].shape == (30, 40)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from .run import as_proto
+from ...ort import outline
 
 NOT_NEGATIVE = {
     "Abs", "Exp", "HardSigmoid", "Relu", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Shape", "Sigmoid", "Size",
@@ -24,7 +24,7 @@ FIRST_ONLY = {"Expand", "Gather", "Pad", "Reshape", "Slice", "Split", "Squeeze",
 
 def hazards(model: Any) -> list[str]:
     """Each in a sentence."""
-    graph = as_proto(model).graph
+    graph = outline(model).graph
     made = {output: node for node in graph.node for output in node.output}
     constants = {t.name: t for t in graph.initializer}
     for node in graph.node:
@@ -59,7 +59,8 @@ def _pads_zeros(pad: Any, constants: dict[str, Any]) -> bool:
 
 
 def _content(tensor: onnx.TensorProto | None, unknown: Any) -> Any:
-    return unknown if tensor is None else numpy_helper.to_array(tensor)
+    large = tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL
+    return unknown if large else numpy_helper.to_array(tensor)
 
 
 def _may_be_negative(name: str, made: dict[str, Any]) -> bool:

@@ -25,13 +25,14 @@ from ...graph import Anchor, Graph, Node, Parameter, Value
 from ...layout import settle
 from ...numeric import is_float
 from ...op import Op, importer_of
+from ...ort import as_proto, hollowed, stored
 from ...passes import after_import
 from ...passes.detours import straighten
 from ...sizes import Dim, Shape, symbol
 from ..base import Call, Importing, attribute, check_dtype
 from . import bodies, contrib
 from .naming import OWN, titles
-from .run import Program, as_proto, describe
+from .run import Program, describe
 from .types import read_type
 from .views import VIEWS, viewed
 
@@ -48,10 +49,12 @@ def load(
     model: Any, *, example: Any = None, input_shapes: Any = None, static_batch: bool = False, dynamic_batch: bool = False
 ) -> Graph:
     """The graph of a ModelProto or an onnx_ir model whose tensors are in memory."""
-    proto = as_proto(model)
-    if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
-    return Reader(proto, input_shapes, static_batch, dynamic_batch).read()
+    if isinstance(model, onnx.ModelProto) or model.functions:
+        proto, lent, whole = as_proto(model), {}, None
+        proto = onnx.inliner.inline_local_functions(proto) if proto.functions else proto
+    else:  # large weights stay where they are: in memory maps
+        (proto, lent), whole = hollowed(model), lambda: as_proto(model)
+    return Reader(proto, input_shapes, static_batch, dynamic_batch, lent, whole).read()
 
 
 class NodeCall(Call):
@@ -181,8 +184,11 @@ def _plain(attribute: Any) -> Any:
 
 
 class Reader:
-    def __init__(self, model: onnx.ModelProto, input_shapes: Any, static_batch: bool, dynamic_batch: bool):
-        self.model = model
+    def __init__(
+        self, model: onnx.ModelProto, input_shapes: Any, static_batch: bool, dynamic_batch: bool,
+        lent: Mapping[str, np.ndarray], whole: Callable[[], onnx.ModelProto] | None,
+    ):  # fmt: skip
+        self.model, self.lent, self.whole = model, lent, whole
         self.opsets = {o.domain if o.domain != "ai.onnx" else "": o.version for o in model.opset_import}
         self.importing = Importing(FRAMEWORK, describe(model))
         self.graph = self.importing.graph
@@ -223,7 +229,11 @@ class Reader:
         graph.outputs = [v for o in proto.output if (v := self.env.get(o.name)) is not None]
         graph.output_names = [o.name for o in proto.output]
         graph.structure = None if len(graph.outputs) == 1 else tuple(range(len(graph.outputs)))
-        graph.program = Program(_open_batch(self.model) if self.dynamic_batch else self.model)
+        whole = self.whole
+        if self.dynamic_batch:
+            graph.program = Program(self.model, lambda: _open_batch(whole() if whole else self.model))
+        else:
+            graph.program = Program(self.model, whole)
         return self.importing.finish(straighten, settle, after_import)
 
     def body(self, proto: Any) -> None:
@@ -249,12 +259,12 @@ class Reader:
         weighty = holds_weights(dtype) or name in self.frozen
         plain = tensor.data_type == onnx.TensorProto.STRING or not weighty or not (tensor.dims or self.own)
         if plain or name in self.constants:
-            return self.graph.constant(numpy_helper.to_array(tensor))
+            return self.graph.constant(stored(tensor, self.lent))
         parameter = Parameter(
             name=name,
             shape=tuple(tensor.dims),
             dtype=dtype,
-            read=lambda: numpy_helper.to_array(tensor),
+            read=lambda: stored(tensor, self.lent),
             root=tensor,
             trainable=name not in self.frozen and is_float(dtype) and dtype.itemsize > 1,
         )

@@ -13,7 +13,7 @@ import onnx
 from onnx import helper
 
 from ...errors import RuntimeFailure
-from ...ort import as_proto, feed, session
+from ...ort import feed, outline, session
 
 OWN = ":own"  # what a value is called where consumers are fed something else in its place
 
@@ -68,13 +68,21 @@ def compute(model: Any, arrays: Any, *, optimise: bool = True) -> list[np.ndarra
 
 
 class Program:
-    """Runs a model value by value, with onnxruntime's optimisations off so that every value exists."""
+    """Runs a model value by value, with onnxruntime's optimisations off so that every value exists.
 
-    def __init__(self, model: onnx.ModelProto):
-        self.model = model
+    whole : makes the model of which the first has all but large weights; called when it first runs
+    """
+
+    def __init__(self, model: onnx.ModelProto, whole: Callable[[], onnx.ModelProto] | None = None):
+        self.complete = whole or (lambda: model)
         graph = model.graph
         self.weights = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
         self.inputs = [i for i in graph.input if i.name not in self.weights]
+
+    @functools.cached_property
+    def model(self) -> onnx.ModelProto:
+        """With all its weights."""
+        return self.complete()
 
     def whole(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Flat outputs of the model as users run it."""
@@ -175,7 +183,7 @@ def _reads(node: Any) -> set[str]:
 
 def describe(model: Any) -> str:
     """A model in a line."""
-    graph = as_proto(model).graph
+    graph = outline(model).graph
     return f"onnx {graph.name or 'model'!r} ({sum(int(np.prod(t.dims)) for t in graph.initializer):,} parameters)"
 
 
