@@ -216,8 +216,8 @@ exports("onnx", ActivityRegularization)(nothing_to_onnx)
          "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom",
          "Solarization")  # fmt: skip
 def image_augmentation_from_keras(layer, x):
-    """What training does to images at random. The layers compute in floats, so integers become floats."""
-    return x if x.dtype.kind in "fV" else x.cast(layer.compute_dtype)
+    """What training does to images at random. Whatever comes in leaves in the dtype that the layer computes in."""
+    return x.cast(layer.compute_dtype)
 
 
 @imports("keras", "RandomGrayscale")
