@@ -308,117 +308,40 @@ _resize("nearest_2d", (2, 3, 4, 5), (8, 15), "nearest", "asymmetric", "floor")
 _resize("nearest_1d", (2, 3, 5), (10,), "nearest", "asymmetric", "floor")
 _resize("nearest_3d", (1, 2, 2, 3, 4), (4, 6, 12), "nearest", "asymmetric", "floor")
 _resize("nearest_uneven", (2, 3, 4, 5), (7, 3), "nearest", "asymmetric", "floor", composed={"keras": INDEX})
-_resize(
-    "nearest_centred", (2, 3, 4, 5), (7, 3), "nearest", "half_pixel", "round_prefer_ceil", composed={"keras": INDEX}
-)
+_resize("nearest_centred", (2, 3, 4, 5), (7, 3), "nearest", "half_pixel", "round_prefer_ceil",
+        composed={"keras": INDEX})  # fmt: skip
 _resize("nearest_half", (2, 3, 6, 8), (3, 4), "nearest", "asymmetric", "floor", composed={"keras": INDEX})
-_resize(
-    "nearest_corners", (2, 3, 4, 5), (9, 8), "nearest", "align_corners", "round_prefer_floor", composed=BOTH_BY_INDEX
-)
+_resize("nearest_corners", (2, 3, 4, 5), (9, 8), "nearest", "align_corners", "round_prefer_floor",
+        composed=BOTH_BY_INDEX)  # fmt: skip
 _resize("nearest_ceil", (2, 3, 4, 5), (7, 3), "nearest", "half_pixel", "ceil", composed=BOTH_BY_INDEX)
-_resize(
-    "nearest_float32_differs",
-    (1, 1, 26, 39),
-    (22, 33),
-    "nearest",
-    "asymmetric",
-    "floor",
-    composed=BOTH_BY_INDEX | {"onnx": INDEX},
-)
-_resize(
-    "nearest_scales",
-    (2, 3, 5, 7),
-    (7, 10),
-    "nearest",
-    "asymmetric",
-    "floor",
-    scales=(None, None, 1.5, 1.5),
-    composed={"keras": INDEX},
-)
+_resize("nearest_float32_differs", (1, 1, 26, 39), (22, 33), "nearest", "asymmetric", "floor",
+        composed=BOTH_BY_INDEX | {"onnx": INDEX})  # fmt: skip
+_resize("nearest_scales", (2, 3, 5, 7), (7, 10), "nearest", "asymmetric", "floor", scales=(None, None, 1.5, 1.5),
+        composed={"keras": INDEX})  # fmt: skip
 _resize("nearest_channels", (2, 3, 4, 5), (6, 4, 5), "nearest", "asymmetric", "floor", composed=BOTH_BY_INDEX)
 _resize("bilinear", (2, 3, 4, 5), (8, 10), "linear", "half_pixel")
 _resize("bilinear_uneven", (2, 3, 4, 5), (7, 3), "linear", "half_pixel")
 _resize("bilinear_corners", (2, 3, 4, 5), (7, 9), "linear", "align_corners", composed={"keras": MATRIX})
-_resize(
-    "bilinear_asymmetric", (2, 3, 4, 5), (8, 10), "linear", "asymmetric", composed={"keras": MATRIX, "torch": MATRIX}
-)
-_resize(
-    "bilinear_scales",
-    (2, 3, 5, 7),
-    (7, 10),
-    "linear",
-    "half_pixel",
-    scales=(None, None, 1.5, 1.5),
-    composed={"keras": MATRIX},
-)
+_resize("bilinear_asymmetric", (2, 3, 4, 5), (8, 10), "linear", "asymmetric",
+        composed={"keras": MATRIX, "torch": MATRIX})  # fmt: skip
+_resize("bilinear_scales", (2, 3, 5, 7), (7, 10), "linear", "half_pixel", scales=(None, None, 1.5, 1.5),
+        composed={"keras": MATRIX})  # fmt: skip
 _resize("bilinear_one_axis", (2, 3, 4, 5), (4, 9), "linear", "half_pixel")
-_resize(
-    "bilinear_antialiased",
-    (2, 3, 9, 12),
-    (4, 5),
-    "linear",
-    "half_pixel",
-    inside_only=True,
-    antialias=True,
-    composed={"keras": MATRIX},
-)
-_resize(
-    "bilinear_antialiased_border",
-    (2, 3, 9, 12),
-    (4, 5),
-    "linear",
-    "half_pixel",
-    antialias=True,
-    composed={"keras": MATRIX, "torch": MATRIX},
-)
-_resize(
-    "linear_1d",
-    (2, 3, 5),
-    (10,),
-    "linear",
-    "half_pixel",
-    composed={"keras": "comes back as Reshape, Resize of an image of one row, Reshape"},
-)
+_resize("bilinear_antialiased", (2, 3, 9, 12), (4, 5), "linear", "half_pixel", inside_only=True, antialias=True,
+        composed={"keras": MATRIX})  # fmt: skip
+_resize("bilinear_antialiased_border", (2, 3, 9, 12), (4, 5), "linear", "half_pixel", antialias=True,
+        composed={"keras": MATRIX, "torch": MATRIX})  # fmt: skip
+_resize("linear_1d", (2, 3, 5), (10,), "linear", "half_pixel",
+        composed={"keras": "comes back as Reshape, Resize of an image of one row, Reshape"})  # fmt: skip
 _resize("trilinear", (1, 2, 3, 4, 2), (5, 8, 3), "linear", "half_pixel", composed={"keras": MATRIX})
 _resize("bicubic", (2, 3, 4, 5), (8, 7), "cubic", "half_pixel", cubic_a=-0.75, composed={"keras": MATRIX})
 _resize("bicubic_corners", (2, 3, 4, 5), (8, 7), "cubic", "align_corners", cubic_a=-0.75, composed={"keras": MATRIX})
-_resize(
-    "bicubic_keras",
-    (2, 3, 4, 5),
-    (8, 7),
-    "cubic",
-    "half_pixel",
-    cubic_a=-0.5,
-    inside_only=True,
-    composed={"keras": MATRIX, "torch": MATRIX},
-)
-_resize(
-    "bicubic_antialiased",
-    (2, 3, 9, 8),
-    (4, 5),
-    "cubic",
-    "half_pixel",
-    cubic_a=-0.5,
-    inside_only=True,
-    antialias=True,
-    composed={"keras": MATRIX, "onnx": MATRIX},
-)
-_resize(
-    "bicubic_antialiased_border",
-    (2, 3, 9, 8),
-    (4, 5),
-    "cubic",
-    "asymmetric",
-    cubic_a=-0.75,
-    antialias=True,
-    composed={"keras": MATRIX, "torch": MATRIX, "onnx": MATRIX},
-)
-_resize(
-    "lanczos3",
-    (2, 3, 6, 7),
-    (9, 5),
-    "lanczos3",
-    "half_pixel",
-    composed=dict.fromkeys(("keras", "torch", "onnx"), MATRIX),
-)
+_resize("bicubic_keras", (2, 3, 4, 5), (8, 7), "cubic", "half_pixel", cubic_a=-0.5, inside_only=True,
+        composed={"keras": MATRIX, "torch": MATRIX})  # fmt: skip
+_resize("bicubic_antialiased", (2, 3, 9, 8), (4, 5), "cubic", "half_pixel", cubic_a=-0.5, inside_only=True,
+        antialias=True, composed={"keras": MATRIX, "onnx": MATRIX})  # fmt: skip
+_resize("bicubic_antialiased_border", (2, 3, 9, 8), (4, 5), "cubic", "asymmetric", cubic_a=-0.75, antialias=True,
+        composed={"keras": MATRIX, "torch": MATRIX, "onnx": MATRIX})  # fmt: skip
+_resize("lanczos3", (2, 3, 6, 7), (9, 5), "lanczos3", "half_pixel",
+        composed=dict.fromkeys(("keras", "torch", "onnx"), MATRIX))  # fmt: skip
 _resize("area", (2, 3, 6, 7), (4, 10), "area", "half_pixel", composed=dict.fromkeys(("keras", "torch", "onnx"), MATRIX))
