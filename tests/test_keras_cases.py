@@ -24,7 +24,6 @@ KNOWN = {  # what does not pass, and why; a row that no longer holds must go
 }
 ON_TENSORFLOW = {
     "ops.logdet": "TensorFlow's is that of positive definite matrices only, and NaN for the ones drawn here",
-    "ops.nonzero": "no adapter",
     "ops.resize": "the drawn case is one of float64, which TensorFlow resizes in float32",
     "ops.top_k": "the drawn case leaves the order open",
 }

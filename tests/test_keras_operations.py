@@ -172,3 +172,17 @@ def test_what_keras_names_no_operations_for_is_still_unsupported():
     x = keras.Input((3,))
     with pytest.raises(Unsupported, match="Own"):
         li.convert(keras.Model(x, Own()(x)), to="onnx")
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras on torch loses the input of nonzero")
+@pytest.mark.parametrize("dtype", ["float32", "int32", "bool"])
+@pytest.mark.parametrize("shape", [(3,), (5, 6), (2, 3, 4)], ids=str)
+def test_nonzero_tells_its_size_when_it_runs(shape, dtype):
+    x = keras.Input(shape, dtype=dtype)
+    model = keras.Model(x, list(keras.ops.nonzero(x)))
+    array = np.random.default_rng(0).integers(-1, 2, (3, *shape)).astype(dtype)
+    for given in (array, np.zeros_like(array), np.ones_like(array)):
+        for to in ("onnx", "torch"):
+            for received, expected in zip(li.run(li.convert(model, to=to), [given]), np.nonzero(given), strict=True):
+                assert received.dtype == np.int32
+                np.testing.assert_array_equal(received, expected)

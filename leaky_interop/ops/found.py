@@ -4,7 +4,7 @@
 |-------------------|---------|---------------------------------------------------|-------------------|
 | NonMaxSuppression | refused | the best box in turn, for as many steps as it takes | NonMaxSuppression |
 | Unique            | refused | unique, and where each value stands first         | Unique            |
-| NonZero           | refused | nonzero, masked_select, x[mask]                   | NonZero           |
+| NonZero           | read    | nonzero, masked_select, x[mask]                   | NonZero           |
 
 Keras fixes shapes when a model is made. PyTorch's suppression of boxes is torchvision's, an extension.
 """
@@ -15,6 +15,7 @@ import numpy as np
 
 from ..op import Op, Shape, Value, exports, imports, op, product
 from ..sizes import symbol
+from .index import selected
 from .shape import without
 
 # --- boxes ------------------------------------------------------------------------------------------------------------
@@ -212,6 +213,13 @@ def places_of_nonzero(x: Value) -> Value:
 @imports("torch", "aten.nonzero.default")
 def nonzero_from_torch(call, x):
     return places_of_nonzero(x)
+
+
+@imports("keras", "ops.Nonzero")
+def nonzero_from_keras(call, x):
+    """The places along each axis by themselves."""
+    places = places_of_nonzero(x)
+    return tuple(selected(places, 1, axis).cast(np.int32) for axis in range(x.rank))
 
 
 @exports("torch", NonZero)
