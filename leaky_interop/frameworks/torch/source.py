@@ -103,9 +103,8 @@ class Source:
         for name, tensor in tensors.items():
             owner, _, key = name.rpartition(".")
             container = self.model.get_submodule(owner)
-            if key in container._non_persistent_buffers_set and (
-                type(container) is nn.Module or container is self.model
-            ):
+            plain = type(container) is nn.Module or isinstance(container, torch.fx.GraphModule)  # and no layer
+            if plain and key in container._non_persistent_buffers_set:
                 continue  # a constant: the blocks that read it have their own
             first = owners.setdefault(id(tensor), name)
             if first == name:
