@@ -21,6 +21,7 @@ OTHERS = {
     "conformance/environments.py": "a torn stamp is not the one wanted, and is made again",
     "conformance/worker.py": "the pipe to the parent",
     "frameworks/chainer/recorder.py": "under the name that atomic gave to record.py, in another interpreter",
+    "frameworks/keras/source.py": "under the name that atomic gives",
     "frameworks/keras/write.py": "under the name that atomic gives",
     "frameworks/matlab/write.py": "under the name that atomic gives",
     "frameworks/onnx/file.py": "under the name that atomic gives",

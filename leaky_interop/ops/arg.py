@@ -135,12 +135,19 @@ def _ordered(torch: Any, x: Any) -> Any:
 
 @exports("keras", ArgMax)
 def argmax_to_keras(op, keras, x):
-    return keras.ops.cast(keras.ops.argmax(x, op.axis, op.keepdims), "int64")
+    return keras.ops.cast(keras.ops.argmax(_without_negative_zeros(keras, x), op.axis, op.keepdims), "int64")
 
 
 @exports("keras", ArgMin)
 def argmin_to_keras(op, keras, x):
-    return keras.ops.cast(keras.ops.argmin(x, op.axis, op.keepdims), "int64")
+    return keras.ops.cast(keras.ops.argmin(_without_negative_zeros(keras, x), op.axis, op.keepdims), "int64")
+
+
+def _without_negative_zeros(keras: Any, x: Any) -> Any:
+    """Keras takes them for smaller than 0 on TensorFlow."""
+    if keras.backend.backend() != "tensorflow" or keras.inputs[0].dtype.kind not in "fV":
+        return x
+    return keras.ops.where(keras.ops.equal(x, 0), keras.ops.zeros_like(x), x)
 
 
 @exports("onnx", ArgMax)
