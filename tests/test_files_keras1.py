@@ -138,3 +138,20 @@ def test_a_layer_that_does_not_say_its_order_has_that_of_the_others():
     for others in ([], pools):
         with pytest.raises(Refused, match="does not say the order of its dimensions"):
             keras_first.renamed({"class_name": "Sequential", "config": [pads, *others]})
+
+
+def test_lists_of_names_that_were_too_long_for_one_attribute(tmp_path):
+    """Keras parts what passes the 64 kB of an HDF5 header into names0, names1, ..."""
+
+    def change(config, file):
+        store = file["model_weights"]
+        for group, name in [(store, "layer_names"), *((store[key], "weight_names") for key in store)]:
+            names = group.attrs[name]
+            del group.attrs[name]
+            for i, one in enumerate(names):
+                group.attrs[f"{name}{i}"] = [one]
+
+    source = KERAS1 / "up_tf.tensorflow.h5"
+    whole, parted = (files.open_keras(p) for p in (source, changed(tmp_path, source.name, change)))
+    for one, other in zip(whole.get_weights(), parted.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -231,7 +231,7 @@ OLD = {"class_name": "Model", "config": {"name": "m", "input_layers": [["x", 0, 
 def test_a_configuration_of_keras_2_that_is_not_laid_out_as_one(change):
     config = json.loads(json.dumps(OLD))
     change(config["config"])
-    with pytest.raises(Usage, match="not laid out as Keras 2 does it"):
+    with pytest.raises(Usage, match="not laid out as Keras 1 and 2 do it"):
         keras_legacy.upgraded(config, (2, 3, 1))
 
 

@@ -6,6 +6,7 @@ with which backend (Theano's names lack the ":0" of TensorFlow's), and by shapes
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ POOLS = tuple(f"{kind}Pooling{n}D" for kind in ("Max", "Average") for n in (1, 2
 def backend_of(file: Any, store: Any) -> str:
     """The backend that wrote an old file: what it says, or else how its weights are named."""
     stated = text(file.attrs.get("backend")) or text(store.attrs.get("backend"))
-    names = [str(text(name)) for _, group in _groups(store) for name in group.attrs["weight_names"]]
+    names = [str(text(name)) for _, group in _groups(store) for name in _listed(group, "weight_names")]
     return stated or ("tensorflow" if not names or any(name.endswith(":0") for name in names) else "theano")
 
 
@@ -37,7 +38,7 @@ def load(model: Any, path: Path, name: str, written_by: tuple[int, ...], backend
     reader.judge(model)
     with hdf5(path, name) as file:
         store = file["model_weights"] if "model_weights" in file else file
-        found = {key: [array(group[text(w)]) for w in group.attrs["weight_names"]] for key, group in _groups(store)}
+        found = {key: [array(group[text(w)]) for w in _listed(group, "weight_names")] for key, group in _groups(store)}
     found = {key: arrays for key, arrays in found.items() if arrays}
     named = {layer.name: layer for layer in layers}
     if len(found) != len(layers):
@@ -50,8 +51,15 @@ def load(model: Any, path: Path, name: str, written_by: tuple[int, ...], backend
 
 
 def _groups(store: Any) -> Iterator[tuple[str, Any]]:
-    for key in store.attrs.get("layer_names", ()):
+    for key in _listed(store, "layer_names"):
         yield str(text(key)), store[text(key)]
+
+
+def _listed(group: Any, name: str) -> Iterator[Any]:
+    """A list that an attribute holds, or where it was too long for one, several: "names0", "names1", ..."""
+    parts = [name] if name in group.attrs else (f"{name}{i}" for i in itertools.count())
+    for part in itertools.takewhile(lambda part: part in group.attrs, parts):
+        yield from group.attrs[part]
 
 
 def _assign(layer: Any, arrays: Arrays, name: str) -> None:
