@@ -143,7 +143,8 @@ def _hollow_ir(model: Any, weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     try:
         for value, tensor in held:
             name = f"memory-{len(weights)}"
-            weights[name] = np.asarray(tensor.raw).reshape(-1).view(np.uint8)
+            held_so = isinstance(tensor.raw, np.ndarray)  # shares memory, as do the maps of files
+            weights[name] = tensor.raw.reshape(-1).view(np.uint8) if held_so else np.frombuffer(tensor.tobytes(), np.uint8)
             value.const_value = onnx_ir.ExternalTensor(
                 name, 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=""
             )
