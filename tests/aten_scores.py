@@ -150,7 +150,7 @@ def page(reasons: Mapping[str, Sequence[str]]) -> str:
     )
     return f"""# PyTorch's operators
 
-Written by `make aten-scores`: torch {version("torch")}, keras {version("keras")}, onnxruntime {version("onnxruntime")},
+Written by `make aten-scores`: torch {scoring.version("torch")}, keras {scoring.version("keras")}, onnxruntime {scoring.version("onnxruntime")},
 Python {platform.python_version()}.
 
 {" ".join((__doc__ or "").split(chr(10) * 2)[1].split())} *numpy* is the graph that was read, run by the operators' own definitions.
@@ -169,12 +169,6 @@ Refused, because they draw random numbers, which no two frameworks draw alike: {
 
 
 @functools.cache
-def version(package: str) -> str:
-    from importlib.metadata import version as of
-
-    return of(package)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.aten_scores", description=__doc__)
     parser.add_argument("--work", choices=PROCESSES, help=argparse.SUPPRESS)

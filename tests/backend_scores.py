@@ -245,8 +245,8 @@ def page(reasons: Mapping[str, Sequence[str]]) -> str:
     ]
     text = f"""# The ONNX backend test suite
 
-Written by `make backend-scores`: onnx {onnx.__version__}, onnxruntime {version("onnxruntime")}, torch {version("torch")},
-keras {version("keras")}, Python {platform.python_version()}.
+Written by `make backend-scores`: onnx {onnx.__version__}, onnxruntime {scoring.version("onnxruntime")}, torch {scoring.version("torch")},
+keras {scoring.version("keras")}, Python {platform.python_version()}.
 
 {" ".join((__doc__ or "").split(chr(10) * 2)[1].split())} *Parameters constant*: every input but the first that holds
 floats is a constant of the model, as in networks. *Of onnxruntime's*: of the cases that onnxruntime itself passes.
@@ -259,12 +259,6 @@ floats is a constant of the model, as in networks. *Of onnxruntime's*: of the ca
         rows = scoring.lines([cases()[i].operator for i in places], there, "onnxruntime")
         text += f"\n## {suite}\n\n{markdown_table(['operator', 'cases', *head[1:], 'what fails, and why'], rows)}\n"
     return text
-
-
-def version(package: str) -> str:
-    from importlib.metadata import version as of
-
-    return of(package)
 
 
 def main() -> None:

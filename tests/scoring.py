@@ -16,6 +16,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SILENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
 
 
+def version(package: str) -> str:
+    """Of an installed package."""
+    from importlib.metadata import version as of
+
+    return of(package)
+
+
 def work(judge: Callable[[str, Any], Any], route: str, cases: Sequence[Any], start: int) -> None:
     """Judge all cases from `start` on and print one JSON line each; an empty reason is a pass.
 

@@ -12,11 +12,11 @@ from ...numeric import dtype as dtype_of
 from ...op import Dim
 from .foreign import native_name
 
-# Results that Keras states wrongly: attention scores as wide as they are high, values as long as queries, scores in a
-# dtype that the layer does not cast to, images as large after an even blur as before; multi-hot vectors in the dtype of
-# their indices and the other way round.
+# Results that Keras states wrongly: attention scores as wide as they are high, scores in a dtype that the layer does not
+# cast to, images as large after an even blur as before; multi-hot vectors in the dtype of their indices and the other way
+# round.
 OTHERWISE = "GaussianBlur IntegerLookup MultiHot PSNR Resizing ReversibleEmbedding UpSampling1D UpSampling2D UpSampling3D".split()
-MISSTATED = {("MultiHeadAttention", 1), ("ops.DotProductAttention", 0)} | {(p + name, 0) for name in OTHERWISE for p in ("", "ops.")}
+MISSTATED = {("MultiHeadAttention", 1)} | {(p + name, 0) for name in OTHERWISE for p in ("", "ops.")}
 
 
 def stated_dtype(node: Any, index: int) -> str:
@@ -35,10 +35,9 @@ def stated_dtype(node: Any, index: int) -> str:
 DOUBTFUL = frozenset("int8 int16 int64 uint8 uint16 uint32 uint64 float64".split())
 # Operations of which Keras states another dtype, or shape, than it computes, at least on one backend.
 UNSURE = frozenset(f"ops.{n}" for n in "Arctan2 LuFactor MultiHot Size Slogdet TopK".split())
-MISSHAPEN = frozenset(
-    f"ops.{n}"
-    for n in "Average CategoricalCrossentropy Corrcoef Correlate CountNonzero Cross Dot MultiHot Nanquantile Ptp Quantile Slogdet Sum".split()
-)
+_MISSHAPEN = """Average CategoricalCrossentropy Corrcoef Correlate CountNonzero Cross Dot DotProductAttention MultiHot Nanquantile
+    Ptp Quantile Slogdet Sum"""
+MISSHAPEN = frozenset(f"ops.{n}" for n in _MISSHAPEN.split())
 
 
 def claimed(node: Any, shape: Callable[[Any, int], tuple[Dim | None, ...]]) -> list[Any]:

@@ -158,8 +158,7 @@ class Reader:
 
         def stated_shape(node: Any, index: int) -> tuple[Any, ...]:
             stated = trace.shape(node, index)
-            misstated = native_name(node.operation) == "ops.DotProductAttention"  # values as long as queries
-            return (None,) * len(stated) if id(node) in other_sizes or misstated else stated
+            return (None,) * len(stated) if id(node) in other_sizes else stated
 
         def apply(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
             if trace.made_here and not isinstance(operation, keras.Layer):  # Keras numbers such names through the process
@@ -240,6 +239,7 @@ class Reader:
                 self.importing.missing.append((native, source, why))
                 return [_LACKING]
             return self.importing.unsupported(native, source, given, name=name, claims=claims, keys=keys, why=why)
+
         operands = [a for a in given if isinstance(a, Value)]
         fixed: dict[int, Any] = {}  # results that depend on no operand
         try:
