@@ -25,7 +25,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m conversion_scripts.write_readme_tables
+	$(BIN)/python -m conversion_scripts.write_tables
 
 # Plants faults in the adapters, one by one: each must turn a test red. 3 to 6 minutes.
 mutants: $(VENV)/.dev

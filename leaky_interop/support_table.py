@@ -56,7 +56,7 @@ class Support:
             yield row.operator, *(row.cell(name) for name in frameworks.NAMES)
 
     def to_markdown(self) -> str:
-        """The table for the README."""
+        """The table of docs/operators.md."""
         return markdown_table(self.head, (map(_code, line) for line in self.cells()))
 
     def __str__(self) -> str:

@@ -64,6 +64,6 @@ def test_check_slopes(capsys):
 
 
 def test_the_readmes_tables_are_up_to_date():
-    from conversion_scripts import write_readme_tables
+    from conversion_scripts import write_tables
 
-    assert write_readme_tables.main(check=True) == 0, "run `make docs`"
+    assert write_tables.main(check=True) == 0, "run `make docs`"

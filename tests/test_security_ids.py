@@ -524,10 +524,10 @@ def table() -> str:
 
 
 def test_the_table_of_security_md_is_up_to_date():
-    from conversion_scripts import write_readme_tables
+    from conversion_scripts import write_tables
 
-    page = write_readme_tables.SECURITY
-    assert write_readme_tables.written(page) == page.read_text(encoding="utf-8"), "run make docs"
+    page = write_tables.SECURITY
+    assert write_tables.written(page) == page.read_text(encoding="utf-8"), "run make docs"
 
 
 if __name__ == "__main__":
