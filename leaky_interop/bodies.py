@@ -77,6 +77,67 @@ def tells_sizes(body: Graph) -> bool:
     return any(name not in known for name in own) or any(tells_sizes(b) for n in body.nodes for b in n.op.bodies)
 
 
+class Captures:
+    """What a graph that is read inside another takes from that one: `taken` holds the values outside and inside.
+
+    A weight is held by the body as well, a known size stays known, anything else becomes an input. outer: what the graph
+    around takes itself, where it is a body too.
+    """
+
+    def __init__(self, graph: Graph, around: Graph, outer: Captures | None = None):
+        self.graph, self.around, self.outer = graph, around, outer
+        self.taken: list[tuple[Value, Value]] = []
+        self.brought: dict[int, Value] = {}
+
+    def bring(self, value: Value | None) -> Value | None:
+        """A value of the graph around as the body has it."""
+        if value is None:
+            return None
+        if id(value) not in self.brought:
+            self.brought[id(value)] = self._made(value)
+        return self.brought[id(value)]
+
+    def _made(self, value: Value) -> Value:
+        if value.const is not None:
+            return self.graph.parameter(value.const)
+        if value.sizes is not None:
+            return self.graph.of_sizes(value.sizes, value.dtype)
+        inner = self._input(value)
+        self.taken.append((value, inner))
+        return inner
+
+    def _input(self, value: Value) -> Value:
+        return Value(self.graph, self.graph.unique(value.name or "captured"), value.shape, value.dtype)
+
+    def telling(self, name: str) -> Value:
+        """A value of the graph around whose own sizes tell a symbol."""
+        for value in (*self.around.inputs, *(v for n in self.around.nodes for v in n.outputs)):
+            if name in told(value):
+                return value
+        assert self.outer is not None, f"nothing tells the size {name!r}"
+        found = self.outer.bring(self.outer.telling(name))
+        assert found is not None
+        return found
+
+
+def close(captures: Sequence[Captures]) -> list[Value]:
+    """Give several bodies of one node the same captured inputs; what those are in the graph around.
+
+    A size that a body needs and that its inputs do not tell comes with a value that does.
+    """
+    for one in captures:
+        own = {name for value in one.graph.inputs for name in told(value)}
+        own |= {name for node in one.graph.nodes for value in node.outputs for name in told(value)}
+        for name in sorted(named_sizes(one.graph) - own):
+            if all(name not in told(inner) for _, inner in one.taken):
+                one.bring(one.telling(name))
+    captured: dict[int, Value] = {id(outside): outside for one in captures for outside, _ in one.taken}
+    for one in captures:
+        inner = {id(outside): inside for outside, inside in one.taken}
+        one.graph.inputs += [inner.get(key) or one._input(outside) for key, outside in captured.items()]
+    return list(captured.values())
+
+
 def sizes_outside(inner: Iterable[Value], outer: Iterable[Value | None]) -> dict[str, Dim]:
     """What the symbols that a body's inputs tell are in the graph around it."""
     found: dict[str, Dim] = {}

@@ -159,9 +159,9 @@ def test_written_source_runs_alone(name, tmp_path):
     assert "leaky_interop" not in (tmp_path / "net.py").read_text().partition("import")[2]
 
 
-def test_a_pt2_holds_branches_but_no_loops_of_open_length(name, tmp_path):
+def test_a_pt2_holds_branches_and_loops_unless_they_grow(name, tmp_path):
     arrays = arrays_of(name, 2)[0]
-    if "branches" not in name:
+    if name in ("growing", "until"):  # torch's loops stack nothing, and keep their sizes
         with pytest.raises(Refused, match="of loops and branches"):
             li.convert(made(name), tmp_path / "net.pt2", inputs=arrays)
         assert not list(tmp_path.iterdir())
@@ -169,7 +169,7 @@ def test_a_pt2_holds_branches_but_no_loops_of_open_length(name, tmp_path):
     li.convert(made(name), tmp_path / "net.pt2", inputs=arrays)
     for arrays in arrays_of(name, 3):
         found = torch.export.load(tmp_path / "net.pt2").module()(*map(torch.from_numpy, arrays))
-        same(li.run(made(name), arrays), [t.detach().numpy() for t in found])
+        same(li.run(made(name), arrays), [t.detach().numpy() for t in (found if isinstance(found, tuple) else (found,))])
 
 
 def test_a_weight_that_a_branch_shares_with_the_network_is_one():

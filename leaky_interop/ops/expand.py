@@ -22,6 +22,7 @@ from ..op import (
     Operand,
     Perm,
     Shape,
+    Size,
     Value,
     agree,
     broadcast,
@@ -85,8 +86,13 @@ def expanded(x: Value, shape: Shape) -> Value:
 
 
 def filled(graph: Any, shape: Shape, number: Any, dtype: Any) -> Value:
-    """One number everywhere: a constant, or its expansion where a size is known only at run time."""
-    return expanded(graph.constant(np.asarray(number).astype(dtype)), shape)
+    """One number everywhere: a constant, or its expansion where a size is known only at run time.
+
+    number: of Python, a size, or a Value without axes.
+    """
+    if isinstance(number, Size):
+        number = graph.of_sizes(number)
+    return expanded(number.cast(dtype) if isinstance(number, Value) else graph.constant(np.asarray(number).astype(dtype)), shape)
 
 
 # --- broadcasting -----------------------------------------------------------------------------------------------------
@@ -157,8 +163,8 @@ def expand_to_keras(op, keras, x):
 
 def _torch_dtype(number: Any, dtype: Any) -> Any:
     """What torch makes of a number without a dtype."""
-    kinds = {bool: np.bool_, int: np.int64, float: np.float32}
-    return kinds[type(number)] if dtype is None else dtype
+    kinds = {bool: np.bool_, int: np.int64, float: np.float32, Size: np.int64}
+    return dtype or (number.dtype if isinstance(number, Value) else kinds[type(number)])
 
 
 @imports("torch", "aten.full.default")

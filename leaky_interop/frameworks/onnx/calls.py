@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ... import kinds
-from ...bodies import inline
+from ...bodies import close, inline
 from ...errors import Computed, Refused
 from ...graph import Graph, Node, Value
 from ...op import Op
@@ -100,8 +100,7 @@ class NodeCall(Call):
 
     def closed(self, *graphs: Graph) -> tuple[list[Graph], list[Value]]:
         """Several bodies, finished, and the values that they take behind their own inputs."""
-        scopes = [next(b.env for b in self.bodies if b.graph is graph) for graph in graphs]
-        captured = bodies.closed(scopes, graphs)
+        captured = close([next(b.env.captures for b in self.bodies if b.graph is graph) for graph in graphs])
         finished = [bodies.finished(graph) for graph in graphs]
         self.graph.notes += [note for body in finished for note in body.notes]
         return finished, captured

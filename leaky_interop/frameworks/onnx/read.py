@@ -79,7 +79,7 @@ class Reader:
         if graph is not None:
             made.importing.graph = graph
         made.graph = made.importing.graph
-        made.env = bodies.Scope(outer, made.graph, same=graph is not None)
+        made.env = bodies.Scope(outer, made.graph)
         made.path = f"{outer.label}."
         return made
 

@@ -13,6 +13,11 @@ from torch import nn
 SOURCE = globals().get("SOURCE") or Path(__file__).read_text(encoding="utf-8")
 
 
+def fresh(tensor):
+    """The numbers in memory of their own, in order: torch.export wants that of what its branches and loops give."""
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
 class If(nn.Module):
     """The results of one of two modules."""
 
@@ -23,7 +28,7 @@ class If(nn.Module):
 
     def forward(self, condition, *captured):
         if torch.compiler.is_exporting():  # what torch.cond gives may not be what it was given
-            branches = [lambda *xs, m=m: tuple(r.clone() for r in m(*xs)) for m in (self.then, self.other)]
+            branches = [lambda *xs, m=m: tuple(map(fresh, m(*xs))) for m in (self.then, self.other)]
             results = torch.cond(condition, *branches, captured)
         else:
             results = self.then(*captured) if condition else self.other(*captured)
@@ -49,11 +54,15 @@ class Loop(nn.Module):
     def forward(self, rounds, going, *values):
         carried, captured = values[: self.carried], values[self.carried :]
         place = next((v.device for v in values if isinstance(v, torch.Tensor)), None)
-        going = torch.as_tensor(going, device=place)
+        if not isinstance(going, torch.Tensor):
+            going = torch.full((), going, device=place)  # no stored tensor: torch.export saves none of a body's
+        if torch.compiler.is_exporting() and not self.empty and not (self.endless and isinstance(rounds, int)):
+            results = self.exported(rounds, going, carried, captured)
+            return results[0] if len(results) == 1 else results
         rows = [[] for _ in self.empty]
         step = 0
         while step < rounds and ((self.endless and step) or going):
-            going, *results = self.body(torch.tensor(step, device=place), going, *carried, *captured)
+            going, *results = self.body(torch.full((), step, device=place), going, *carried, *captured)
             carried = results[: self.carried]
             for row, result in zip(rows, results[self.carried :], strict=True):
                 row.append(result)
@@ -64,6 +73,17 @@ class Loop(nn.Module):
         ]
         results = (*carried, *stacks)
         return results[0] if len(results) == 1 else results
+
+    def exported(self, rounds, going, carried, captured):
+        """As torch.export records a loop whose rounds only a run tells; what it gives may not be what it was given."""
+        from torch._higher_order_ops import while_loop
+
+        def turn(step, going, *carried):
+            return (step + 1, *map(fresh, self.body(step, going, *carried, *captured)))
+
+        first = torch.zeros((), dtype=torch.int64, device=going.device)
+        _, _, *results = while_loop(lambda step, going, *_: going & (step < rounds), turn, (first, fresh(going), *map(fresh, carried)))
+        return tuple(results)
 
 
 class Scan(nn.Module):
@@ -88,6 +108,9 @@ class Scan(nn.Module):
         end = self.states + len(self.axes)
         states, lists, captured = values[: self.states], values[self.states : end], values[end:]
         count = lists[0].shape[self.axes[0][0]]
+        if torch.compiler.is_exporting() and isinstance(count, torch.SymInt):
+            results = self.exported(states, lists, captured)
+            return results[0] if len(results) == 1 else results
         rows = [[] for _ in self.empty]
         for step in range(count):
             walked = zip(lists, self.axes, strict=True)
@@ -102,6 +125,24 @@ class Scan(nn.Module):
             stacks.append(torch.stack(row[::-1] if back else row, axis) if row else none)
         results = (*states, *stacks)
         return results[0] if len(results) == 1 else results
+
+    def exported(self, states, lists, captured):
+        """As torch.export records a walk along an open size; it wants a state, and gives nothing that it was given."""
+        from torch._higher_order_ops import scan
+
+        count = len(states)
+        lists = [x.movedim(axis, 0).flip(0) if back else x.movedim(axis, 0) for x, (axis, back) in zip(lists, self.axes)]
+
+        def step(states, places):
+            results = self.body(*states[:count], *places, *captured)
+            results = [fresh(r) for r in ((results,) if isinstance(results, torch.Tensor) else results)]
+            return [*results[:count], *map(fresh, states[count:])], results[count:]
+
+        start = [fresh(s) for s in states] or [torch.zeros((), device=lists[0].device)]
+        states, rows = scan(step, start, lists)
+        walked = zip(rows, self.result_axes)
+        stacks = [(row.flip(0) if back else row).movedim(0, axis) for row, (axis, back) in walked]
+        return (*states[:count], *stacks)
 
 
 class SequenceLength(nn.Module):

@@ -23,15 +23,25 @@ EMPTY = ("aten::empty", "aten::empty_strided", "aten::empty_permuted")  # whatev
 
 def readable(program: Any) -> Any:
     """The program without mutated aliases, and with operators that have no importer replaced by torch's own definition."""
-    if any(_mode(node) for node in program.graph.nodes):
+    if any(_mode(node) for node in _nodes(program)):
         program = copy.copy(program)
         program._graph_module = copy.deepcopy(program.graph_module)  # the one that was given stays as it is
-        _inline(program.graph_module)
+        for module in _graphs(program):
+            _inline(module)
     if _mutates_aliases(program):
         program = _decomposed(program, {})
     program = _defined(program, _definition)
     further = _defined(program, torch._decomp.decomposition_table.get)
     return program if any(t.namespace == "prims" for t in _without_importer(further)) else further
+
+
+def _graphs(program: Any) -> list[Any]:
+    """The program's graph and those inside its calls: branches, bodies of loops."""
+    return [m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)]
+
+
+def _nodes(program: Any) -> list[torch.fx.Node]:
+    return [node for module in _graphs(program) for node in module.graph.nodes]
 
 
 def _mode(node: torch.fx.Node) -> str:
@@ -97,7 +107,7 @@ def is_random(target: Any) -> bool:
 
 
 def _without_importer(program: Any) -> set[Any]:
-    calls = (n for n in program.graph.nodes if n.op == "call_function" and isinstance(n.target, torch._ops.OpOverload))
+    calls = (n for n in _nodes(program) if n.op == "call_function" and isinstance(n.target, torch._ops.OpOverload))
     read = (n for n in calls if not is_constant(n) and not is_ignored(str(n.target)))
     return {n.target for n in read if importer_for(native_name(n), n.target._schema) is None}
 
@@ -138,7 +148,7 @@ def importer_for(native: str, schema: Any) -> Callable[..., Any] | None:
 
 def _mutates_aliases(program: Any) -> bool:
     """Whether an in-place call changes a tensor that something else also sees (a view, an input, a buffer)."""
-    for node in program.graph.nodes:
+    for node in _nodes(program):
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
         schema = node.target._schema.arguments

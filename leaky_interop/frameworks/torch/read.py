@@ -17,12 +17,15 @@ from typing import Any
 import torch
 
 from ... import names
+from ...bodies import Captures
 from ...errors import Refused
 from ...graph import Anchor, Graph, Parameter, Value
+from ...op import importer_of
 from ...passes import after_import
 from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names
 from .arrays import numpy_dtype, to_numpy
+from .bodies import ControlCall
 from .decompose import FRAMEWORK, importer_for, is_complex, is_constant, is_ignored, is_random, native_name, readable
 from .export import FUNCTIONS, export
 from .outputs import described, refuse_state
@@ -38,12 +41,12 @@ def load(
     """The graph of a module (exported with `example`) or of an ExportedProgram."""
     exported = isinstance(model, torch.export.ExportedProgram)
     program = readable(model if exported else export(model, example, input_shapes, static_batch))
-    graph = _Reader(program, describe(model)).read()
+    graph = Reader(program, describe(model)).read()
     graph.program.module = None if exported else model
     return graph
 
 
-class _Reader:
+class Reader:
     """Walks one exported program."""
 
     def __init__(self, program: Any, description: str):
@@ -59,6 +62,8 @@ class _Reader:
         self.composite = {path for stack in stacks for path, inner in pairwise(stack) if "parametrizations" not in inner}
         self.called = {path for stack in stacks for path in stack}
         self.targets: dict[torch.fx.Node, str] = {}  # of weights: where the module holds them
+        self.captures: Captures | None = None  # what the body at hand takes from outside
+        self.path = ""  # through the calls around it
 
     def read(self) -> Graph:
         from torch.export.graph_signature import ConstantArgument, InputKind
@@ -154,12 +159,48 @@ class _Reader:
             made = node.target(*node.args, **node.kwargs)  # type: ignore[operator]
             self.env[node] = self.graph.constant(to_numpy(torch.view_as_real(made) if made.is_complex() else made))
             return
-        if not isinstance(node.target, torch._ops.OpOverload):
+        if isinstance(node.target, torch._ops.OpOverload):
+            self.call(node, native_name(node), node.target, node.args, node.kwargs)
+        else:
+            self.control(node)
+
+    def control(self, node: torch.fx.Node) -> None:
+        """A call that runs graphs of its own; torch states its results as a list."""
+        importer = importer_of(FRAMEWORK, str(node.target)) if isinstance(node.target, torch._ops.HigherOrderOperator) else None
+        if importer is None:
             raise Refused(
                 f"{node.target}, which runs other functions", f"torch {node.name!r}", "only what computes tensors from tensors converts",
                 "Write it with torch.where, or export the branch or the rounds that are wanted",
             )  # fmt: skip
-        self.call(node, native_name(node), node.target, node.args, node.kwargs)
+        call = ControlCall(self, node)
+        several = isinstance(node.meta["val"], tuple | list)
+        fakes = node.meta["val"] if several else [node.meta["val"]]
+        results = self.importing.call(
+            importer, call, call.operands(), name=self.name(node), source=f"torch {node.target} {node.name!r}",
+            claims=[self.claimed(f) if isinstance(f, torch.Tensor) else None for f in fakes],
+            keys=None if self.captures else [f"{node.name}:{i}" for i in range(len(fakes))] if several else [node.name],
+        )  # fmt: skip
+        self.env[node] = results if several else results[0]
+        self.name_measured(results, fakes)
+
+    def inner(self, module: Any, operands: Sequence[Any]) -> list[Value]:
+        """What a graph inside a call makes of its arguments, read into the graph at hand."""
+        for place, operand in zip((n for n in module.graph.nodes if n.op == "placeholder"), operands, strict=True):
+            self.env[place] = operand
+            fake = place.meta["val"]
+            if isinstance(operand, Value):
+                self.name_measured([operand], [fake])
+            elif isinstance(fake, torch.SymInt) and fake.node.expr.is_Symbol and isinstance(operand, Size):
+                self.symbols.setdefault(str(fake.node.expr), operand)
+        for node in module.graph.nodes:
+            if node.op == "call_function":
+                self.visit(node)
+        found = next(n for n in module.graph.nodes if n.op == "output").args[0]
+        return [self.value(r) for r in (found if isinstance(found, list | tuple) else [found])]
+
+    def label(self, node: torch.fx.Node) -> str:
+        """A name that no other call that runs graphs has."""
+        return self.path + self.name(node)
 
     def call(self, node: torch.fx.Node, native: str, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         where = f"torch {native} {node.name!r}" + (f" in {module!r}" if (module := _module(node)) else "")
@@ -195,7 +236,7 @@ class _Reader:
             source=where,
             left_out=left_out,
             claims=[self.claimed(f) if isinstance(f, torch.Tensor) else None for f in fakes],
-            keys=None if any(map(is_complex, fakes)) else keys,  # a pair is not compared with a complex number
+            keys=None if self.captures or any(map(is_complex, fakes)) else keys,  # a pair is not compared with a complex number
         )
         self.env[node] = results if several else results[0]
         self.name_measured(results, fakes)
@@ -220,7 +261,7 @@ class _Reader:
         elif str(kind).startswith("torch.nn.modules.") and path not in self.composite:
             found = names.decode(FRAMEWORK, path)
         else:
-            function = str(node.target).split(".")[1].strip("_")
+            function = str(node.target).split(".", 1)[-1].partition(".")[0].strip("_")
             plain = names.decode(FRAMEWORK, f"{path}.{function}" if path else function)
             count = self.counts[plain] = self.counts.get(plain, -1) + 1
             found = f"{plain}_{count}" if count else plain

@@ -45,6 +45,15 @@ def from_sympy(expression: Any, known: Mapping[str, Size]) -> Dim:
     raise Refused(f"the size expression {expression}", why=f"{kind} of sizes is not supported", hint="Fix that dimension")
 
 
+def comparison(expression: Any, known: Mapping[str, Size]) -> tuple[str, Dim, Dim]:
+    """What torch asks about two sizes: Equality, Unequality, StrictLessThan, LessThan, StrictGreaterThan or GreaterThan."""
+    kind = type(expression).__name__
+    if len(expression.args) != 2 or not (expression.is_Relational):
+        raise Refused(f"the condition {expression}", why=f"{kind} of conditions is not supported", hint="Compute it with tensors")
+    first, second = (from_sympy(a, known) for a in expression.args)
+    return kind, first, second
+
+
 def _scaled(expression: Any, known: Mapping[str, Size]) -> Dim | None:
     """The whole part of a size times a number, which is how torch says a scale factor."""
     numbers = [a for a in expression.args if a.is_number]

@@ -87,6 +87,8 @@ def save(model: Any, path: Path, graph: Graph) -> None:
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # it names files of this machine
+            stack = node.meta.get("nn_module_stack") or {}  # inside branches torch leaves classes, and then saves only names
+            node.meta["nn_module_stack"] = {k: (path, _dotted(kind)) for k, (path, kind) in stack.items()}
     with path.open("wb") as file:
         sink = Sink(file)
         torch.export.save(program, sink)
@@ -108,6 +110,10 @@ class Sink:
             except OSError as error:  # a full disk
                 self.error = error
         return memoryview(data).nbytes
+
+
+def _dotted(kind: Any) -> Any:
+    return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else kind
 
 
 def _fixed(graph: Graph, program: torch.export.ExportedProgram) -> list[str]:
