@@ -71,7 +71,9 @@ class ControlCall(Call):
     def run(self, module: Any, operands: Sequence[Any]) -> list[Value]:
         """What a graph makes of these, read into the one at hand; captured values are brought there."""
         graph, captures = self.reader.graph, self.reader.captures
-        here = [captures.bring(o) if captures and isinstance(o, Value) and o.graph is not graph else o for o in operands]
+        here = [
+            captures.bring(o) if captures and isinstance(o, Value) and o.graph is not graph else o for o in operands
+        ]
         source, left_out = graph.source, graph.left_out
         results = self.reader.inner(module, here)
         graph.source, graph.left_out = source, left_out
@@ -111,4 +113,3 @@ def _reading(reader: Reader, captures: Captures, path: str) -> Iterator[None]:
         reader.graph = reader.importing.graph = outer
         reader.captures, reader.path = around
         outer.notes += [note for note in graph.notes if note not in outer.notes]
-

@@ -131,7 +131,8 @@ class Scan(nn.Module):
         from torch._higher_order_ops import scan
 
         count = len(states)
-        lists = [x.movedim(axis, 0).flip(0) if back else x.movedim(axis, 0) for x, (axis, back) in zip(lists, self.axes)]
+        walked = zip(lists, self.axes, strict=True)
+        lists = [x.movedim(axis, 0).flip(0) if back else x.movedim(axis, 0) for x, (axis, back) in walked]
 
         def step(states, places):
             results = self.body(*states[:count], *places, *captured)
@@ -140,7 +141,7 @@ class Scan(nn.Module):
 
         start = [fresh(s) for s in states] or [torch.zeros((), device=lists[0].device)]
         states, rows = scan(step, start, lists)
-        walked = zip(rows, self.result_axes)
+        walked = zip(rows, self.result_axes, strict=True)
         stacks = [(row.flip(0) if back else row).movedim(0, axis) for row, (axis, back) in walked]
         return (*states[:count], *stacks)
 
