@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import Refused
 from .graph import Graph, Node, Value
 from .interpreter import interpret
 from .sizes import Dim, Size, agree, symbol, symbols
@@ -114,7 +115,9 @@ class Captures:
         for value in (*self.around.inputs, *(v for n in self.around.nodes for v in n.outputs)):
             if name in told(value):
                 return value
-        assert self.outer is not None, f"nothing tells the size {name!r}"
+        if self.outer is None:
+            why = "nothing around it tells that"
+            raise Refused(f"a branch or loop that needs the size {name!r}", why=why, hint="Fix it with input_shapes")
         found = self.outer.bring(self.outer.telling(name))
         assert found is not None
         return found
@@ -123,7 +126,7 @@ class Captures:
 def close(captures: Sequence[Captures]) -> list[Value]:
     """Give several bodies of one node the same captured inputs; what those are in the graph around.
 
-    A size that a body needs and that its inputs do not tell comes with a value that does.
+    A size that a body needs and that its inputs do not tell comes with a value that does. Raises Refused where none does.
     """
     for one in captures:
         own = {name for value in one.graph.inputs for name in told(value)}

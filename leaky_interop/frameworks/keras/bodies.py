@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ...bodies import Captures, close
 from ...errors import Refused
 from ...graph import Graph, Value, label, prune
 from ...layout import settle
 from ...ops.expand import expanded
 from ...passes import after_import
 from ...sizes import Dim, Shape, Size, symbol
+from .trace import Trace
 
 if TYPE_CHECKING:
     from .read import Reader
@@ -36,8 +38,60 @@ def read_body(reader: Reader, name: str, kinds: Sequence[Kind], apply: Callable[
         return names.setdefault(str(size), symbol(f"{name}_size_{len(names)}"))
 
     inputs = [graph.input(f"input_{i}", tuple(map(inside, shape)), dtype) for i, (shape, dtype) in enumerate(kinds)]
-    with _reading(reader, graph):
+    with _reading(reader, graph, None):
         graph.outputs = list(apply(*inputs))
+    return _finished(graph)
+
+
+def read_traced(
+    reader: Reader,
+    name: str,
+    bodies: Sequence[Any],
+    owns: Sequence[Sequence[Kind]],
+    captured: Sequence[Value],
+    apply: Callable[..., Sequence[Value]],
+) -> tuple[list[Graph], list[Value]]:
+    """Graphs of traced functions, and what all of them take from the graph around; see `LayerCall.traced`."""
+    graphs: list[Graph] = []
+    taken: list[Captures] = []
+    for body, own in zip(bodies, owns, strict=True):
+        trace = body if isinstance(body, Trace) else Trace(body)
+        graph = Graph()
+        captures = Captures(graph, reader.graph, reader.captures)
+        inputs = [graph.input(f"input_{i}", shape, dtype) for i, (shape, dtype) in enumerate(own)]
+        with _reading(reader, graph, captures):
+            graph.outputs = list(apply(_run(reader, name, trace, captured, captures), *inputs))
+        graphs.append(graph)
+        taken.append(captures)
+    operands = close(taken)
+    return [_finished(graph) for graph in graphs], operands
+
+
+def _run(
+    reader: Reader, name: str, trace: Trace, captured: Sequence[Value], captures: Captures
+) -> Callable[..., list[Value]]:
+    """What reads a traced function on values of the graph at hand."""
+    body = trace.function
+    pairs = zip(body.captured, captured, strict=True)
+    around = [captures.bring(value) if id(tensor) in body.reads else None for tensor, value in pairs]
+
+    def run(*own: Value) -> list[Value]:
+        computed = iter(reader.walk(trace, [*own, *around], (name,)))
+        found = []
+        for index, result in enumerate(body.results):
+            if isinstance(result, keras.KerasTensor):
+                found.append(next(computed))
+                continue
+            if trace.twin is not None:
+                result = trace.unify(result, trace.twin.results[index])
+            operand = reader.operand(result)
+            found.append(operand if isinstance(operand, Value) else reader.graph.constant(operand))
+        return found
+
+    return run
+
+
+def _finished(graph: Graph) -> Graph:
     graph.output_names = [f"output_{i}" for i in range(len(graph.outputs))]
     graph.structure = tuple(range(len(graph.outputs)))
     prune(graph)
@@ -46,17 +100,19 @@ def read_body(reader: Reader, name: str, kinds: Sequence[Kind], apply: Callable[
 
 
 @contextlib.contextmanager
-def _reading(reader: Reader, graph: Graph) -> Iterator[None]:
-    """Let the reader's calls go into another graph; no mask comes along there."""
-    outer, masked = reader.graph, (reader.masked, reader.mask_lost)
+def _reading(reader: Reader, graph: Graph, captures: Captures | None) -> Iterator[None]:
+    """Let the reader's calls go into another graph, which takes from the one around what `captures` says; no mask comes along."""
+    outer, masked, around = reader.graph, (reader.masked, reader.mask_lost), reader.captures
     graph.framework, graph.source = outer.framework, outer.source
     try:
         reader.graph = reader.importing.graph = graph
         reader.masked = reader.mask_lost = False
+        reader.captures = captures
         yield
     finally:
         reader.graph = reader.importing.graph = outer
         reader.masked, reader.mask_lost = masked
+        reader.captures = around
         outer.notes += [note for note in graph.notes if note not in outer.notes]
 
 

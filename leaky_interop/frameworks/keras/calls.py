@@ -14,7 +14,7 @@ from ...layout import to_first, to_last
 from ...numeric import dtype as dtype_of
 from ...sizes import Dim, Shape
 from ..base import Call, permuted
-from .bodies import read_body, read_states
+from .bodies import read_body, read_states, read_traced
 from .masks import refusal
 
 if TYPE_CHECKING:
@@ -91,6 +91,15 @@ class LayerCall(Call):
     def body(self, kinds: Sequence[tuple[Shape, Any]], apply: Callable[..., Sequence[Value]]) -> Graph:
         """A graph that an operator runs: what `apply` makes of inputs of these shapes and dtypes."""
         return read_body(self.reader, self.name, kinds, apply)
+
+    def traced(
+        self, owns: Sequence[Sequence[tuple[Shape, Any]]], captured: Sequence[Value], apply: Callable[..., Sequence[Value]]
+    ) -> tuple[list[Graph], list[Value]]:
+        """The bodies of traced control flow as graphs, and the values that they take behind their own inputs.
+
+        owns: shapes and dtypes of these, for each body. `apply(run, *inputs)` gives a graph's results; `run` is the body.
+        """
+        return read_traced(self.reader, self.name, self.bodies, owns, captured, apply)
 
     def states(self, layer: Any, batch: Dim, given: Sequence[Value]) -> Any:
         """The flat states that a recurrent layer begins with, and what nests such states as its cell does."""

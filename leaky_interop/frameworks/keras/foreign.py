@@ -13,6 +13,8 @@ from typing import Any
 import keras
 
 from ...errors import LeakyInteropError, Refused
+from ...graph import snake
+from .flow import Flow
 
 # What a class may define anew and still compute what the Keras layer that it comes from computes.
 HARMLESS = {"__init__", "build", "get_config", "from_config", "compute_output_shape"}
@@ -27,6 +29,8 @@ def native_name(operation: Any) -> str:
     it inherits all that computes from a Keras layer, it is that layer.
     """
     kind = type(operation)
+    if isinstance(operation, Flow):
+        return operation.native
     if not is_own(kind) and isinstance(operation, keras.Layer):
         base = next(c for c in kind.__mro__ if is_own(c))
         between = kind.__mro__[: kind.__mro__.index(base)]
@@ -37,6 +41,14 @@ def native_name(operation: Any) -> str:
     if not is_own(kind):
         return qualified(kind)
     return kind.__name__ if isinstance(operation, keras.Layer) else f"ops.{kind.__name__}"
+
+
+def called(operation: Any) -> tuple[str, str]:
+    """What messages call an operation, and what its calls are named after."""
+    if isinstance(operation, Flow):
+        return f"ops.{operation.called} ({operation.place})", operation.called
+    native, kind = native_name(operation), type(operation).__name__
+    return (native if native.startswith("ops.") else kind), snake(kind)
 
 
 def is_own(kind: type) -> bool:
@@ -58,7 +70,8 @@ def without_random() -> Iterator[None]:
     def refuse(seed: Any) -> Any:
         raise Refused(
             "random numbers", why="each call draws others, so that no two frameworks compute the same",
-            hint="Draw them outside and make them an input, or leave them out where `training` is False",
+            hint="Draw them outside and make them an input, or leave them out where `training` is False; a layer that was never "
+            "called (in a branch that was not taken) draws its weights: build it before",
         )  # fmt: skip
 
     module.draw_seed = refuse

@@ -16,8 +16,9 @@ import keras
 import numpy as np
 
 from ... import names
+from ...bodies import Captures
 from ...errors import LeakyInteropError, Refused, Usage
-from ...graph import Anchor, Graph, Parameter, Value, snake
+from ...graph import Anchor, Graph, Parameter, Value
 from ...layout import settle, to_first, to_last
 from ...numeric import dtype as dtype_of
 from ...op import CHANNELS_LAST, importer_of
@@ -26,12 +27,13 @@ from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names, permuted
 from . import calls
 from .claims import claimed
-from .foreign import native_name, reason
+from .foreign import called, native_name, reason
 from .masks import Masks, find_masked, given_masks, ignores_masks, is_empty, refusal, takes_mask
 from .operations import backend_as_operations
 from .run import Program, describe
+from .standing import stand_in
 from .tensorflow import without_tensorflow
-from .trace import Trace, call, stand_in, traced_model, variables_as_tensors
+from .trace import Trace, call, traced_model, variables_as_tensors
 from .trace import trace as traced
 from .walk import functional, nodes, walk
 
@@ -60,6 +62,7 @@ class Reader:
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
         self.input_shapes = input_shapes
         self.masked = self.mask_lost = False
+        self.captures: Captures | None = None  # what the graph at hand takes from the one around it
         self.roots: dict[Any, Any] = {}  # of weights that layers compute
 
     def read(self) -> Graph:
@@ -71,7 +74,7 @@ class Reader:
         graph.outputs = [v for v in outputs if isinstance(v, Value)]
         count = len(outputs)
         struct = getattr(function, "_outputs_struct", None)
-        graph.structure = None if struct is None else keras.tree.pack_sequence_as(struct, list(range(count)))
+        graph.structure = None if struct is None else in_order(keras.tree.pack_sequence_as(struct, list(range(count))))
         graph.output_names = output_names(graph.structure, count)
         graph.program = Program(self.model, None if self.trace.others else function, self.trace.pack, self.trace.weights)
         return self.importing.finish(settle, after_import)
@@ -161,13 +164,14 @@ class Reader:
             return (None,) * len(stated) if id(node) in other_sizes else stated
 
         def apply(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
+            shown = operation.name
             if trace.made_here and not isinstance(operation, keras.Layer):  # Keras numbers such names through the process
-                kind = snake(type(operation).__name__)
+                kind = called(operation)[1]
                 count = counts[kind] = counts.get(kind, -1) + 1
-                key = (*key[:-2], f"{kind}_{count}" if count else kind, 0)
+                shown = f"{kind}_{count}" if count else kind
             claims = claimed(node, stated_shape)
             self.masked, self.mask_lost = id(node) in masked, masked.get(id(node)) is False
-            return self.apply(operation, args, masks.added(node, kwargs), key, claims, trace.attributes(node))
+            return self.apply(operation, args, masks.added(node, kwargs), key, shown, claims, trace.attributes(node))
 
         def of_mask(operation: Any, args: Any, kwargs: Any, node: Any) -> list[Any]:
             return apply(operation, args, kwargs, (*path, operation.name, 0), node)
@@ -177,10 +181,11 @@ class Reader:
         return walk(trace.function, inputs, apply, path, trace.arguments, enter, env)
 
     def apply(
-        self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: Any, claims: Any, attribute: Any
+        self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: Any, shown: str, claims: Any, attribute: Any
     ) -> list[Any]:
+        """The results of a call: `key` finds it when the model runs, `shown` names it."""
         path = [names.decode(FRAMEWORK, part) for part in key[:-2] if not part.isdigit()]
-        name = ".".join([*path, names.decode(FRAMEWORK, key[-2])])
+        name = ".".join([*path, names.decode(FRAMEWORK, shown)])
         args = [self.operand(a) for a in args]
         kwargs = {k: self.operand(v) for k, v in kwargs.items() if k != "training" and not (k == "mask" and is_empty(v))}
         if any(a is _LACKING for a in keras.tree.flatten((args, kwargs))):
@@ -201,7 +206,7 @@ class Reader:
         if not args and (first := next(iter(inspect.signature(operation.call).parameters), None)) in kwargs:
             args = [kwargs.pop(first)]
         native = native_name(operation)
-        source = f"keras {native if native.startswith('ops.') else type(operation).__name__} {name!r}"
+        source = f"keras {called(operation)[0]} {name!r}"
         quantized = getattr(operation, "quantization_mode", None)  # another computation, on weights that importers don't know
         importer = None if quantized else importer_of(FRAMEWORK, native)
         if self.masked and ignores_masks(importer) and takes_mask(operation) and (importer or not given_masks(kwargs)):
@@ -328,6 +333,15 @@ def _stand_in(value: Value, batch: int | None) -> Any:
     if batch is not None and shape and shape[0] is None:
         shape[0] = batch
     return stand_in(tuple(shape), value.dtype.name)
+
+
+def in_order(structure: Any) -> Any:
+    """Nested places of outputs, the keys of dicts in the outputs' order: not every target sorts them as Keras does."""
+    if type(structure) in (list, tuple):
+        return type(structure)(map(in_order, structure))
+    if isinstance(structure, dict):
+        return dict(sorted(((k, in_order(v)) for k, v in structure.items()), key=lambda item: keras.tree.flatten(item[1])[:1]))
+    return structure
 
 
 _LACKING = object()  # the result of a call without an importer

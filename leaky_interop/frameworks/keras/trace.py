@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,18 +17,20 @@ import numpy as np
 
 from ...errors import LeakyInteropError, Refused, Usage
 from ...sizes import Dim, Size, symbol
+from .control import traced_flow
+from .flow import Body, Flow
 from .foreign import reason, without_random
+from .standing import stand_in
 from .walk import functional, nodes, stated_arguments
 
 BATCHES = (7, 11)
-STAND_INS = itertools.count()
 
 
 class Trace:
     """One traced call: `function` computes it; `twin` is the same with another batch, where the batch had to be known."""
 
     def __init__(self, function: Any, twin: Any = None, batch: Dim = 1, *, made_here: bool = True):
-        self.function, self.batch = function, batch
+        self.function, self.twin, self.batch = function, twin, batch
         self.pack: Callable[[Sequence[Any]], Any] | None = None  # flat inputs as a subclassed model takes them
         self.made_here = made_here  # and not the functional graph that the model has anyway
         self.weights: list[Any] = []  # the model's own variables, whose numbers the last inputs stand for
@@ -60,9 +61,11 @@ class Trace:
         return mine if other is None else self.unify(mine, tuple(other.output_tensors[index].shape))
 
     def unify(self, a: Any, b: Any) -> Any:
-        """What is equal in both traces as it is; integers that differ as p * batch + q."""
+        """What is equal in both traces as it is; integers that differ as p * batch + q; bodies as traces of their own."""
         if isinstance(a, keras.KerasTensor):
             return a
+        if isinstance(a, Body):
+            return Trace(a, b, self.batch)
         if isinstance(a, dict):
             return {k: self.unify(v, b[k]) for k, v in a.items()}
         if isinstance(a, list | tuple):
@@ -95,7 +98,7 @@ class Trace:
 
 def trace(code: Callable[..., Any], stand_ins: Callable[[int | None], tuple[list[Any], Any]], batch: Dim) -> Trace:
     """Trace `code`. `stand_ins(batch)` makes its symbolic tensors, flat, and the structure that goes into `code`."""
-    with without_random():
+    with without_random(), traced_flow():
         return _trace(code, stand_ins, batch)
 
 
@@ -103,7 +106,7 @@ def _trace(code: Callable[..., Any], stand_ins: Callable[[int | None], tuple[lis
     with contextlib.suppress(Exception):  # the user's code may raise anything where the batch is not known
         flat, packed = stand_ins(None)
         function = graph_of(flat, code(packed))
-        if not any(_asks_for_the_batch(node) for node in nodes(function)):
+        if not any(map(_asks_for_the_batch, _all_nodes(function))):
             return Trace(function)
     if not isinstance(batch, Size):
         flat, packed = stand_ins(batch)
@@ -123,6 +126,14 @@ def graph_of(inputs: list[Any], outputs: Any) -> Any:
     return keras.Function(inputs, outputs)
 
 
+def _all_nodes(function: Any) -> Iterator[Any]:
+    """The calls of a graph, and after each those of its bodies."""
+    for node in nodes(function):
+        yield node
+        for body in node.operation.bodies if isinstance(node.operation, Flow) else ():
+            yield from _all_nodes(body)
+
+
 def _asks_for_the_batch(node: Any) -> bool:
     """Whether None stands among the sizes in a call's arguments."""
     found: list[Any] = []
@@ -138,11 +149,6 @@ def _asks_for_the_batch(node: Any) -> bool:
     settings = getattr(node.operation, "__dict__", {})
     visit([v for k, v in settings.items() if k in ("newshape", "shape", "target_shape")])
     return bool(found)
-
-
-def stand_in(shape: tuple[int | None, ...], dtype: str) -> Any:
-    """A symbolic tensor that a traced call may also give back as it is."""
-    return keras.Input(batch_shape=shape, dtype=dtype, name=f"stand_in_{next(STAND_INS)}")  # or Keras would count up the user's
 
 
 def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
