@@ -86,6 +86,7 @@ def convert(
     channels_last: bool = False,
     opset: int | None = None,
     external_data: bool | None = None,
+    fold_batch_norm: bool = False,
     float16: Literal["inside", "everywhere"] | None = None,
     rename: Mapping[str, str] | None = None,
     inputs: Any = None,
@@ -115,6 +116,8 @@ def convert(
         same arrays
     opset : ONNX operator set to write, from 13; by default the newest that the installed onnxruntime takes
     external_data : whether an ONNX file's weights go into a file beside it, `net.onnx.data`; by default above 1.5 GiB
+    fold_batch_norm : take batch norms, and other scales and shifts by channel, into the convolution or dense layer beside
+        them, for deployment: fewer nodes, which do not train as before; the report's notes list what stays, and why
     float16 : convert the numbers to float16: "inside" leaves inputs and outputs as they are, "everywhere" does not
     rename : other names for inputs and outputs, old name -> new name
     inputs : arrays to verify with, instead of seeded random ones
@@ -155,6 +158,10 @@ def convert(
         graph = error.partial  # what is missing may lie outside the cut
     if cut_inputs or cut_outputs:
         graph = cut(graph, cut_inputs, cut_outputs)
+    if fold_batch_norm:
+        from .passes.fold import fold_batch_norms
+
+        graph = fold_batch_norms(graph)
     if rename:
         graph = ports.rename(graph, rename)
     stage("convert")

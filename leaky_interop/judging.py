@@ -35,7 +35,7 @@ def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], result
             off = unit_roundoff(node.outputs[0].dtype) * np.abs(np.asarray(inputs[0], np.float64))
         return [node.roundings * (off + ulp(0.0, node.outputs[0].dtype))]
     if op.tolerance == "sum":
-        length, magnitudes = _terms(op, inputs, len(results))
+        length, magnitudes = _terms(node, op, inputs, len(results))
         rows = zip(magnitudes, node.outputs, results, strict=True)
         return [sum_limit(length, m, v.dtype) if floating(v.dtype) else exact_limit(r) for m, v, r in rows]
     limits = []
@@ -101,11 +101,19 @@ def _perturbing(draw: np.random.Generator) -> Any:
     return call
 
 
-def _terms(op: Op, inputs: list[Any], results: int) -> tuple[int, tuple[np.ndarray, ...]]:
-    """How many terms the sums of an operator have, and for each of its results the sums of their magnitudes."""
+def _terms(node: Node, op: Op, inputs: list[Any], results: int) -> tuple[int, tuple[np.ndarray, ...]]:
+    """How many terms the sums of an operator have, and for each of its results the sums of their magnitudes.
+
+    A weight that a pass added up from others counts with those.
+    """
+    more = 0
+    for i, value in enumerate(node.inputs):
+        if value is not None and value.const is not None and value.const.summed is not None:
+            count, magnitudes = value.const.terms
+            inputs, more = [*inputs[:i], magnitudes.astype(inputs[i].dtype), *inputs[i + 1 :]], more + count
     with np.errstate(all="ignore"):
         length, magnitude = op.terms(*inputs)
-    return length, magnitude if isinstance(magnitude, tuple) else (magnitude,) * results
+    return length + more, magnitude if isinstance(magnitude, tuple) else (magnitude,) * results
 
 
 def rule_of(node: Node) -> Rule:
@@ -197,7 +205,7 @@ class Blocks:
         """What sums of terms with one sign may be off by besides: their errors need not cancel (Higham 2002, 3.1)."""
         with np.errstate(all="ignore"):
             results = self.reference(node)
-        length, magnitudes = _terms(node.op.bound(self.sizes), [self.array(v) for v in node.inputs], len(results))
+        length, magnitudes = _terms(node, node.op.bound(self.sizes), [self.array(v) for v in node.inputs], len(results))
         return [
             np.where(np.abs(np.asarray(r, np.float64)) > ONE_SIDED * m, length * unit_roundoff(v.dtype) * m, 0.0)
             if floating(v.dtype)

@@ -105,6 +105,17 @@ def ulp(x: Any, kind: Any = None) -> Array:
     return np.where(np.isfinite(wide), np.ldexp(1.0, exponent - form.precision), 0.0)
 
 
+def rounded(x: Array, kind: Any) -> Array:
+    """float64 numbers rounded once to a float type. numpy takes them to bfloat16 by way of float32, which rounds twice."""
+    kind = dtype(kind)
+    if kind.itemsize > 2 or kind == np.float16:
+        return x.astype(kind)
+    near = x.astype(np.float32)
+    inside = np.where(np.abs(near) > np.abs(x), np.nextafter(near, np.float32(0)), near)  # towards 0, then to odd where cut
+    odd = np.where((inside != x) & np.isfinite(x), inside.view(np.uint32) | 1, inside.view(np.uint32))
+    return odd.astype(np.uint32).view(np.float32).astype(kind)
+
+
 def erf(x: Any) -> Array:
     """The error function, elementwise and in x's dtype; worked out in float64 by the C library.
 

@@ -44,7 +44,9 @@ class Parameter:
     The array stays where the source framework keeps it and is read on demand; `steps` lay a view over it, so a
     transposed kernel is still the same, possibly shared, weight. `root` is the identity: two parameters with one root
     are one weight. `home` says in which form its owner has it: as it is read ("own"), in the canonical layout of the
-    layer that holds it ("layer"), or in the shape that the rows of a table are given first ("table").
+    layer that holds it ("layer"), or in the shape that the rows of a table are given first ("table"). `summed`: where a
+    pass added numbers up to make these, how many, and the sums of their magnitudes, which the judge needs: what cancelled
+    left its rounding errors behind.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Parameter:
     trainable: bool = False
     steps: tuple[Step, ...] = ()
     home: str = "own"
+    summed: tuple[int, np.ndarray] | None = None
 
     @classmethod
     def constant(cls, array: Any) -> Parameter:
@@ -115,6 +118,13 @@ class Parameter:
     def array(self) -> np.ndarray:
         """The numbers, in this view's layout; not to be written to."""
         return apply_steps(self.read(), self.steps)
+
+    @property
+    def terms(self) -> tuple[int, np.ndarray]:
+        """How many numbers were added up to make these besides the first, and the sums of their magnitudes."""
+        if self.summed is None:
+            return 0, np.abs(self.array())
+        return self.summed[0], apply_steps(self.summed[1], self.steps)
 
     def _then(self, step: Step, shape: tuple[int, ...]) -> Parameter:
         return dataclasses.replace(self, shape=shape, steps=_join(self.steps, step))

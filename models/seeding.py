@@ -28,6 +28,8 @@ def randomise(model: Any, seed: int, *, gain: float = DEFAULT_GAIN) -> Any:
         for layer in keras_layers(model):
             for role, variable in _keras_weights(layer):
                 variable.assign(_draw(generator, role, tuple(variable.shape), gain, _keras_fan_in(layer, variable)))
+            if hasattr(layer, "finalize_state"):  # Normalization computes with what it makes of its weights
+                layer.finalize_state()
         return model
     import torch
 
@@ -70,12 +72,14 @@ _KERAS_ROLES = {
     "moving_mean": "mean",
     "moving_variance": "variance",
     "alpha": "slope",
+    "mean": "mean",  # Normalization's, as are the next
+    "variance": "variance",
 }
 
 
 def _keras_weights(layer: Any) -> Iterator[tuple[str, Any]]:
     for variable in layer.weights:
-        if not variable.path.endswith("seed_generator_state"):  # dropout's, not a weight of the network
+        if not variable.path.endswith(("seed_generator_state", "/count")):  # counters, no weights of the network
             yield _KERAS_ROLES[variable.name], variable
 
 

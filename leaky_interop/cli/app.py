@@ -93,6 +93,9 @@ def convert(
         bool | None,
         typer.Option("--external-data/--no-external-data", help="ONNX weights in a file beside it; by default above 1.5 GiB."),
     ] = None,
+    fold_batch_norm: Annotated[
+        bool, typer.Option("--fold-batch-norm", help="For deployment: batch norms go into the layers beside them.")
+    ] = False,
     float16: Annotated[
         Float16 | None, typer.Option(help="Numbers in float16: inside, or everywhere, inputs and outputs included.")
     ] = None,
@@ -159,6 +162,7 @@ def convert(
                 channels_last=channels_last,
                 opset=opset,
                 external_data=external_data,
+                fold_batch_norm=fold_batch_norm,
                 float16=float16.value if float16 else None,
                 rename=parsing.renames(rename),
                 verify=not no_verify,

@@ -1,0 +1,130 @@
+"""Networks converted with their batch norms folded: verified node by node, noted, and found out where a fold is wrong."""
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+import leaky_interop as li
+from leaky_interop.errors import Mismatch
+from leaky_interop.passes.fold import NO_LAYER
+
+
+def torch_network():
+    """Conv and norm of every rank and kind, a norm in front of a convolution, and two that stay."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(3, 6, 3, 2, 1, bias=False), nn.BatchNorm2d(6, eps=0.01)
+            self.depth, self.bn2 = nn.Conv2d(6, 12, 3, groups=6), nn.BatchNorm2d(12, affine=False)
+            self.bn3, self.point = nn.BatchNorm2d(12), nn.Conv2d(12, 8, 1)
+            self.up, self.bn4 = nn.ConvTranspose2d(8, 4, 4, 2, 1, groups=2, bias=False), nn.BatchNorm2d(4)
+            self.stays = nn.BatchNorm2d(4)
+            self.dense, self.bn5 = nn.Linear(4, 5), nn.BatchNorm1d(5)
+
+        def forward(self, x):
+            y = torch.nn.functional.leaky_relu(self.bn1(self.conv1(x)), 0.2)
+            y = torch.nn.functional.leaky_relu(self.bn2(self.depth(y)), 0.1)
+            y = self.bn4(self.up(self.point(self.bn3(y))))
+            y = self.stays(torch.nn.functional.leaky_relu(y, 0.3))
+            return self.bn5(self.dense(y.mean((2, 3))))
+
+    from models.seeding import randomise
+
+    return randomise(Net(), 3).eval(), (torch.randn(2, 3, 11, 10),)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return torch_network()
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch", "keras"])
+def test_a_network_folded_and_verified(network, to):
+    model, example = network
+    plain, made = (li.convert(model, to, example=example, fold_batch_norm=f, verify=True) for f in (False, True))
+    report = li.verify(model, made, example=example) if to != "keras" else None
+    assert report is None or report.outputs[0].passed
+    inputs = (np.random.default_rng(0).standard_normal((7, 3, 11, 10)).astype(np.float32),)
+    np.testing.assert_allclose(*(li.run(m, inputs)[0] for m in (plain, made)), rtol=1e-4, atol=1e-5)
+    if to == "onnx":
+        found = [n.op_type for n in made.graph.node]
+        assert found.count("BatchNormalization") == 1 and len(found) == len(plain.graph.node) - 5
+        sources = [p.value for n in made.graph.node for p in n.metadata_props]
+        assert any("bn1" in s and "conv1" in s for s in sources)
+
+
+def test_notes_and_command_line(network, tmp_path):
+    pytest.importorskip("typer")
+    from typer.testing import CliRunner
+
+    from leaky_interop.cli.app import app
+
+    model, example = network
+    source = li.convert(model, tmp_path / "plain.onnx", example=example)
+    assert not any("folded" in n for n in source.notes)
+    arguments = ["convert", str(tmp_path / "plain.onnx"), str(tmp_path / "made.onnx"), "--fold-batch-norm"]
+    result = CliRunner().invoke(app, [*arguments, "--report", str(tmp_path / "report.json")])
+    assert result.exit_code == 0, result.output
+    notes = json.loads((tmp_path / "report.json").read_text())["notes"]
+    assert any("5 batch norms" in n and "conv1 takes in bn1" in n for n in notes)
+    assert any(NO_LAYER in n and "stays" in n for n in notes)
+    made = onnx.load(tmp_path / "made.onnx")
+    assert sum(n.op_type == "BatchNormalization" for n in made.graph.node) == 1
+    assert any(n.name == "conv1" for n in made.graph.node)
+
+
+def test_with_float16(network):
+    model, example = network
+    made = li.convert(model, "onnx", example=example, fold_batch_norm=True, float16="inside", verify=True)
+    assert sum(n.op_type == "BatchNormalization" for n in made.graph.node) == 1
+
+
+def test_a_cut_between_them_keeps_them_apart(network):
+    model, example = network
+    made = li.convert(model, "onnx", example=example, fold_batch_norm=True, cut_outputs=["conv1", "depth"], verify=True)
+    assert any(n.op_type == "BatchNormalization" for n in made.graph.node)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_wrong_fold_is_found(network, monkeypatch, place):
+    """One part in a thousand of a channel's kernel, or of the size of its bias."""
+    from leaky_interop.passes import fold
+
+    right = fold._folded
+
+    def wrong(one):
+        made = list(right(one))
+        array = made[place].array().copy()
+        array[0] += 1e-3 * np.abs(array).max()
+        made[place] = dataclasses.replace(made[place], read=lambda: array, root=array, summed=made[place].summed)
+        return tuple(made)
+
+    model, example = network
+    monkeypatch.setattr(fold, "_folded", wrong)
+    with pytest.raises(Mismatch) as caught:
+        li.convert(model, "onnx", example=example, fold_batch_norm=True, verify=True)
+    assert caught.value.report.first_difference.name == "conv1"
+
+
+def test_what_cancelled_is_allowed_for():
+    """A bias that is the small difference of large numbers has their rounding errors, and not its own alone."""
+    torch = pytest.importorskip("torch")
+    conv, norm = torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4)
+    with torch.no_grad():
+        conv.bias.fill_(3000.3)
+        norm.running_mean.fill_(3000.1)
+        norm.running_var.fill_(0.01)
+    made = li.convert(
+        torch.nn.Sequential(conv, norm).eval(),
+        "onnx",
+        example=torch.randn(2, 3, 4, 4),
+        fold_batch_norm=True,
+        verify=True,
+    )
+    assert [n.op_type for n in made.graph.node] == ["Conv"]
