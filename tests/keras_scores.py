@@ -15,6 +15,7 @@ import functools
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,8 @@ import numpy as np
 from tests import scoring
 
 CASES = Path(__file__).with_name("keras_cases.json")
-ROUTES = {
-    f"{target} ({backend})": backend
-    for backend in ("tensorflow", "torch")
-    for target in ("keras", "onnx", "torch", "back")
-}  # "keras": whether Keras itself builds and runs the case on this backend
+BACKENDS = ("tensorflow", "torch")
+TARGETS = ("keras", "onnx", "torch", "back")  # "keras": whether Keras itself builds and runs the case
 BATCHES = (1, 3)
 SORTED = ("digitize", "searchsorted")  # operations that are defined for sequences in order alone
 VARIANTS = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16", "open")
@@ -195,22 +193,37 @@ def array(spec: dict[str, Any], random: np.random.Generator) -> np.ndarray:
     return random.uniform(low, high if high > low else low + 1, shape).astype(dtype(spec["dtype"]))
 
 
-def judge(route: str, case: dict[str, Any]) -> str:
-    """Empty where the case passes, otherwise the reason."""
+def judge(backend: str, case: dict[str, Any]) -> list[str]:
+    """The reasons of a case on all routes of a backend: the one that runs now."""
+    return reasons(case)
+
+
+def reasons(case: dict[str, Any], targets: Sequence[str] = TARGETS) -> list[str]:
+    """For each target: empty where the case passes, otherwise the reason."""
     import leaky_interop as li
 
-    target, call = route.partition(" ")[0], Call(case)
-    drawn = [call.arrays(batch) for batch in (BATCHES if call.batched else BATCHES[:1])]
-    wanted = [call.stated(li.run(call.model, arrays)) for arrays in drawn]
-    if target == "keras":
+    try:
+        call = Call(case)
+        drawn = [call.arrays(batch) for batch in (BATCHES if call.batched else BATCHES[:1])]
+        wanted = [call.stated(li.run(call.model, arrays)) for arrays in drawn]
+    except Exception as error:  # Keras, and the recorded call, may refuse in any way
+        return [scoring.reason(error)] * len(targets)
+
+    @functools.cache
+    def converted(target: str) -> Any:
+        if target == "back":
+            return li.convert(converted("torch"), to="keras", example=tuple(drawn[-1]), static_batch=not call.batched)
+        return li.convert(call.model, to=target)
+
+    def judged(target: str) -> str:
+        if target == "keras":
+            return ""
+        for arrays, expected in zip(drawn, wanted, strict=True):
+            if text := difference(expected, call.stated(li.run(converted(target), arrays))):
+                return f"batch {len(arrays[0])}: {text}" if call.batched else text
         return ""
-    made = li.convert(call.model, to="torch" if target == "back" else target)
-    if target == "back":
-        made = li.convert(made, to="keras", example=tuple(drawn[-1]), static_batch=not call.batched)
-    for arrays, expected in zip(drawn, wanted, strict=True):
-        if text := difference(expected, call.stated(li.run(made, arrays))):
-            return f"batch {len(arrays[0])}: {text}" if call.batched else text
-    return ""
+
+    return [scoring.attempted(lambda target=target: judged(target)) for target in targets]
 
 
 def difference(expected: Sequence[np.ndarray], received: Sequence[np.ndarray]) -> str:
@@ -237,13 +250,11 @@ def page(judged: Sequence[dict[str, Any]], reasons: Mapping[str, list[str]]) -> 
         f"# Keras' own cases\n\nWritten by `make keras-scores`. {' '.join((__doc__ or '').split(chr(10) * 2)[1].split())}\n"
     )
     for what, wanted in (("Layers", "layer"), ("Operations", "operation")):
-        for backend in dict.fromkeys(ROUTES.values()):
+        for backend in BACKENDS:
             own = reasons.get(f"keras ({backend})")
             places = [i for i, c in enumerate(judged) if wanted in c and own and not own[i]]
             there = {
-                r.partition(" ")[0]: [texts[i] for i in places]
-                for r, texts in reasons.items()
-                if ROUTES[r] == backend and texts is not own
+                target: [reasons[f"{target} ({backend})"][i] for i in places] for target in TARGETS[1:] if own
             }
             if not places or not there:
                 continue
@@ -256,10 +267,10 @@ def page(judged: Sequence[dict[str, Any]], reasons: Mapping[str, list[str]]) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.keras_scores", description=__doc__)
-    parser.add_argument("--route", action="append", choices=ROUTES, help="only this one; repeatable. The page is printed.")
+    parser.add_argument("--backend", action="append", choices=BACKENDS, help="only on this one. The page is printed.")
     parser.add_argument("--only", action="append", help="a layer (Dense) or operation (ops.add); repeatable", default=[])
     parser.add_argument("--variant", choices=VARIANTS, help="each layer's first cases under this policy. The page is printed.")
-    parser.add_argument("--work", choices=ROUTES, help=argparse.SUPPRESS)
+    parser.add_argument("--work", choices=BACKENDS, help=argparse.SUPPRESS)
     parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     judged = chosen(options.only, options.variant)
@@ -269,13 +280,15 @@ def main() -> None:
         return
     command = [word for name in options.only for word in ("--only", name)]
     command += ["--variant", options.variant] if options.variant else []
-    routes = options.route or ROUTES
-    routes = [route for route in ROUTES if route in routes or any(route == f"keras ({ROUTES[r]})" for r in routes)]
-    reasons = {
-        route: scoring.judged("tests.keras_scores", route, ROUTES[route], len(judged), command=command)
-        for route in routes
-    }
-    if options.route or options.only or options.variant:
+    backends = options.backend or BACKENDS
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda b: scoring.judged("tests.keras_scores", b, b, len(judged), command=command), backends)
+        reasons = {
+            f"{target} ({backend})": [texts[place] if isinstance(texts, list) else texts * (place > 0) for texts in lines]
+            for backend, lines in zip(backends, found, strict=True)
+            for place, target in enumerate(TARGETS)
+        }
+    if options.backend or options.only or options.variant:
         print(page(judged, reasons))
     else:
         (scoring.REPOSITORY / "docs/keras-scores.md").write_text(page(judged, reasons))

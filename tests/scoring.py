@@ -29,11 +29,21 @@ def work(judge: Callable[[str, Any], Any], route: str, cases: Sequence[Any], sta
     A process that judges several routes at once has a reason for each.
     """
     for index, case in enumerate(cases[start:], start):
-        try:
-            text = judge(route, case)
-        except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        text = attempted(lambda case=case: judge(route, case))
         print(json.dumps({"index": index, "reason": text}), flush=True)
+
+
+def attempted(judge: Callable[[], Any]) -> Any:
+    """What `judge` says, or the error that it meets in a line."""
+    try:
+        return judge()
+    except Exception as error:  # a case may fail in any way
+        return reason(error)
+
+
+def reason(error: Exception) -> str:
+    """An error in a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
 def judged(module: str, route: str, backend: str, total: int, *, command: Sequence[str] = ()) -> list[Any]:

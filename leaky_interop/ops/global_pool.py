@@ -19,6 +19,7 @@ from .math import Div, Mul, Pow
 from .promotion import as_value, floating, in_one_dtype
 from .reduce import ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReduceSum, axes_of, entries, reduced
 from .shape import with_axes, without
+from .svd import norm_of_matrices
 
 
 def spatial_axes(layer: Any, x: Value) -> tuple[int, ...]:
@@ -148,10 +149,12 @@ def norm_from_keras(call, x):
         sums = reduced(ReduceSum, Abs()(x), along, True)
         y = reduced(ReduceMax if call.ord > 0 else ReduceMin, sums, across, True)
         return y if call.keepdims else without(y, axes)
+    if of_matrix and call.ord in (2, -2, "nuc"):
+        return norm_of_matrices(call, x, call.axis)
     if isinstance(order, str) or of_matrix or (len(axes) > 2 and call.ord is not None):
         raise Refused(
             f"a matrix norm of order {call.ord}",
-            why="only norms of vectors and Frobenius' convert",
+            why="matrices have norms of order 1, 2, inf, their negatives, fro and nuc",
             hint="Write it out",
         )
     return norm(x, order, axes, call.keepdims)

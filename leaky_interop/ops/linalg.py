@@ -10,8 +10,8 @@
 | logarithm of |det| | ops.slogdet     | linalg.slogdet            | of Det, rows scaled first                   |
 
 ONNX has none of these. Its steps are written out, a dozen nodes each, for matrices of known size up to `LARGEST`. What
-is left undefined (signs of singular vectors, which of equal eigenvalues comes first) differs between the backends:
-eigenvalues, singular values and what is made of them are refused.
+is left undefined (signs of eigenvectors, which of equal eigenvalues comes first) differs between the backends: it is
+refused.
 """
 
 import math
@@ -40,7 +40,7 @@ from .table import widened
 LARGEST = 32  # rows of a matrix whose factors are written out step by step
 
 
-def _flipped(x: Value) -> Value:
+def transposed(x: Value) -> Value:
     return x.transpose(*range(x.rank - 2), x.rank - 1, x.rank - 2)
 
 
@@ -91,7 +91,7 @@ class Cholesky(Factoring):
             below = np.arange(a.shape[-2])[:, None] >= j
             column = Where()(a.graph.constant(below), Div()(_column(a, j), pivot), 0.0)
             columns.append(column)
-            a = Sub()(a, MatMul()(column, _flipped(column)))
+            a = Sub()(a, MatMul()(column, transposed(column)))
         return Concat(axis=a.rank - 1)(*columns)
 
 
@@ -137,7 +137,7 @@ class Solve(Factoring):
             both = Where()(own, row, Sub()(both, Mul()(column, row)))
             used = own if used is None else Or()(used, own)
             chosen.append(own.cast(a.dtype))
-        return MatMul()(_flipped(Concat(axis=a.rank - 1)(*chosen)), sliced(both, {both.rank - 1: slice(size, None)}))
+        return MatMul()(transposed(Concat(axis=a.rank - 1)(*chosen)), sliced(both, {both.rank - 1: slice(size, None)}))
 
 
 @op
@@ -172,8 +172,8 @@ class QR(Factoring):
             v = Where()(at, away, tail)
             square = Add()(rest, Mul()(away, away))
             factor = Where()(Greater()(rest, 0.0), Div()(filled(a.graph, (), 2.0, a.dtype), square), 0.0)
-            a = Sub()(a, Mul()(factor, MatMul()(v, MatMul()(_flipped(v), a))))
-            q = Sub()(q, Mul()(factor, MatMul()(MatMul()(q, v), _flipped(v))))
+            a = Sub()(a, Mul()(factor, MatMul()(v, MatMul()(transposed(v), a))))
+            q = Sub()(q, Mul()(factor, MatMul()(MatMul()(q, v), transposed(v))))
         k = m if self.complete else min(m, n)
         upper = a.graph.constant(np.tri(m, n, -1) == 0)
         r = Where()(upper, a, 0.0)
@@ -206,13 +206,13 @@ def _solved(kind: Op, call: Any, a: Any, b: Any) -> Value:
 
 @imports("torch", "aten.linalg_cholesky.default")
 def cholesky_from_torch(call, x, upper):
-    return _flipped(Cholesky()(_flipped(x))) if upper else Cholesky()(x)
+    return transposed(Cholesky()(transposed(x))) if upper else Cholesky()(x)
 
 
 @imports("keras", "ops.Cholesky")
 def cholesky_from_keras(call, x):
     y = Cholesky()(x)
-    return _flipped(y) if call.upper else y
+    return transposed(y) if call.upper else y
 
 
 @imports("torch", "aten.linalg_solve_triangular.default")
@@ -246,7 +246,7 @@ def inverse_from_framework(call, a):
 @imports("keras", "ops.CholeskyInverse")
 def inverse_from_its_factor(call, a):
     y = SolveTriangular(lower=not call.upper)(a, _identity(a))
-    return MatMul()(y, _flipped(y)) if call.upper else MatMul()(_flipped(y), y)
+    return MatMul()(y, transposed(y)) if call.upper else MatMul()(transposed(y), y)
 
 
 @imports("torch", "aten.linalg_qr.default")
@@ -295,11 +295,7 @@ def _ambiguous(*names: str, why: str) -> None:
 
 
 _ambiguous("ops.Eig", why="its results are complex numbers, which no target here has")
-_ambiguous(
-    "ops.Eigh", "ops.SVD", "ops.Lstsq", "ops.Pinv", "ops.MatrixRank",
-    why="ONNX has no operator for eigenvalues and singular values, and the signs of their vectors differ between backends",
-)  # fmt: skip
-_ambiguous("ops.LuFactor", why="ONNX has no operator for it, and backends count its pivots differently")
+_ambiguous("ops.Eigh", why="the signs of eigenvectors are left open, and backends choose them differently")
 _ambiguous("ops.JVP", why="a derivative of the network's own function is no operation of its graph")
 _ambiguous("ops.ViewAsComplex", "ops.ViewAsReal", "ops.Polar", why="no target here has complex numbers")
 
@@ -307,7 +303,7 @@ _ambiguous("ops.ViewAsComplex", "ops.ViewAsReal", "ops.Polar", why="no target he
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _in_float32(fw: Any, write: Any, *operands: Any) -> Any:
+def in_float32(fw: Any, write: Any, *operands: Any) -> Any:
     """Computed in float32 where the framework factors no half-precision matrices."""
     if fw.inputs[0].dtype.itemsize >= 4:
         return write(*operands)
@@ -321,47 +317,47 @@ def _in_float32(fw: Any, write: Any, *operands: Any) -> Any:
 
 @exports("torch", Cholesky)
 def cholesky_to_torch(op, torch, a):
-    return _in_float32(torch, torch.linalg.cholesky, a)
+    return in_float32(torch, torch.linalg.cholesky, a)
 
 
 @exports("torch", SolveTriangular)
 def solve_triangular_to_torch(op, torch, a, b):
-    return _in_float32(torch, lambda a, b: torch.linalg.solve_triangular(a, b, upper=not op.lower), a, b)
+    return in_float32(torch, lambda a, b: torch.linalg.solve_triangular(a, b, upper=not op.lower), a, b)
 
 
 @exports("torch", Solve)
 def solve_to_torch(op, torch, a, b):
-    return _in_float32(torch, torch.linalg.solve, a, b)
+    return in_float32(torch, torch.linalg.solve, a, b)
 
 
 @exports("torch", QR)
 def qr_to_torch(op, torch, a):
     mode = "complete" if op.complete else "reduced"
-    return _in_float32(torch, lambda a: tuple(torch.unpack(torch.linalg.qr(a, mode), 2)), a)
+    return in_float32(torch, lambda a: tuple(torch.unpack(torch.linalg.qr(a, mode), 2)), a)
 
 
 @exports("keras", Cholesky)
 def cholesky_to_keras(op, keras, a):
     exact_in_keras(keras, "a Cholesky factor")
-    return _in_float32(keras, keras.ops.cholesky, a)
+    return in_float32(keras, keras.ops.cholesky, a)
 
 
 @exports("keras", SolveTriangular)
 def solve_triangular_to_keras(op, keras, a, b):
     exact_in_keras(keras, "a system of equations")
-    return _in_float32(keras, lambda a, b: keras.ops.solve_triangular(a, b, lower=op.lower), a, b)
+    return in_float32(keras, lambda a, b: keras.ops.solve_triangular(a, b, lower=op.lower), a, b)
 
 
 @exports("keras", Solve)
 def solve_to_keras(op, keras, a, b):
     exact_in_keras(keras, "a system of equations")
-    return _in_float32(keras, keras.ops.solve, a, b)
+    return in_float32(keras, keras.ops.solve, a, b)
 
 
 @exports("keras", QR)
 def qr_to_keras(op, keras, a):
     exact_in_keras(keras, "a factorisation")
-    return _in_float32(keras, lambda a: tuple(keras.ops.qr(a, mode="complete" if op.complete else "reduced")), a)
+    return in_float32(keras, lambda a: tuple(keras.ops.qr(a, mode="complete" if op.complete else "reduced")), a)
 
 
 _STEPS = {"onnx": "its steps, written out"}
