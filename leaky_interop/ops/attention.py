@@ -82,14 +82,22 @@ class Attention(Op):
             return (self.weighted(*operands)[1] @ operands[2]).astype(arrays[0].dtype)
 
     def terms(self, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
-        """An absolute error of a score is a relative one of its weight, and of the sum that divides the weights."""
-        q, k, v, mask = self.operands(arrays)
         with np.errstate(all="ignore"):
-            scores, weights = self.weighted(q, k, v, mask)
-        size = math.sqrt(q.shape[-1]) * abs(self.scale) * (np.abs(q) @ np.swapaxes(np.abs(k), -1, -2))
-        error = size + np.where(np.isfinite(scores), np.abs(scores), 0)
+            return 1, self.carried(*self.operands(arrays))
+
+    def carried(self, q: Any, k: Any, v: Any, mask: Any, errors: Any = None) -> np.ndarray:
+        """The error of the result in units of roundoff; `errors` are those of q, k and v.
+
+        An absolute error of a score is a relative one of its weight, and of the sum that divides the weights.
+        """
+        scores, weights = self.weighted(q, k, v, mask)
+        size = math.sqrt(q.shape[-1]) * (np.abs(q) @ np.swapaxes(np.abs(k), -1, -2))
+        if errors is not None:
+            size += errors[0] @ np.swapaxes(np.abs(k), -1, -2) + np.abs(q) @ np.swapaxes(errors[1], -1, -2)
+        error = abs(self.scale) * size + np.where(np.isfinite(scores), np.abs(scores), 0)
         relative = error + (weights * error).sum(-1, keepdims=True) + math.sqrt(k.shape[-2]) + 4
-        return 1, (weights * relative) @ np.abs(v)
+        found = (weights * relative) @ np.abs(v)
+        return found if errors is None else found + weights @ errors[2]
 
     def under(self, perm: Perm, inputs: tuple[Value | None, ...]) -> Moved | None:
         """The axes before the last two may change places."""

@@ -103,7 +103,7 @@ def projected(layer: Any, x: Value, name: str) -> Value:
     kernel, bias = layer.weight(f"_{name}_dense.kernel"), layer.weight(f"_{name}_dense.bias")
     features, count, size = kernel.shape
     kernel = kernel.reshape(features, count * size).transpose(1, 0)
-    y = Dense()(x, kernel, None if bias is None else bias.reshape(count * size))
+    y = dense(layer, name, x, kernel, None if bias is None else bias.reshape(count * size))
     return y.reshape(*x.shape[:-1], count, size)
 
 
@@ -112,8 +112,15 @@ def gathered(layer: Any, y: Value) -> Value:
     kernel, bias = layer.weight("_output_dense.kernel"), layer.weight("_output_dense.bias")
     before, shape, inner = y.shape[:-2], kernel.shape[2:], product(y.shape[-2:])
     kernel = kernel.reshape(inner, product(shape)).transpose(1, 0)
-    y = Dense()(y.reshape(*before, inner), kernel, None if bias is None else bias.reshape(product(shape)))
+    y = dense(layer, "output", y.reshape(*before, inner), kernel, None if bias is None else bias.reshape(product(shape)))
     return y.reshape(*before, *shape)
+
+
+def dense(layer: Any, name: str, *operands: Value | None) -> Value:
+    """A projection under the name that the layer has for it."""
+    y = Dense()(*operands)
+    y.node.name = f"{layer.name}.{name}_dense"
+    return y
 
 
 def both(mask: Value, other: Value | None) -> Value:

@@ -17,7 +17,9 @@ from ...graph import Graph, Node, Value
 from ...layout import settle, wrap
 from ...numeric import is_float
 from ...op import CHANNELS_LAST, EXPORTERS
+from ...ops.heads import in_keras
 from ...passes import before_keras
+from ...passes.heads import group_heads
 from ...passes.lowering import lower
 from ...passes.unroll import unroll
 from ...sizes import Dim, Size
@@ -57,7 +59,8 @@ def assign(model: keras.Model, numbers: Iterable[tuple[Any, np.ndarray]]) -> Non
 
 def prepare(graph: Graph) -> Graph:
     """The graph as Keras computes it: channels last where its layers want that, transposes settled."""
-    lowered = lower(unroll(graph), FRAMEWORK, np.float32)  # but on TensorFlow, Keras computes in no wider type
+    grouped = group_heads(unroll(graph), in_keras)
+    lowered = lower(grouped, FRAMEWORK, np.float32)  # but on TensorFlow, Keras computes in no wider type
     return before_keras(settle(wrap(lowered, _wants_channels_last)))
 
 

@@ -21,6 +21,8 @@ from ...errors import Refused
 from ...graph import Graph, Parameter, Step, Value
 from ...interpreter import measures
 from ...kinds import element
+from ...ops.heads import in_torch
+from ...passes.heads import group_heads
 from ...passes.lowering import lower
 from ...passes.unsigned import signed
 from ...sizes import Dim, Size, fold
@@ -41,7 +43,7 @@ def assign(model: Any, numbers: Iterable[tuple[torch.Tensor, np.ndarray]]) -> No
 
 def prepare(graph: Graph) -> Graph:
     """The graph as PyTorch computes it: canonical already, but for what it has no operator for."""
-    return signed(lower(graph, FRAMEWORK, np.float64), UNSIGNED)
+    return signed(lower(group_heads(graph, in_torch), FRAMEWORK, np.float64), UNSIGNED)
 
 
 def build(
@@ -217,6 +219,8 @@ class TorchBuilder(Builder):
         """Give a module its parameter or buffer; a constant becomes a buffer that is not saved, as everywhere."""
         parameter = value.const
         assert parameter is not None
+        owner, _, key = key.rpartition(".")
+        module = module.get_submodule(owner)
         if key in dict(module.named_buffers(recurse=False)):
             module.register_buffer(key, from_numpy(parameter.array()))
         elif parameter.name or isinstance(module, torch.nn.RNNBase):
