@@ -63,7 +63,12 @@ class MultiHeadAttention(Op):
             and all(agree(k.shape[1], size) for k, size in zip(kernels, columns, strict=True))
             and all(b is None or agree(b.shape, (row,)) for b, row in zip(biases, rows, strict=True))
         )
-        scores = (query.shape[0], *((self.heads,) if mask is None or mask.rank == 4 else ()), query.shape[1], key.shape[1])
+        scores = (
+            query.shape[0],
+            *((self.heads,) if mask is None or mask.rank == 4 else ()),
+            query.shape[1],
+            key.shape[1],
+        )
         if not fits or (mask is not None and (mask.dtype != bool or not agree(broadcast(mask.shape, scores), scores))):
             raise ValueError(f"{self} does not fit {inputs}")
         return [((*query.shape[:2], rows[3]), query.dtype)]
@@ -146,7 +151,9 @@ def in_torch(op: MultiHeadAttention, operands: Any) -> bool:
     sizes = {query.shape[2], *(weights[2 * i].shape[0] for i in range(4))}
     plain = op.heads == op.kv_heads and len(sizes) == 1 and not op.dropout
     scores = (query.shape[1], operands[1].shape[1])
-    alike = mask is None or (not op.causal and not may_be_blind(op, mask) and agree(mask.shape, (1,) * (mask.rank - 2) + scores))
+    alike = mask is None or (
+        not op.causal and not may_be_blind(op, mask) and agree(mask.shape, (1,) * (mask.rank - 2) + scores)
+    )
     return _together(operands) and plain and alike
 
 
@@ -199,7 +206,11 @@ def multi_head_attention_to_torch(op, torch, query, key, value, mask, *weights):
     """The three kernels stand one above the other where they are of one size, and so do their biases."""
     kernels, biases = weights[::2], weights[1::2]
     packed = len({k.shape for k in kernels}) == 1
-    merges = () if not torch.holds(*weights) else (biases[:3] if biases[0] is not None else (), kernels[:3] if packed else ())
+    merges = (
+        ()
+        if not torch.holds(*weights)
+        else (biases[:3] if biases[0] is not None else (), kernels[:3] if packed else ())
+    )
     if not merges or not in_torch(op, torch.node.inputs):
         return torch.composed(lambda *operands: [op.lowered(np.float64, *operands)])
     bias, kernel = (merged(torch, _above, *m) if m else None for m in merges)
@@ -207,7 +218,9 @@ def multi_head_attention_to_torch(op, torch, query, key, value, mask, *weights):
     layer = torch.nn.MultiheadAttention(
         size, op.heads, bias=bias is not None, kdim=kernels[1].shape[1], vdim=kernels[2].shape[1], batch_first=True
     )  # fmt: skip
-    held = {"in_proj_weight": kernel} if packed else {f"{n}_proj_weight": k for n, k in zip("qkv", kernels, strict=False)}
+    held = (
+        {"in_proj_weight": kernel} if packed else {f"{n}_proj_weight": k for n, k in zip("qkv", kernels, strict=False)}
+    )
     held |= {"in_proj_bias": bias, "out_proj.weight": kernels[3], "out_proj.bias": biases[3]}
     call: dict[str, Any] = {}
     if op.causal:

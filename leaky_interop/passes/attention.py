@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node, Rewrite, Value
+from ..op import Op
 from ..ops.attention import Attention, lowest
 from ..ops.bounds import Maximum
 from ..ops.cast import Cast
@@ -85,7 +86,7 @@ def found_attention(node: Node) -> Scores | None:
 def _operator(node: Node) -> Scores | None:
     q, k, v, mask = node.inputs
     assert q is not None and k is not None and v is not None
-    whole = Scores(q, k, v, node.op.scale, node.outputs[0], causal=node.op.causal)  # type: ignore[attr-defined]
+    whole = Scores(q, k, v, node.op.scale, node.outputs[0], causal=node.op.causal)
     if mask is None:
         return whole
     if mask.dtype == bool:
@@ -95,109 +96,104 @@ def _operator(node: Node) -> Scores | None:
 
 
 def _product(node: Node) -> Scores | None:
-    """softmax(scores) @ v, the weights dropped in training, or cleared where nothing counts."""
+    """softmax(scores) @ v: the weights may be dropped in training, or cleared where nothing counts."""
     weights, v = node.inputs
-    assert weights is not None and v is not None
     inside, dropout = [weights], 0.0
-    cleared: Value | None = None  # where weights that are not True in it are zeros
-    guarded: Value | None = None  # scores of which -inf gives zeros, in a whole row too
-    while weights.node is not None and isinstance(weights.node.op, Dropout | Where):
-        if isinstance(weights.node.op, Dropout):
-            dropout, (weights,) = weights.node.op.rate, weights.node.inputs  # type: ignore[assignment]
-        else:
-            condition, one, other = weights.node.inputs
-            if cleared is not None or guarded is not None:
-                return None
-            if uniform(other) == 0:  # type: ignore[arg-type]
-                cleared, weights = condition, one  # type: ignore[assignment]
-            elif uniform(one) == 0 and (guarded := _forbidden(condition)) is not None:  # type: ignore[arg-type]
-                inside.append(condition)  # type: ignore[arg-type]
-                weights = other  # type: ignore[assignment]
-            else:
-                return None
+    cleared = guarded = None  # weights are zeros where the first is not True; where the second is -inf
+    if (kept := _made(weights, Dropout)) is not None:
+        dropout, (weights,) = weights.node.op.rate, kept
         inside.append(weights)
-    soft = weights.node
-    if soft is None or not isinstance(soft.op, Softmax) or soft.op.axes != (weights.rank - 1,):
+    if (choice := _made(weights, Where)) is not None:
+        condition, one, other = choice
+        forbidden = _made(condition, Equal)
+        if uniform(other) == 0:
+            cleared, weights = condition, one
+        elif uniform(one) == 0 and forbidden is not None and uniform(forbidden[1]) == -math.inf:
+            guarded, weights = forbidden[0], other
+            inside.append(condition)
+        else:
+            return None
+        inside.append(weights)
+    soft = _made(weights, Softmax)
+    if soft is None or weights.node.op.axes != (weights.rank - 1,):
         return None
-    value = soft.inputs[0]
-    assert value is not None
+    (value,) = soft
     if guarded is not None:
-        made = value.node
-        if made is None or not isinstance(made.op, Maximum) or made.inputs[0] is not guarded or uniform(made.inputs[1]) != lowest(value.dtype):  # type: ignore[arg-type]
+        raised = _made(value, Maximum)
+        if raised is None or raised[0] is not guarded or uniform(raised[1]) != lowest(value.dtype):
             return None
         inside.append(value)
         value = guarded
-    return _scores(node, v, value, inside, dropout, cleared, guarded is not None)
-
-
-def _forbidden(condition: Value | None) -> Value | None:
-    """x of x == -inf."""
-    made = None if condition is None else condition.node
-    if made is None or not isinstance(made.op, Equal) or uniform(made.inputs[1]) != -math.inf:  # type: ignore[arg-type]
+    whole = _of_scores(node, v, value, inside)
+    if whole is None:
         return None
-    return made.inputs[0]
+    whole, mask, low = whole
+    return _with_blind(dataclasses.replace(whole, dropout=dropout), mask, low, cleared, guarded is not None)
 
 
-def _scores(node: Node, v: Value, value: Value, inside: list[Value], dropout: float, cleared: Value | None, guarded: bool) -> Scores | None:
-    """q @ k, multiplied with a number, and a mask of either kind."""
-    scale, mask, blind = 1.0, None, "zeros"
-    while True:
+def _of_scores(node: Node, v: Any, value: Any, inside: list[Any]) -> tuple[Scores, Allowed | None, float] | None:
+    """q @ k, multiplied with a number, under a mask of either kind; the mask, and the number that it puts or adds."""
+    scale, mask, low = 1.0, None, 0.0
+    while (product := _made(value, MatMul)) is None:
         inside.append(value)
-        made = value.node
-        if made is None:
-            return None
-        if (factor := scaled(made)) is not None:
-            scale, value = scale * factor, data_of(made)
-        elif isinstance(made.op, MatMul):
-            break
-        elif mask is None and scale == 1.0 and (read := _masked(made)) is not None:
-            value, mask, lowest_score = read
-            blind = "mean" if lowest_score > -math.inf else "none"
+        if (factor := scaled(value.node)) is not None:
+            scale, value = scale * factor, data_of(value.node)
+        elif mask is None and scale == 1.0 and (read := _masked(value)) is not None:
+            value, mask, low = read
         else:
             return None
-    q, k = made.inputs
-    assert q is not None and k is not None
-    whole = Scores(q, k, v, scale, node.outputs[0], key_turned=True, dropout=dropout, inside=tuple(inside))
-    if mask is None or (guarded and blind != "none"):
-        return whole if mask is None and cleared is None and not guarded else None
+    q, k = product
+    return Scores(q, k, v, scale, node.outputs[0], key_turned=True, inside=(*inside, value)), mask, low
+
+
+def _with_blind(whole: Scores, mask: Allowed | None, low: float, cleared: Any, guarded: bool) -> Scores | None:
+    """The attention under its mask, where it is told what a query that sees nothing gets."""
+    if mask is None:
+        return None if guarded or cleared is not None else whole
+    if guarded:
+        return _with_mask(whole, mask, "zeros") if low == -math.inf else None
     if cleared is not None:
-        if not _same(mask, cleared):
-            return None
-        blind = "zeros"
-    elif guarded and blind == "none":
-        blind = "zeros"
-    elif blind == "none" and not (isinstance(mask.source, np.ndarray) and mask.source.any(-1).all()):
-        return None  # a query that sees nothing gets no number
-    return _with_mask(whole, mask, "zeros" if blind == "none" else blind)
+        return _with_mask(whole, mask, "zeros") if _same(mask, _allowed(cleared)) else None
+    if low == -math.inf:  # it gets no number
+        shown = isinstance(mask.source, np.ndarray) and mask.source.any(-1).all()
+        return _with_mask(whole, mask, "zeros") if shown else None
+    return _with_mask(whole, mask, "mean")
 
 
-def _masked(node: Node) -> tuple[Value, Allowed, float] | None:
-    """The scores, the mask and the number that stands for what it forbids: chosen, or added."""
-    if isinstance(node.op, Where):
-        condition, scores, low = node.inputs
-        number = None if low is None else uniform(low)
-        limit = lowest(scores.dtype) if scores.dtype == np.float16 else REPLACES  # type: ignore[union-attr]
-        if number is None or number > limit or not _is_part(low, scores):
+def _made(value: Any, kind: type[Op]) -> tuple[Any, ...] | None:
+    """The operands of the node that made a value, if it is of this kind."""
+    made = value.node is not None and isinstance(value.node.op, kind)
+    return value.node.inputs if made else None
+
+
+def _masked(value: Any) -> tuple[Value, Allowed, float] | None:
+    """The scores, the mask, and the number that stands for what it forbids, or is added to it."""
+    if (choice := _made(value, Where)) is not None:
+        condition, scores, low = choice
+        number = uniform(low)
+        limit = lowest(scores.dtype) if scores.dtype == np.float16 else REPLACES
+        if number is None or number > limit or not condition.rank <= scores.rank == value.rank:
             return None
-        return scores, _allowed(condition), number  # type: ignore[return-value,arg-type]
-    if isinstance(node.op, Add):
-        for scores, other in (node.inputs, node.inputs[::-1]):
-            numbers = _of_numbers(other, ABSORBS)  # type: ignore[arg-type]
-            if numbers is not None and _is_part(other, scores):
-                return scores, *numbers  # type: ignore[return-value]
+        return scores, _allowed(condition), number
+    for scores, other in _both_ways(_made(value, Add)):
+        numbers = _of_numbers(other, ABSORBS)
+        if numbers is not None and scores.rank == value.rank:
+            return scores, *numbers
     return None
 
 
-def _is_part(other: Value | None, scores: Value | None) -> bool:
-    """Whether broadcasting with a value leaves the shape of the scores."""
-    return other.rank <= scores.rank  # type: ignore[union-attr]
+def _both_ways(pair: tuple[Any, ...] | None) -> tuple[tuple[Any, ...], ...]:
+    return () if pair is None else (pair, pair[::-1])
 
 
-def _same(mask: Allowed, value: Value) -> bool:
-    """Whether a boolean value is this mask."""
-    other = _allowed(value)
+def _same(mask: Allowed, other: Allowed) -> bool:
+    """Whether two masks are one."""
     if isinstance(mask.source, np.ndarray) or isinstance(other.source, np.ndarray):
-        return isinstance(mask.source, np.ndarray) and isinstance(other.source, np.ndarray) and np.array_equal(mask.source, other.source)
+        return (
+            isinstance(mask.source, np.ndarray)
+            and isinstance(other.source, np.ndarray)
+            and np.array_equal(mask.source, other.source)
+        )
     return mask.source is other.source and mask.negated == other.negated and mask.moves == other.moves
 
 
@@ -205,52 +201,46 @@ def _allowed(mask: Value | np.ndarray) -> Allowed:
     return Allowed(mask.array() if isinstance(mask, Value) and mask.is_constant else mask)
 
 
-def _of_numbers(value: Value, limit: float) -> tuple[Allowed, float] | None:
+def _of_numbers(value: Any, limit: float) -> tuple[Allowed, float] | None:
     """The mask in numbers that are 0 or very low, and the low one."""
     if value.is_constant:
         array = value.array()
         low = float(array.min(initial=0))
-        both = (array == 0) | (array == low)
-        return (Allowed(array == 0), low) if both.all() and low <= limit else None
+        two = bool(((array == 0) | (array == low)).all())
+        return (Allowed(array == 0), low) if two and low <= limit else None
     moves: list[Node] = []
     while is_move(value.node):
-        moves.insert(0, value.node)  # type: ignore[arg-type]
-        value = value.node.inputs[0]  # type: ignore[union-attr,assignment]
-    if value.node is None or not isinstance(value.node.op, Where):
+        moves.insert(0, value.node)
+        value = data_of(value.node)
+    choice = _made(value, Where)
+    if choice is None or choice[0].is_constant or choice[0].shape != value.shape:
         return None
-    condition, *choices = value.node.inputs
-    numbers = [uniform(c) for c in choices]  # type: ignore[arg-type]
-    if None in numbers or max(numbers) != 0 or min(numbers) > limit or condition.shape != value.shape:  # type: ignore[union-attr]
+    numbers = [uniform(c) for c in choice[1:]]
+    if None in numbers or max(numbers) != 0 or min(numbers) > limit:
         return None
-    if condition.is_constant:  # type: ignore[union-attr]
-        return None
-    allowed = Allowed(condition, negated=numbers[0] != 0, moves=tuple(moves))  # type: ignore[arg-type]
-    return allowed, min(numbers)
+    return Allowed(choice[0], negated=numbers[0] != 0, moves=tuple(moves)), min(numbers)
 
 
 def _with_mask(whole: Scores, mask: Allowed, blind: str) -> Scores | None:
-    """The attention under a mask; one that lets every query see what stands before it is named."""
+    """The attention under a mask; that no entry sees a later one is told apart from the rest of it."""
     if whole.causal:
         return None
-    if not mask.moves and not mask.negated:
-        parts = [mask.source]
-        if isinstance(mask.source, Value) and mask.source.node is not None and isinstance(mask.source.node.op, And):
-            parts = list(mask.source.node.inputs)  # type: ignore[arg-type]
-        others = [p for p in parts if not _is_triangle(p, whole)]
-        if len(others) < len(parts):
-            rest = _allowed(others[0]) if others else None
-            return dataclasses.replace(whole, causal=True, mask=rest, blind=blind)
-    return dataclasses.replace(whole, mask=mask, blind=blind)
+    whole = dataclasses.replace(whole, mask=mask, blind=blind)
+    if mask.moves or mask.negated:
+        return whole
+    both = None if isinstance(mask.source, np.ndarray) else _made(mask.source, And)
+    others = [part for part in both or (mask.source,) if not _is_triangle(part, whole)]
+    if len(others) == len(both or (mask.source,)):
+        return whole
+    return dataclasses.replace(whole, causal=True, mask=_allowed(others[0]) if others else None)
 
 
 def _is_triangle(mask: Any, whole: Scores) -> bool:
     """Whether a mask allows entries 0 to i to entry i, and no others."""
-    if isinstance(mask, Value) and not mask.is_constant:
-        if mask.node is None or not isinstance(mask.node.op, Cast):
-            return False
-        source = mask.node.inputs[0]
-        made = None if source is None else source.node
-        return made is not None and made.op == Triangle(upper=False, diagonal=0) and uniform(made.inputs[0]) == 1  # type: ignore[arg-type]
-    array = mask if isinstance(mask, np.ndarray) else mask.array()
-    lengths = (whole.q.shape[-2], whole.k.shape[-1 if whole.key_turned else -2])
-    return array.ndim >= 2 and array.shape[-2:] == lengths and bool((array == np.tri(*lengths, dtype=bool)).all())  # type: ignore[arg-type]
+    mask = _allowed(mask).source
+    if isinstance(mask, np.ndarray):
+        lengths = (whole.q.shape[-2], whole.k.shape[-1 if whole.key_turned else -2])
+        return mask.ndim > 1 and mask.shape[-2:] == lengths and bool((mask == np.tri(*lengths, dtype=np.bool_)).all())
+    source = _made(mask, Cast)
+    made = None if source is None else source[0].node
+    return made is not None and made.op == Triangle(upper=False, diagonal=0) and uniform(made.inputs[0]) == 1

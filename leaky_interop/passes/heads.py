@@ -22,8 +22,8 @@ from ..graph import Graph, Node, Rewrite, Value, consumers, inherit
 from ..ops.dense import Dense
 from ..ops.gather import Gather
 from ..ops.heads import PARTS, MultiHeadAttention
-from ..ops.shape import Transpose
-from ..sizes import evaluate
+from ..ops.shape import Reshape, Transpose
+from ..sizes import Size, agree, evaluate
 from .attention import Allowed, Scores, found_attention
 from .moves import chain_to, is_move, moved, places, scaled, tried_sizes
 
@@ -107,13 +107,24 @@ def _operands(rewrite: Rewrite, node: Node, whole: Found) -> list[Value | None]:
         value = rewrite.get(part.source)
         assert value is not None
         if id(part.source) not in data:
-            data[id(part.source)] = rewrite.emit(node, Transpose(perm=(1, 0, 2)), (value,), name="")[0] if part.turned else value
-    mask = None if whole.mask is None else whole.mask.emitted(rewrite, node)
-    if mask is not None and mask.rank not in (2, 4):
-        mask = mask.reshape(*(1,) * (4 - mask.rank), *mask.shape)
-    if mask is not None and mask.rank == 4 and mask.shape[1] == 1:  # the same for all heads
-        mask = mask.reshape(*mask.shape[2 * (mask.shape[0] == 1) : 1], *mask.shape[2:])
+            data[id(part.source)] = (
+                rewrite.emit(node, Transpose(perm=(1, 0, 2)), (value,), name="")[0] if part.turned else value
+            )
+    mask = None if whole.mask is None else _without_heads(whole.mask.emitted(rewrite, node))
     return [*(data[id(part.source)] for part in whole.parts), mask, *map(rewrite.get, whole.weights)]
+
+
+def _without_heads(mask: Value) -> Value:
+    """A mask of pairs, (length, other length), (batch, ...) or (batch, heads, ...), whatever it broadcasts from."""
+    if mask.rank == 2:
+        return mask
+    full = (*(1,) * (4 - mask.rank), *mask.shape)
+    shorter = full if full[1] != 1 else full[2:] if full[0] == 1 else (full[0], *full[2:])
+    before = mask.node.inputs[0] if mask.node is not None and isinstance(mask.node.op, Reshape) else None
+    if before is not None and agree(before.shape, shorter):
+        return before
+    # a reshape to several open sizes cannot be said everywhere
+    return mask.reshape(*(shorter if sum(isinstance(d, Size) for d in shorter) < 2 else full))
 
 
 def _is_layer(graph: Graph, whole: Found) -> bool:
@@ -121,7 +132,10 @@ def _is_layer(graph: Graph, whole: Found) -> bool:
     if graph.framework not in LAYERED:
         return True
     owners = [_owner(whole.weights[2 * i]) for i in range(len(PARTS))]
-    return owners == [f"{whole.name}.{part}_dense" for part in PARTS] or graph.classes.get(whole.name) == "MultiheadAttention"
+    return (
+        owners == [f"{whole.name}.{part}_dense" for part in PARTS]
+        or graph.classes.get(whole.name) == "MultiheadAttention"
+    )
 
 
 def _owner(kernel: Value | None) -> str:
@@ -144,7 +158,9 @@ def _whole(scores: Scores, users: Mapping[int, list[Any]], tried: list[dict[str,
     sides = ((scores.q, False), (scores.k, scores.key_turned), (scores.v, False))
     parts = [part for value, turned in sides if (part := _projected(value, turned, tried)) is not None]
     gathered = _gathered(scores.result, parts[0], users, tried) if len(parts) == 3 else None
-    if gathered is None or not _closed((*scores.inside, *gathered.inside, *(v for p in parts for v in p.inside)), gathered, users):
+    if gathered is None or not _closed(
+        (*scores.inside, *gathered.inside, *(v for p in parts for v in p.inside)), gathered, users
+    ):
         return None
     query, key, value = parts
     shared = _shared(key.rows)
@@ -172,17 +188,19 @@ def _projected(value: Value, key_turned: bool, tried: list[dict[str, int]]) -> P
     if dense is None or not _is_dense(dense) or value.rank not in (3, 4):
         return None
     factor = math.prod(scaled(v.node) or 1.0 for v in chain[:-1])
-    before = list(chain_to(dense.inputs[0]))  # type: ignore[arg-type]
+    before = list(chain_to(dense.inputs[0]))
     for turned in (False, True):
         for place, source in enumerate(before):
             path = before[place::-1]
             rows = [_rows(chain, path, key_turned, turned, sizes) for sizes in tried] if source.rank == 3 else [None]
-            if all(r is not None and np.array_equal(r, rows[0]) for r in rows):  # type: ignore[arg-type]
-                return Projected(source, turned, dense, rows[0], factor, tuple(chain))  # type: ignore[arg-type]
+            if all(r is not None and np.array_equal(r, rows[0]) for r in rows):
+                return Projected(source, turned, dense, rows[0], factor, tuple(chain))
     return None
 
 
-def _rows(chain: list[Value], path: list[Value], key_turned: bool, turned: bool, sizes: dict[str, int]) -> np.ndarray | None:
+def _rows(
+    chain: list[Value], path: list[Value], key_turned: bool, turned: bool, sizes: dict[str, int]
+) -> np.ndarray | None:
     """The rows of the kernel that make each head, (heads, size). None where they are not the same everywhere.
 
     path: from what is projected, (batch, length, features), to the operand of the dense layer.
@@ -191,7 +209,11 @@ def _rows(chain: list[Value], path: list[Value], key_turned: bool, turned: bool,
     if made is None or given is None or not given.size:
         return None
     features, first = given.shape[-1], moved(given, path[1:], sizes)
-    if first.shape[-1] != features or (first != first[..., :1] + np.arange(features)).any() or (first[..., 0] % features).any():
+    if (
+        first.shape[-1] != features
+        or (first != first[..., :1] + np.arange(features)).any()
+        or (first[..., 0] % features).any()
+    ):
         return None
     position = first[..., 0].reshape(-1) // features
     found = moved(made, chain[-2::-1], sizes) if len(chain) > 1 else made
@@ -210,7 +232,9 @@ def _rows(chain: list[Value], path: list[Value], key_turned: bool, turned: bool,
     return rows[0, :, 0]
 
 
-def _gathered(value: Value, query: Projected, users: Mapping[int, list[Any]], tried: list[dict[str, int]]) -> Gathered | None:
+def _gathered(
+    value: Value, query: Projected, users: Mapping[int, list[Any]], tried: list[dict[str, int]]
+) -> Gathered | None:
     """The dense layer that attention goes into, and the value behind it that has the query's axes."""
     chain = [value, *_behind(value, users)]
     readers = users.get(id(chain[-1]), [])
@@ -222,12 +246,14 @@ def _gathered(value: Value, query: Projected, users: Mapping[int, list[Any]], tr
         for place, result in enumerate(after):
             path = after[: place + 1]
             found = [_columns(chain, path, query, turned, sizes) for sizes in tried] if result.rank == rank else [None]
-            if all(c is not None and np.array_equal(c, found[0]) for c in found):  # type: ignore[arg-type]
-                return Gathered(result, turned, dense, found[0], (*chain, *path[:-1]))  # type: ignore[arg-type]
+            if all(c is not None and np.array_equal(c, found[0]) for c in found):
+                return Gathered(result, turned, dense, found[0], (*chain, *path[:-1]))
     return None
 
 
-def _columns(chain: list[Value], path: list[Value], query: Projected, turned: bool, sizes: dict[str, int]) -> np.ndarray | None:
+def _columns(
+    chain: list[Value], path: list[Value], query: Projected, turned: bool, sizes: dict[str, int]
+) -> np.ndarray | None:
     """The columns of the kernel that read each head, (heads, size); None where they are not the same everywhere."""
     made, result = places(chain[0], sizes), places(path[0], sizes)
     source = evaluate(query.source.shape, sizes)
@@ -274,7 +300,7 @@ def _is_dense(node: Node) -> bool:
 def _closed(inside: tuple[Value, ...], gathered: Gathered, users: Mapping[int, list[Any]]) -> bool:
     """Whether the values inside are read inside alone."""
     nodes = {id(v.node) for v in (*inside, gathered.result)}
-    values = (v for value in inside for v in value.node.outputs)  # type: ignore[union-attr]
+    values = (v for value in inside for v in value.node.outputs)
     return all(reader is not None and id(reader) in nodes for v in values for reader in users.get(id(v), []))
 
 

@@ -26,12 +26,19 @@ from ..sizes import evaluate
 
 MOVES: tuple[type[Op], ...] = (Reshape, Transpose, Select, Slice, Split, Gather, Expand, Repeat, Dropout)
 LARGEST = 2**24  # entries; a chain over more is not followed
-TRIED = ((3, 5, 7, 11, 13), (2, 7, 5, 3, 11))  # for open sizes: no two alike, so that no two axes can be taken for one another
+TRIED = (
+    (3, 5, 7, 11, 13),
+    (2, 7, 5, 3, 11),
+)  # for open sizes: no two alike, so that no two axes can be taken for one another
 
 
 def is_move(node: Node | None) -> bool:
     """Whether a node's results are entries of its first operand, at places that no data decides."""
-    return node is not None and isinstance(node.op, MOVES) and all(v is not None and v.is_constant for v in node.inputs[1:])
+    return (
+        node is not None
+        and isinstance(node.op, MOVES)
+        and all(v is not None and v.is_constant for v in node.inputs[1:])
+    )
 
 
 def scaled(node: Node | None) -> float | None:
@@ -51,14 +58,14 @@ def data_of(node: Node) -> Value:
     """What a move moves, or what is multiplied with a number."""
     first, *rest = node.inputs
     assert first is not None
-    return rest[0] if isinstance(node.op, Mul) and first.is_constant else first  # type: ignore[return-value]
+    return rest[0] if isinstance(node.op, Mul) and first.is_constant else first
 
 
 def chain_to(value: Value, through: Callable[[Node | None], bool] = is_move) -> Iterator[Value]:
     """A value and those that it is moved from, the nearest first."""
     yield value
     while through(value.node):
-        value = data_of(value.node)  # type: ignore[arg-type]
+        value = data_of(value.node)
         yield value
 
 
