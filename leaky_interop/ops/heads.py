@@ -173,10 +173,11 @@ def may_be_blind(op: MultiHeadAttention, mask: Value | None) -> bool:
 
 @exports("keras", MultiHeadAttention)
 def multi_head_attention_to_keras(op, keras, query, key, value, mask, *weights):
-    if not keras.holds(*weights) or not in_keras(op, keras.node.inputs):
-        return keras.composed(lambda *operands: [op.lowered(np.float32, *operands)])
     kernels, biases = weights[::2], weights[1::2]
     size, depth, out = kernels[0].shape[0] // op.heads, kernels[2].shape[0] // op.kv_heads, kernels[3].shape[0]
+    apart = size != depth and keras.backend.backend() == "jax"  # which attends with heads of one size alone
+    if apart or not keras.holds(*weights) or not in_keras(op, keras.node.inputs):
+        return keras.composed(lambda *operands: [op.lowered(np.float32, *operands)])
     more: dict[str, Any] = {"use_bias": biases[0] is not None, "dropout": op.dropout}
     if op.kv_heads == op.heads:
         shape = None if out == keras.inputs[0].shape[2] else out
