@@ -82,6 +82,7 @@ class Op:
     deterministic: ClassVar[bool] = True
     weights: ClassVar[tuple[int, ...]] = ()  # operands that a native module may hold: exporters get the Value itself
     any_dtype: ClassVar[bool] = False  # reads even the element types in which a framework has no arithmetic
+    texts: ClassVar[bool] = False  # exporters take arrays of text; what does not only moves or compares elements of any kind
     scalars: ClassVar[bool] = False  # exporters take a constant of rank 0 as a Python number
     folds: ClassVar[bool] = True  # on constants alone, its result is a constant
     grid: ClassVar[str] = ""  # "made": rounds to few numbers, so that a small difference may become a step; "kept": hands them on

@@ -92,7 +92,7 @@ def _lines(block: Block, read: Callable[[str], ast.expr], returned: ast.expr) ->
                 line.expression, line.weight = together, line.weight + other.weight
                 if other in lines:
                     lines.remove(other)
-        if item.inline:
+        if item.inline and item.results[0] not in operands(returned):
             inlined[item.results[0]] = line
             continue
         lines.append(line)

@@ -50,6 +50,7 @@ class Cast(Op):
     tolerance = "exact"
     symbolic = True
     any_dtype = True
+    texts = True
 
     @property
     def grid(self) -> str:  # type: ignore[override]
@@ -119,6 +120,10 @@ def unchanged(call, x, *_):
 
 @exports("torch", Cast)
 def cast_to_torch(op, torch, x):
+    if op.dtype == "object":
+        return x if torch.inputs[0].dtype == object else torch.control("ToText")(x)
+    if torch.inputs[0].dtype == object:
+        return torch.control("FromText", dtype=torch.torch_dtype(op.dtype))(x)
     if op.dtype in INTEGERS:
         return narrow_in_torch(torch, x, op.dtype)
     return narrow_in_torch(torch, in_float32(torch, x), op.dtype) if op.dtype in LARGEST else x.to(torch.torch_dtype(op.dtype))

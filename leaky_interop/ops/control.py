@@ -43,6 +43,7 @@ class Control(Op):
     label: str
     deterministic = False  # a loop of constants may be long: it runs where the network runs
     any_dtype = True
+    texts = True
 
     def flow(self, call: Call, *arrays: Any) -> tuple[Any, ...]:
         """The results, every body run by `call`."""
@@ -283,6 +284,8 @@ def scan_to_torch(op, torch, *operands):
 
 
 def empty(torch, rows):
+    if any(v.dtype.kind == "O" for v in rows):
+        raise torch.refuse("rows of text", why="torch stacks tensors", instead="Give the last round's text alone")
     return [(no_row(v), torch.torch_dtype(v.dtype)) for v in rows]
 
 

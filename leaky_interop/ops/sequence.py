@@ -31,6 +31,7 @@ class OnSequences(Op):
     tolerance = "exact"
     deterministic = False
     any_dtype = True
+    texts = True
 
 
 def fixed(shape: Shape) -> Any:
@@ -144,6 +145,7 @@ class SplitToSequence(OnSequences):
     """Pieces along an axis, as large as the second operand says, one after the other or (a number) all but the last."""
 
     axis: int
+    texts = False
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         x = inputs[0]
@@ -162,6 +164,7 @@ class ConcatFromSequence(OnSequences):
     label: str
     axis: int
     new_axis: bool
+    texts = False
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         kind = inputs[0].dtype

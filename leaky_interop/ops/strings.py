@@ -1,4 +1,4 @@
-"""Text: ONNX alone computes with it, so these convert from ONNX to ONNX; constant text is folded on the way to any.
+"""Text: ONNX computes with it, and PyTorch's modules in numpy's arrays; constant text is folded on the way to any.
 
 | op               | onnx             | meaning                                                             |
 |------------------|------------------|---------------------------------------------------------------------|
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Refused
 from ..op import Op, Pointwise, Shape, Value, broadcast, exports, imports, op, symbol
 from .cast import each
 
@@ -28,6 +29,7 @@ class StringConcat(Pointwise):
 
     tolerance = "exact"
     any_dtype = True
+    texts = True
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         return [(broadcast(*(v.shape for v in inputs)), TEXT)]
@@ -49,6 +51,7 @@ class StringSplit(Op):
     most: int | None
     tolerance = "exact"
     any_dtype = True
+    texts = True
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         shape = inputs[0].shape
@@ -66,6 +69,22 @@ class StringSplit(Op):
         return found.reshape(*x.shape, width), counts.reshape(x.shape)
 
 
+def in_case(text: str, case: str, ascii: bool) -> str:
+    """A text in "LOWER", "UPPER" or (NONE) its own case: every character becomes one, as C's towlower and towupper say."""
+    if case == "NONE":
+        return text
+    return "".join(c if ascii and not c.isascii() else lower(c) if case == "LOWER" else upper(c) for c in text)
+
+
+def lower(c: str) -> str:
+    return c.lower()[0]
+
+
+def upper(c: str) -> str:
+    """Unicode's simple mapping: where the capital is several characters, the one that begins a title, or the letter itself."""
+    return next((u for u in (c.upper(), c.title()) if len(u) == 1), c)
+
+
 @op
 class StringNormalizer(Op):
     """The texts of a row (of shape (n,) or (1, n)) that are no stop words, in upper or lower case; one empty text of none."""
@@ -77,6 +96,12 @@ class StringNormalizer(Op):
     locale: str
     tolerance = "exact"
     any_dtype = True
+    texts = True
+
+    @property
+    def ascii(self) -> bool:
+        """Whether the locale knows no other letters."""
+        return self.locale in ("C", "POSIX")
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         left = symbol(f"?{self.label}_left") if self.stop_words else inputs[0].shape[-1]
@@ -84,27 +109,54 @@ class StringNormalizer(Op):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         (x,) = arrays
-        compared = (lambda t: t) if self.case_sensitive else str.lower
-        stopped = set(map(compared, self.stop_words))
-        change = {"LOWER": str.lower, "UPPER": str.upper}.get(self.case, lambda t: t)
-        left = [change(t) for t in x.reshape(-1) if compared(t) not in stopped] or [""]
+        fold = "NONE" if self.case_sensitive else "UPPER" if self.case == "UPPER" else "LOWER"
+        stopped = {in_case(word, fold, self.ascii) for word in self.stop_words}
+        left = [in_case(t, self.case, self.ascii) for t in x.reshape(-1) if in_case(t, fold, self.ascii) not in stopped] or [""]
         return np.asarray(left, TEXT).reshape(*x.shape[:-1], len(left))
+
+
+TOKENS = re.compile(r"\\.|\(\?[a-zA-Z-]|\[\^?\]?|\{,|.", re.DOTALL)
+SPACE = r"\t\n\f\r "  # RE2's \s, which lacks Python's \v
+OUTSIDE = {r"\s": f"[{SPACE}]", r"\S": f"[^{SPACE}]", r"\z": r"\Z", "$": r"\Z", "{,": r"\{,"}  # of classes
+
+
+def in_python(pattern: str) -> str:
+    """A pattern of RE2's syntax in Python's (with re.ASCII). Raises Refused for what that has no word for."""
+    found, inside = [], False
+    for token in TOKENS.findall(pattern):
+        if (not inside and token.startswith("(?") and token != "(?P") or (inside and (token == r"\S" or token[0] == "[")):
+            why = "Python reads flags, and brackets and complements within classes, otherwise than RE2"
+            raise Refused(f"{token} in the pattern {pattern!r}", why=why, hint=r"Write the characters themselves, \[ of a bracket")
+        if inside:
+            inside = token != "]"
+            token = SPACE if token == r"\s" else token
+        else:
+            inside = token.startswith("[")
+            token = OUTSIDE.get(token, token)
+        found.append(token)
+    pattern = "".join(found)
+    try:
+        re.compile(pattern, re.ASCII)
+    except re.error as error:
+        raise Refused(f"the pattern {pattern!r}", why=f"Python does not take it: {error}", hint="Write it in other words") from None
+    return pattern
 
 
 @op
 class RegexFullMatch(Op):
-    """Whether a pattern (RE2's syntax, of which Python's takes what is common) matches a text from end to end."""
+    """Whether a pattern (in RE2's syntax: see `in_python`) matches a text from end to end."""
 
     pattern: str
     tolerance = "exact"
     any_dtype = True
+    texts = True
     deterministic = False  # Python's matching may take for ever where RE2's does not: not while a file is read
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
         return [(inputs[0].shape, np.dtype(bool))]
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        pattern = re.compile(self.pattern, re.ASCII)
+        pattern = re.compile(in_python(self.pattern), re.ASCII)
         return np.asarray(np.frompyfunc(lambda t: pattern.fullmatch(t) is not None, 1, 1)(arrays[0]), bool)
 
 
@@ -161,3 +213,27 @@ def string_normalizer_to_onnx(op, onnx, x):
 @exports("onnx", RegexFullMatch)
 def regex_full_match_to_onnx(op, onnx, x):
     return onnx.RegexFullMatch(x, pattern=op.pattern)
+
+
+# --- PyTorch ----------------------------------------------------------------------------------------------------------
+
+
+@exports("torch", StringConcat)
+def string_concat_to_torch(op, torch, x, y):
+    return torch.control("StringConcat")(x, y)
+
+
+@exports("torch", StringSplit)
+def string_split_to_torch(op, torch, x):
+    return torch.control("StringSplit", delimiter=op.delimiter or None, most=-1 if op.most is None else op.most)(x)
+
+
+@exports("torch", StringNormalizer)
+def string_normalizer_to_torch(op, torch, x):
+    settings = {"case": op.case, "case_sensitive": op.case_sensitive, "stop_words": list(op.stop_words), "ascii": op.ascii}
+    return torch.control("StringNormalizer", **settings)(x)
+
+
+@exports("torch", RegexFullMatch)
+def regex_full_match_to_torch(op, torch, x):
+    return torch.control("RegexFullMatch", pattern=in_python(op.pattern))(x)

@@ -17,9 +17,11 @@ HELD = {  # what torch has no tensors of, and the type that holds its numbers
 
 
 def to_numpy(tensor: Any) -> Any:
-    """The tensor's numbers; shares memory where it can. Of a list, those of each; of None, None."""
+    """The tensor's numbers; shares memory where it can. Of a list, those of each; None and text as they are."""
     if tensor is None or isinstance(tensor, list):
         return tensor and [to_numpy(t) for t in tensor]
+    if isinstance(tensor, np.ndarray):
+        return tensor
     tensor = tensor.detach().cpu()
     if bits := _bits(numpy_dtype(tensor.dtype)):
         return tensor.view(bits).numpy().view(numpy_dtype(tensor.dtype))
@@ -27,9 +29,11 @@ def to_numpy(tensor: Any) -> Any:
 
 
 def from_numpy(array: Any) -> Any:
-    """A tensor of its own memory. Of a list, one of each; of None, None."""
+    """A tensor of its own memory. Of a list, one of each; None as it is, text as an array of str."""
     if array is None or isinstance(array, list):
         return array and [from_numpy(a) for a in array]
+    if np.asarray(array).dtype.kind in "OU":
+        return np.array(array, object)
     dtype = torch_dtype(np.asarray(array).dtype)
     array = np.array(array, numpy_dtype(dtype), order="C", copy=True)
     with torch.device("cpu"):

@@ -1,12 +1,15 @@
-"""Branches, loops and lists as PyTorch modules: the former run the graphs that they hold.
+"""Branches, loops, lists and text as PyTorch modules: branches and loops run the graphs that they hold.
 
-What is done to a list, or asks whether a value is None, is a module because fx cannot trace it.
+What is done to a list or to text, or asks whether a value is None, is a module because fx cannot trace it. Text stands in
+numpy's object arrays of str: torch has no tensors of it.
 
 This text imports nothing of the package that it comes from: a pickled module takes it along, and written source holds it.
 """
 
+import re
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -183,7 +186,151 @@ class OptionalHasElement(nn.Module):
         return torch.tensor(value is not None)
 
 
-KINDS = (If, Loop, Scan, SequenceLength, SequenceErase, SplitToSequence, OptionalHasElement)
+class Text(nn.Module):
+    """Constant text."""
+
+    def __init__(self, texts, shape):
+        super().__init__()
+        self.texts = texts
+        self.shape = shape
+
+    def extra_repr(self):
+        return f"texts={self.texts}, shape={self.shape}"
+
+    def forward(self):
+        return np.array(self.texts, object).reshape(self.shape)
+
+
+class OnText(nn.Module):
+    """What moves, chooses or compares numbers, done to texts: `body` receives the place of each in a sorted list of all.
+
+    texts: which results are texts again.
+    """
+
+    def __init__(self, body, texts):
+        super().__init__()
+        self.body = body
+        self.texts = texts
+
+    def extra_repr(self):
+        return f"texts={self.texts}"
+
+    def forward(self, *values):
+        given = [v for v in values if isinstance(v, np.ndarray)]
+        known, places = np.unique(np.concatenate([v.reshape(-1) for v in given]), return_inverse=True)
+        parts = iter(np.split(places.reshape(-1), np.cumsum([v.size for v in given])[:-1]))
+        values = [torch.from_numpy(next(parts).reshape(v.shape)) if isinstance(v, np.ndarray) else v for v in values]
+        results = self.body(*values)
+        results = (results,) if len(self.texts) == 1 else results
+        results = [np.asarray(known[r.numpy()], object) if text else r for r, text in zip(results, self.texts, strict=True)]
+        return results[0] if len(results) == 1 else tuple(results)
+
+
+class ToText(nn.Module):
+    """Numbers as text, of floats eight digits."""
+
+    def forward(self, x):
+        texts = np.empty(x.numel(), object)
+        for i, number in enumerate(x.reshape(-1).tolist()):
+            if isinstance(number, float):
+                texts[i] = "NaN" if number != number else f"{number:.8g}".replace("inf", "INF")
+            else:
+                texts[i] = str(int(number))
+        return texts.reshape(x.shape)
+
+
+class FromText(nn.Module):
+    """Text as numbers of this dtype."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype = dtype
+
+    def extra_repr(self):
+        return f"dtype={self.dtype}"
+
+    def forward(self, x):
+        read = float if self.dtype.is_floating_point else int
+        numbers = torch.tensor([read(text) for text in x.flat], dtype=torch.float64 if read is float else torch.int64)
+        return numbers.to(self.dtype).reshape(x.shape)
+
+
+class StringConcat(nn.Module):
+    """One text followed by the other."""
+
+    def forward(self, x, y):
+        return np.asarray(x + y, object)
+
+
+class StringSplit(nn.Module):
+    """The parts of each text, filled up with empty ones, and how many there are. `most`: how often to split, -1 for any."""
+
+    def __init__(self, delimiter, most):
+        super().__init__()
+        self.delimiter = delimiter
+        self.most = most
+
+    def extra_repr(self):
+        return f"delimiter={self.delimiter!r}, most={self.most}"
+
+    def forward(self, x):
+        parts = [text.split(self.delimiter, self.most) if text else [] for text in x.flat]
+        width = max(map(len, parts), default=0)
+        rows = np.full((len(parts), width), "", object)
+        for row, texts in zip(rows, parts, strict=True):
+            row[: len(texts)] = texts
+        return rows.reshape(*x.shape, width), torch.tensor([len(p) for p in parts], dtype=torch.int64).reshape(x.shape)
+
+
+class StringNormalizer(nn.Module):
+    """The texts of a row that are no stop words, in this case ("LOWER", "UPPER", "NONE"); one empty text where none is left.
+
+    Every character becomes one character, as in C; `ascii`: no other than those of ASCII.
+    """
+
+    def __init__(self, case, case_sensitive, stop_words, ascii):
+        super().__init__()
+        self.case = case
+        self.case_sensitive = case_sensitive
+        self.stop_words = stop_words
+        self.ascii = ascii
+
+    def extra_repr(self):
+        return f"case={self.case!r}, case_sensitive={self.case_sensitive}, stop_words={self.stop_words}, ascii={self.ascii}"
+
+    def changed(self, text, case):
+        if case == "NONE":
+            return text
+        if case == "LOWER":
+            return "".join(c if self.ascii and not c.isascii() else c.lower()[0] for c in text)
+        upper = lambda c: next((u for u in (c.upper(), c.title()) if len(u) == 1), c)  # noqa: E731
+        return "".join(c if self.ascii and not c.isascii() else upper(c) for c in text)
+
+    def forward(self, x):
+        fold = "NONE" if self.case_sensitive else "UPPER" if self.case == "UPPER" else "LOWER"
+        stopped = {self.changed(word, fold) for word in self.stop_words}
+        left = [self.changed(text, self.case) for text in x.flat if self.changed(text, fold) not in stopped] or [""]
+        return np.array(left, object).reshape(*x.shape[:-1], len(left))
+
+
+class RegexFullMatch(nn.Module):
+    """Whether a pattern matches each text from end to end."""
+
+    def __init__(self, pattern):
+        super().__init__()
+        self.pattern = pattern
+
+    def extra_repr(self):
+        return f"pattern={self.pattern!r}"
+
+    def forward(self, x):
+        pattern = re.compile(self.pattern, re.ASCII)
+        found = [pattern.fullmatch(text) is not None for text in x.flat]
+        return torch.tensor(found, dtype=torch.bool).reshape(x.shape)
+
+
+TEXTS = (Text, OnText, ToText, FromText, StringConcat, StringSplit, StringNormalizer, RegexFullMatch)
+KINDS = (If, Loop, Scan, SequenceLength, SequenceErase, SplitToSequence, OptionalHasElement, *TEXTS)
 
 
 def _reduced(module):

@@ -14,7 +14,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ... import names
-from ...errors import Usage
+from ...errors import Refused, Usage
+from . import control
 from .arrays import from_numpy
 
 # What a written graph module remembers in its `meta`: the inputs it takes, and the layer names of its values.
@@ -31,6 +32,9 @@ def export(model: torch.nn.Module, example: Any, input_shapes: Any = None, stati
     An example of batch 1 is doubled along the batch axis, because torch takes a size of 1 for fixed. Raises Usage where
     torch cannot trace the model.
     """
+    if any(isinstance(module, control.TEXTS) for module in model.modules()):
+        why = "torch.export takes tensors, and there are none of text"
+        raise Refused(f"a {type(model).__name__} that computes with text", why=why, hint="Convert the ONNX model that it was made of")
     modes = {module: module.training for module in model.modules()}
     failure: Exception | None = None
     try:

@@ -90,7 +90,7 @@ class _Watched(torch.fx.Interpreter):
         return self.see(n.name, result)
 
     def see(self, key: str, result: Any) -> Any:
-        if not isinstance(result, torch.Tensor):
+        if not isinstance(result, torch.Tensor | np.ndarray):
             return result
         if self.watch is not None and (self.keys is None or key in self.keys):
             array = to_numpy(result)
@@ -130,7 +130,7 @@ def _flat(results: Any, model: Any) -> list[Any]:
     """Flat outputs; the lists that a model of ours gives stay lists."""
     meta = getattr(model, "meta", {})
     if not meta.get(LISTS):
-        arrays = [plain(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor | bool | int | float)]
+        arrays = [plain(r) for r in pytree.tree_leaves(results) if isinstance(r, torch.Tensor | np.ndarray | bool | int | float)]
         narrow = meta.get(NARROW)
         if not narrow:
             return arrays
@@ -140,8 +140,8 @@ def _flat(results: Any, model: Any) -> list[Any]:
 
 
 def plain(result: Any) -> np.ndarray:
-    """A tensor or number that a model gives, as an array; what is None or text is no output."""
-    if isinstance(result, torch.Tensor):
+    """A tensor, number or array of text that a model gives, as an array; None and text by itself are no outputs."""
+    if isinstance(result, torch.Tensor | np.ndarray):
         return to_numpy(result)
     return np.asarray(result, np.float32 if isinstance(result, float) else None)
 

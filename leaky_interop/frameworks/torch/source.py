@@ -75,7 +75,7 @@ def _results(model: nn.Module, graph: Graph) -> list[Any]:
 
 def _same_bits(a: Any, b: Any) -> bool:
     if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
-        return bool(a == b)
+        return bool(np.array_equal(a, b))  # text, or a number
     x, y = np.asarray(to_numpy(a)), np.asarray(to_numpy(b))
     return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
 
@@ -120,8 +120,11 @@ class Source:
         parts += [*self.bodies.values(), body, self.load()]
         whole = "\n\n\n".join(parts)
         imports = ["from __future__ import annotations", ""]
+        imports += ["import re"] if re.search(r"\bre\.", whole) else []
         imports += ["from collections import OrderedDict"] if "OrderedDict(" in whole else []
-        imports += ["from pathlib import Path", "", "import torch"]
+        imports += ["from pathlib import Path", ""]
+        imports += ["import numpy as np"] if re.search(r"\bnp\.", whole) else []
+        imports += ["import torch"]
         imports += ["import torch.nn.functional as F"] if re.search(r"\bF\.", whole) else []
         imports += ["from safetensors.torch import load_file", "from torch import Tensor, nn"]
         if not re.search(r"\btorch\.", whole):

@@ -34,7 +34,7 @@ USUAL = {  # settings that nobody writes out
     "enable_gqa": (False,), "approximate": ("none",), "align_corners": (None,), "largest": (True,), "sorted": (True,),
 }  # fmt: skip
 REDUCING = ("mean", "sum", "prod", "amax", "amin", "std", "var", "squeeze", "flip")  # one axis alone is a number
-RESERVED = {"F", "nn", "torch", "Path", "Tensor", "load", "load_file", "self"}
+RESERVED = {"F", "nn", "np", "re", "torch", "Path", "Tensor", "load", "load_file", "self"}
 
 
 class Steps:

@@ -18,7 +18,7 @@ from ... import names
 from ...deferring import Deferred
 from ...draws import example_arrays
 from ...errors import Refused
-from ...graph import Graph, Parameter, Step, Value
+from ...graph import Graph, Node, Parameter, Step, Value
 from ...interpreter import measures
 from ...kinds import element
 from ...ops.heads import in_torch
@@ -29,6 +29,7 @@ from ...sizes import Dim, Size, fold
 from ..base import Builder, arrange
 from .arrays import HELD, MEMORY_FORMATS, from_numpy, torch_dtype
 from .export import DTYPES, LISTS, NAMES, NARROW, SHAPES, VALUES, add_submodule, graph_module, named
+from .places import TEXT, has_text, on_places
 
 FRAMEWORK = "torch"
 UNSIGNED = ("uint16", "uint32", "uint64")  # torch stores these, casts them and does nothing else
@@ -70,6 +71,9 @@ def save(model: Any, path: Path, graph: Graph) -> None:
 
         save_source(model, path, graph)
         return
+    if any(map(has_text, graph.all_nodes())) or any(element(v.dtype) == TEXT for v in graph.inputs):
+        hint = "Write .safetensors, whose source holds it in arrays of str"
+        raise Refused("a .pt2 of text", graph.description, "torch.export takes tensors, and there are none of text", hint)
     flows = any(node.op.bodies for node in graph.nodes)
     example = tuple(torch.from_numpy(a) for a in example_arrays(graph, batch=2))
     open_axes = [{i: torch.export.Dim.AUTO for i, d in enumerate(v.shape) if isinstance(d, Size)} for v in graph.inputs]
@@ -138,7 +142,7 @@ class TorchBuilder(Builder):
 
     framework = FRAMEWORK
     lacking = UNSIGNED
-    lists = True
+    text = lists = True
 
     def __init__(self, graph: Graph, outer: TorchBuilder | None = None):
         super().__init__(graph, torch)
@@ -182,9 +186,14 @@ class TorchBuilder(Builder):
                     self.homes.setdefault(value.const.identity, f"{path}.{key}")
         return lambda *args, **kwargs: self.call_module(path, args, kwargs)
 
-    def control(self, kind: str, **settings: Any) -> Callable[..., Proxy]:
-        """A module of `control` under the node's name, the graphs among its settings as modules in it; one or more results."""
+    def control(self, kind: str, *, results: int | None = None, **settings: Any) -> Callable[..., Proxy]:
+        """A module of `control` under the node's name, the graphs among its settings as modules in it.
+
+        results : how many it gives; as many as the node, if not said
+        """
         from . import control
+
+        count = len(self.outputs) if results is None else results
 
         def built(body: Graph) -> torch.nn.Module:
             inner = TorchBuilder(body, self)
@@ -198,10 +207,22 @@ class TorchBuilder(Builder):
         self.placed[path] = (module, id(module))
 
         def call(*args: Any) -> Any:
-            results = self.call_module(path, args, {})
-            return results if len(self.outputs) == 1 else self.unpack(results, len(self.outputs))
+            made = self.call_module(path, args, {})
+            return made if count == 1 else self.unpack(made, count)
 
         return call
+
+    def export_node(self, node: Node) -> None:
+        """As of any framework; of what only moves or compares texts, the exporter writes what it does to their places."""
+        if node.op.texts or not has_text(node):
+            super().export_node(node)
+            return
+        self.node = node
+        self.inputs, self.outputs = ([self._port(v, True) for v in values] for values in (node.inputs, node.outputs))  # type: ignore[misc]
+        body, operands = on_places(self, node)
+        results = self.control("OnText", body=body, texts=tuple(v.dtype == TEXT for v in node.outputs))(*operands)
+        for value, native in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+            self.made[id(value)] = self.finished(value, native)
 
     def path(self, signature: Any) -> str:
         """Where the node's module stands; a second call of a shared layer finds the first one's module."""
@@ -247,9 +268,12 @@ class TorchBuilder(Builder):
         return super().holds(*operands) and all(self.first.get(w.tie, w).identity == w.identity for w in weights)
 
     def held(self, value: Value) -> Proxy:
-        """A weight as a parameter of the root, a constant as a buffer that is not saved."""
+        """A weight as a parameter of the root, a constant as a buffer that is not saved; text as a module's."""
         parameter = value.const
         assert parameter is not None
+        if value.dtype.kind == "O":
+            texts = parameter.array()
+            return self.control("Text", texts=texts.reshape(-1).tolist(), shape=texts.shape, results=1)()
         owned = parameter.owned
         first = self.first.setdefault(owned.tie, owned) if parameter.name else parameter
         steps = parameter.seen_from(first)
@@ -289,7 +313,8 @@ class TorchBuilder(Builder):
         value, axis = self.sources[name]
         key = ("size", name)
         if key not in self.made:
-            self.made[key] = self.made[id(value)].size(axis)  # type: ignore[index]
+            tensor = self.made[id(value)]
+            self.made[key] = tensor.shape[axis] if value.dtype.kind == "O" else tensor.size(axis)  # type: ignore[index]
         return self.made[key]  # type: ignore[index]
 
     def shape(self, dims: Iterable[Dim]) -> tuple[Any, ...]:
@@ -339,7 +364,7 @@ class TorchBuilder(Builder):
         ports = {self.made[id(v)].node.name: v for v in self.graph.inputs}
         model.meta[NAMES] = self.named
         model.meta[SHAPES] = {k: tuple(None if isinstance(d, Size) else d for d in v.shape) for k, v in ports.items()}
-        model.meta[DTYPES] = {k: torch_dtype(element(v.dtype)) for k, v in ports.items()}
+        model.meta[DTYPES] = {k: torch_dtype(element(v.dtype)) for k, v in ports.items() if element(v.dtype) != TEXT}
         model.meta[NARROW] = self.narrow
         model.meta[VALUES] = self.shapes | {name: sizes(v) for name, v in ports.items()}
         model.meta[LISTS] = {i for i, v in enumerate(self.graph.outputs) if v.dtype.kind == "L"}
