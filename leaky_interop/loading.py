@@ -97,10 +97,11 @@ def load(
     native = open_model(model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects)
     framework = frameworks.of(native) or ""
     engine = frameworks.get(framework)
+    reading = {"trust": trust} if framework == "onnx" else {}
     try:
         with _failures(is_data=framework in DATA or isinstance(model, str | os.PathLike)):
             graph = paused(engine.load)(
-                native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch
+                native, example=example, input_shapes=input_shapes, static_batch=static_batch, dynamic_batch=dynamic_batch, **reading
             )
     except Unsupported as error:
         if fast_math and error.partial is not None:

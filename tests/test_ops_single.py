@@ -147,7 +147,7 @@ def test_optimizer_steps(kind, nesterov, count):
     ("kind", "domain", "why"),
     [
         ("Bernoulli", "", "random"), ("RandomNormalLike", "", "random"), ("ImageDecoder", "", "image"),
-        ("Scaler", "ai.onnx.ml", "classical"),
+        ("Scaler", "ai.onnx.ml", "classical"), ("ZipMap", "ai.onnx.ml", "classical"),
     ],
 )  # fmt: skip
 def test_what_nothing_converts_is_refused_by_name(kind, domain, why):

@@ -1,7 +1,8 @@
-"""Counts of n-grams in sequences of numbers: read from ONNX's TfIdfVectorizer as comparisons with every known n-gram.
+"""Counts of n-grams in sequences of numbers or words: read from ONNX's TfIdfVectorizer as comparisons with every known n-gram.
 
 An n-gram may leave out up to max_skip_count entries between each two of its own. mode: TF counts, IDF says whether there
-is one, TFIDF counts; the latter two times a weight for each place of the result.
+is one, TFIDF counts; the latter two times a weight for each n-gram of the pool, in the pool's order, as the specification
+says and onnxruntime does it (its reference has them in the result's order).
 """
 
 import itertools
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
 from ..op import Value, imports
 from .compare import Equal, Greater
 from .expand import filled
@@ -23,8 +23,6 @@ from .shape import with_axes, without
 
 @imports("onnx", "TfIdfVectorizer", since=9)
 def ngrams_from_onnx(node, x):
-    if node.pool_strings:
-        raise Refused("TfIdfVectorizer of text", why="no other framework counts words", hint="Count before the network")
     rows = with_axes(x, [0]) if x.rank == 1 else x
     size, total = max(node.ngram_indexes) + 1, None
     for grams, places in _known(node):
@@ -39,19 +37,23 @@ def ngrams_from_onnx(node, x):
     if node.mode == "IDF":
         total = Greater()(total, 0.0).cast(np.float32)
     if node.mode != "TF" and node.weights:
-        total = Mul()(total, x.graph.constant(node.weights, np.float32))
+        weights = np.ones(size, np.float32)
+        weights[list(node.ngram_indexes)] = node.weights
+        total = Mul()(total, x.graph.constant(weights))
     return without(total, [0]) if x.rank == 1 else total
 
 
 def _known(node: Any) -> list[tuple[np.ndarray, list[int]]]:
     """By length: the n-grams that count, and where each does; of one that is listed twice the last place holds."""
-    bounds, found, listed = [*node.ngram_counts, len(node.pool_int64s)], [], 0
+    words = node.pool_strings
+    pool = np.array([w.decode() for w in words], object) if words else np.asarray(node.pool_int64s, np.int64)
+    bounds, found, listed = [*node.ngram_counts, len(pool)], [], 0
     for n, (begin, end) in enumerate(itertools.pairwise(bounds), start=1):
-        grams = np.asarray(node.pool_int64s[begin:end], np.int64).reshape(-1, n)
+        grams = pool[begin:end].reshape(-1, n)
         places = dict(zip(map(tuple, grams.tolist()), node.ngram_indexes[listed:], strict=False))
         listed += len(grams)
         if places and node.min_gram_length <= n <= node.max_gram_length:
-            found.append((np.array(list(places)), list(places.values())))
+            found.append((np.array(list(places), pool.dtype).reshape(-1, n), list(places.values())))
     return found
 
 

@@ -5,7 +5,7 @@
 | what draws random numbers              | no two frameworks draw the same                   |
 | ImageDecoder                           | it reads files, which belongs before a network    |
 | Gradient                               | it computes with the graph, not with numbers      |
-| ai.onnx.ml: trees, SVMs, scalers ...   | they are not layers of a network                  |
+| ai.onnx.ml: CastMap, DictVectorizer ... | maps of names are no arrays                      |
 """
 
 from ..op import refuses
@@ -25,13 +25,8 @@ refuses(
     what="which differentiates the graph itself", why="only what a network computes converts",
     instead="Take the gradient in the target framework, which has its own",
 )  # fmt: skip
-CLASSICAL = (
-    "ArrayFeatureExtractor", "Binarizer", "CastMap", "CategoryMapper", "DictVectorizer", "FeatureVectorizer", "Imputer",
-    "LabelEncoder", "LinearClassifier", "LinearRegressor", "Normalizer", "OneHotEncoder", "SVMClassifier",
-    "SVMRegressor", "Scaler", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "ZipMap",
-)  # fmt: skip
 refuses(
-    "onnx", *(f"ai.onnx.ml.{name}" for name in CLASSICAL),
-    what="of classical machine learning", why="it is no layer of a network in any other framework",
-    instead="Keep that part in ONNX, and convert the network before or behind it",
+    "onnx", *(f"ai.onnx.ml.{name}" for name in ("CastMap", "DictVectorizer", "ZipMap")),
+    what="of classical machine learning", why="it takes or gives maps of names, which no other framework's network has",
+    instead="Leave it out of the file (zipmap=False in skl2onnx), and name the columns behind the network",
 )  # fmt: skip

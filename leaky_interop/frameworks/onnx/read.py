@@ -36,31 +36,36 @@ from .types import read_type
 from .views import VIEWS, viewed
 
 FRAMEWORK = "onnx"
+LEARNING = "ai.onnx.ml"
 FROZEN = "leaky_interop.frozen"  # model metadata: the names of weights that training leaves alone
 CONSTANTS = "leaky_interop.constants"  # model metadata: the names of initializers that are no weights
 def load(
-    model: Any, *, example: Any = None, input_shapes: Any = None, static_batch: bool = False, dynamic_batch: bool = False
+    model: Any, *, example: Any = None, input_shapes: Any = None, static_batch: bool = False, dynamic_batch: bool = False,
+    trust: bool = True,
 ) -> Graph:
-    """The graph of a ModelProto or an onnx_ir model whose tensors are in memory."""
+    """The graph of a ModelProto or an onnx_ir model whose tensors are in memory.
+
+    trust : also read ai.onnx.ml, whose kernels in onnxruntime have read beyond their data
+    """
     if isinstance(model, onnx.ModelProto) or model.functions:
         proto, lent, whole = as_proto(model), {}, None
         proto = onnx.inliner.inline_local_functions(proto) if proto.functions else proto
     else:  # large weights stay where they are: in memory maps
         (proto, lent), whole = hollowed(model), lambda: as_proto(model)
-    return Reader(proto, input_shapes, static_batch, dynamic_batch, lent, whole).read()
+    return Reader(proto, input_shapes, static_batch, dynamic_batch, lent, whole, trust).read()
 
 
 class Reader:
     def __init__(
         self, model: onnx.ModelProto, input_shapes: Any, static_batch: bool, dynamic_batch: bool,
-        lent: Mapping[str, np.ndarray], whole: Callable[[], onnx.ModelProto] | None,
+        lent: Mapping[str, np.ndarray], whole: Callable[[], onnx.ModelProto] | None, trust: bool,
     ):  # fmt: skip
         self.model, self.lent, self.whole = model, lent, whole
         self.opsets = {o.domain if o.domain != "ai.onnx" else "": o.version for o in model.opset_import}
         self.importing = Importing(FRAMEWORK, describe(model))
         self.graph = self.importing.graph
         self.input_shapes = input_shapes
-        self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
+        self.static_batch, self.dynamic_batch, self.trust = static_batch, dynamic_batch, trust
         self.env: dict[str, Value | None] = {"": None}
         self.own = model.producer_name == OWN
         listed = {p.key: json.loads(p.value) for p in model.metadata_props if p.key in (FROZEN, CONSTANTS, VIEWS)}
@@ -206,6 +211,9 @@ class Reader:
         native = f"{domain}.{node.op_type}" if domain else node.op_type
         source = f"onnx {native} {node.name or next(o for o in node.output if o)!r}"
         source += f" in {self.path[:-1]}" if self.path else ""
+        if domain == LEARNING and not self.trust:
+            why, hint = "it is no layer of a network, and its kernels in onnxruntime have read beyond their data", "Pass trust=True (--trust)"
+            raise Refused(f"{node.op_type}, of classical machine learning", source, why, hint)
         opset = self.opsets.get(domain, 1)
         importer = importer_of(FRAMEWORK, native, opset)
         lacking = any(i not in self.env for i in node.input)
