@@ -140,6 +140,9 @@ def cast_to_onnx(op, onnx, x):
 def cast_to_keras(op, keras, x):
     if op.dtype in INTEGERS:
         return narrow_in_keras(keras, x, op.dtype)
+    if op.dtype in keras.lacking:  # Keras holds it in more bits
+        low = keras.ops.bitwise_and(keras.ops.cast(x, "int64"), np.array(np.iinfo(op.dtype).max, np.int64))
+        return keras.ops.cast(low, "int32") if op.dtype == "uint16" else low
     return narrow_in_keras(keras, keras.ops.cast(x, "float32"), op.dtype) if op.dtype in LARGEST else keras.ops.cast(x, op.dtype)
 
 

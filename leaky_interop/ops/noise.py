@@ -168,6 +168,8 @@ def dropout_from_onnx(node, x, ratio=None, training=None):
         raise Refused("Dropout with a computed mode", why="it must be known", hint="Make a constant of it")
     if rate is None and not trains:  # no layer has such a rate, and inference reads none
         return x, _everything(x)
+    if rate == 0:
+        trains = False
     if rate is None:
         raise Refused("active Dropout with a computed rate", why="it must be known", hint="Make a constant of it")
     return _at_inference(Dropout(rate=rate), bool(trains))(x), _everything(x)

@@ -227,12 +227,21 @@ ReduceLogSum = _row("ReduceLogSum", "The logarithm of the sum.", lambda x, **how
 
 @imports("onnx", "ReduceMax")
 def largest_from_onnx(node, x, axes=None):
-    return read_onnx(ReduceAny if x.dtype == bool else ReduceMax, node, x, axes)
+    return of_nothing(read_onnx(ReduceAny if x.dtype == bool else ReduceMax, node, x, axes))
 
 
 @imports("onnx", "ReduceMin")
 def smallest_from_onnx(node, x, axes=None):
-    return read_onnx(ReduceAll if x.dtype == bool else ReduceMin, node, x, axes)
+    return of_nothing(read_onnx(ReduceAll if x.dtype == bool else ReduceMin, node, x, axes))
+
+
+def of_nothing(y: Value) -> Value:
+    """The largest of no entries is the least number that there is, the smallest the greatest: other frameworks fail."""
+    made = y.node
+    if made is None or type(made.op) not in (ReduceMax, ReduceMin) or all(made.inputs[0].shape[a] != 0 for a in made.op.axes):
+        return y
+    least, greatest = (-np.inf, np.inf) if y.dtype.kind in "fV" else (np.iinfo(y.dtype).min, np.iinfo(y.dtype).max)
+    return filled(y.graph, y.shape, least if isinstance(made.op, ReduceMax) else greatest, y.dtype)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ SMALL = 1024  # bytes; larger arrays do not belong into a model's configuration,
 EXACT = 2**24  # whole numbers up to here are the same as float32
 HELD = dict.fromkeys(NARROW_FLOATS, "float32")  # what Keras has no tensors of, and the type that holds its numbers
 HELD |= {name: "uint8" if name.startswith("u") else "int8" for name in NARROW_INTEGERS}
+LACKING = ("uint16", "uint32", "uint64") if keras.backend.backend() == "torch" else ()  # no arithmetic in these
+HELD |= {"uint16": "int32", "uint32": "int64"} if LACKING else {}  # and no wrapping around
 
 
 def held_as(dtype: np.dtype) -> str:

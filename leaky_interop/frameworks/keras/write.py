@@ -22,9 +22,10 @@ from ...passes import before_keras
 from ...passes.heads import group_heads
 from ...passes.lowering import lower
 from ...passes.unroll import unroll
+from ...passes.unsigned import signed
 from ...sizes import Dim, Size
 from ..base import arrange
-from .holding import HELD, Holding, held_as
+from .holding import HELD, LACKING, Holding, held_as
 from .run import NARROW
 from .tensorflow import without_tensorflow
 from .walk import nodes
@@ -61,6 +62,7 @@ def prepare(graph: Graph) -> Graph:
     """The graph as Keras computes it: channels last where its layers want that, transposes settled."""
     grouped = group_heads(unroll(graph), in_keras)
     lowered = lower(grouped, FRAMEWORK, np.float32)  # but on TensorFlow, Keras computes in no wider type
+    lowered = signed(lowered, [name for name in LACKING if name in HELD])
     return before_keras(settle(wrap(lowered, _wants_channels_last)))
 
 
@@ -75,7 +77,7 @@ class KerasBuilder(Holding):
 
     def __init__(self, graph: Graph):
         super().__init__(graph)
-        self.lacking = self.unknown = ("uint16", "uint32", "uint64") if keras.backend.backend() == "torch" else ()
+        self.lacking, self.unknown = LACKING, [name for name in LACKING if name not in HELD]
         self.placed: dict[str, tuple[Any, Any]] = {}
         self.owner: dict[Any, str] = {}  # by signature: the name of the layer that holds its weights
         for value in graph.inputs:
