@@ -17,6 +17,7 @@ from ... import names
 from ...errors import Refused, Usage
 from . import control
 from .arrays import from_numpy
+from .quick import quick
 
 # What a written graph module remembers in its `meta`: the inputs it takes, and the layer names of its values.
 SHAPES, DTYPES, NAMES = "leaky_interop.input_shapes", "leaky_interop.input_dtypes", "leaky_interop.names"
@@ -43,7 +44,7 @@ def export(model: torch.nn.Module, example: Any, input_shapes: Any = None, stati
             for tensor, axes in open_axes:
                 shapes[tensor] = dict.fromkeys(axes, torch.export.Dim.AUTO)
             try:
-                with torch.no_grad(), warnings.catch_warnings():
+                with torch.no_grad(), quick(), warnings.catch_warnings():
                     # recurrent modules keep a second list of their weights, which tracing touches
                     warnings.filterwarnings("ignore", "The tensor attributes? self.*_flat_weights", UserWarning)
                     traced = named(model.eval())
