@@ -49,12 +49,13 @@ def size(model: Any) -> dict[str, int]:
     Constants, inputs and outputs are no nodes, nor is taking one of several results. Of a module that is no fx graph,
     the innermost modules are counted.
     """
-    kinds = _onnx_kinds(model) if isinstance(model, Path) else _torch_kinds(model) or _keras_kinds(model)
+    kinds = onnx_kinds(model) if isinstance(model, Path) else _torch_kinds(model) or _keras_kinds(model)
     moving = [k for k in kinds if any(word in k for word in MOVING) and "conv" not in k]
     return {"nodes": len(kinds), "transposes": len(moving)}
 
 
-def _onnx_kinds(path: Path) -> list[str]:
+def onnx_kinds(path: Path) -> list[str]:
+    """The operators of an ONNX file's nodes in lower case, constants left out."""
     import onnx
 
     model = onnx.load(path, load_external_data=False)
