@@ -30,7 +30,7 @@ def open_model(
 ) -> Any:
     """The native model of a source.
 
-    source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2`, `.chainer` or `.m` file, or "package.module:factory",
+    source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2`, `.pt` (TorchScript), `.chainer` or `.m` file, or "package.module:factory",
     whose function (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a
     factory's module, a `.weights.h5`, `.h5` or `.keras` file for its Keras model, loaded strictly; a `.mat` file for a
     MATLAB source. The others: as for `load`. Raises Usage for what is none of these, UnsafeFile for a file that is not to
@@ -54,6 +54,11 @@ def open_model(
     if kind == "pt2":
         require("torch", "torch")
         return files.open_pt2(source)
+    if kind == "torchscript":
+        require("torch", "torch")
+        from .frameworks.torch.script import converts
+
+        return files.open_torchscript(source, converts, trust=trust)
     if kind == "chainer":
         return files.read_recording(source)
     if kind == "matlab":
@@ -88,7 +93,8 @@ def load(
     fast_math : also recognise LeakyReLU where it was spelled in a way that differs from it for some numbers (in the sign
         of a zero, at infinities, by roundings); the graph's notes name each place, and what differs
     allow_root : a folder inside which links of a file's external data may lead, as in the caches of model hubs
-    trust : also take what runs code or has kernels that read beyond their data: Lambda layers, ai.onnx.ml
+    trust : also take what runs code or has kernels that read beyond their data: Lambda layers, ai.onnx.ml, TorchScript
+        that calls operators which do not convert
     custom_objects : the user's own Keras classes and functions by name, for a .keras or .h5 file
 
     Raises Unsupported (all operators without an importer at once), Refused, Usage, UnsafeFile. A file is read in this

@@ -299,10 +299,12 @@ def test_a_whole_module_or_code_is_refused_unopened(tmp_path, new):
     assert not (tmp_path / "trace").exists()
 
 
-def test_torchscript_is_refused(tmp_path):
+def test_torchscript_is_known_by_what_it_holds_and_is_no_weights(tmp_path):
     entries = [("net/constants.pkl", b""), ("net/data.pkl", b""), ("net/code/net.py", b"")]
-    with pytest.raises(UnsafeFile, match="TorchScript"):
-        files.kind(_zip(tmp_path / "net.pt", entries))
+    path = _zip(tmp_path / "net.pt", entries)
+    assert files.kind(path) == "torchscript"
+    with pytest.raises(Usage, match="does not hold PyTorch weights"):
+        files.state_dict(path)
 
 
 def test_a_truncated_checkpoint_is_a_clear_error(tmp_path):

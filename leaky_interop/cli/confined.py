@@ -16,7 +16,7 @@ from ..errors import LeakyInteropError, RuntimeFailure, Usage
 if TYPE_CHECKING:
     from ..sandbox import Limits
 
-FOREIGN = ("keras", "h5", "pt2", "pth", "savedmodel")  # files that a framework's own loader reads
+FOREIGN = ("keras", "h5", "pt2", "torchscript", "pth", "savedmodel")  # files that a framework's own loader reads
 
 Sandbox = Annotated[
     bool | None,
@@ -24,7 +24,7 @@ Sandbox = Annotated[
         "--sandbox/--no-sandbox",
         envvar="LEAKY_INTEROP_SANDBOX",
         help="Run in a worker process with limits. By default where a framework's own loader reads a file: "
-        ".keras, .h5, .pt2, .pth.",
+        ".keras, .h5, .pt2, .pt, .pth.",
     ),
 ]
 MemoryLimit = Annotated[

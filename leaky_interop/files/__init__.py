@@ -19,6 +19,7 @@ from .sounds import read_wav
 from .source import beside
 from .tables import csv_rows, parquet_count, parquet_rows
 from .torch import state_dict
+from .torchscript import open_torchscript
 from .writing import atomic, remove_leftovers
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "open_keras",
     "open_matlab",
     "open_pt2",
+    "open_torchscript",
     "parquet_count",
     "parquet_rows",
     "parts",

@@ -12,7 +12,9 @@ from leaky_interop.errors import UnsafeFile, Usage
 from .archive import Archive
 from .source import damaged, opened, size_of
 
-Kind = Literal["onnx", "keras", "h5", "pt2", "pth", "safetensors", "npz", "npy", "savedmodel", "chainer", "matlab", "mat"]
+Kind = Literal[
+    "onnx", "keras", "h5", "pt2", "torchscript", "pth", "safetensors", "npz", "npy", "savedmodel", "chainer", "matlab", "mat"
+]  # fmt: skip
 
 SUFFIXES: dict[str, Kind] = {
     ".onnx": "onnx",
@@ -120,11 +122,7 @@ def _zip(found: Archive) -> Kind:
     if "archive_format" in ends or "serialized_exported_program.json" in names:
         return "pt2"
     if "constants.pkl" in ends:
-        raise UnsafeFile(
-            f"{found.name} is TorchScript",
-            why="it holds code",
-            hint="Export the network with torch.export, or load it where you trust it",
-        )
+        return "torchscript"
     if "data.pkl" in ends:
         return "pth"
     if names and all(name.endswith(".npy") for name in names):

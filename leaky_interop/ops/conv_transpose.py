@@ -94,8 +94,9 @@ def conv_transpose_from_torch(call, x, kernel, bias, stride, padding, output_pad
     return op(x, kernel, bias)
 
 
-@imports("torch", "aten.convolution.default")
-def convolution_from_torch(call, x, kernel, bias, stride, padding, dilation, transposed, output_padding, groups):
+@imports("torch", "aten.convolution.default", "aten._convolution.default", "aten._convolution.deprecated")
+def convolution_from_torch(call, x, kernel, bias, stride, padding, dilation, transposed, output_padding, groups, *modes):
+    """modes: how cuDNN is to look for its fastest kernel, in the form that traces hold."""
     if transposed:
         return conv_transpose_from_torch(call, x, kernel, bias, stride, padding, output_padding, groups, dilation)
     return conv_from_torch(call, x, kernel, bias, stride, padding, dilation, groups)

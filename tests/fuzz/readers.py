@@ -121,6 +121,16 @@ def _judged(path: Path) -> Any:
         pt2.copy_judged(safe_torch(), members, target)
 
 
+def _judged_script(path: Path) -> Any:
+    from leaky_interop.files import torchscript
+    from leaky_interop.files.archive import archive
+    from leaky_interop.files.torch import safe_torch
+    from leaky_interop.frameworks.torch.script import converts
+
+    with archive(path) as members:
+        torchscript.copy_judged(safe_torch(), members, path.with_name("judged.pt"), converts)
+
+
 def _exported(path: Path) -> Any:
     from leaky_interop import files
 
@@ -225,6 +235,7 @@ READERS = {
         Reader("hdf5", "bytes", 60, seeds.keras_h5, on_file("net.h5", _keras), KERAS),
         Reader("pt2", "zip", 30, seeds.pt2, on_file("net.pt2", _judged), ("files/pt2.py", "files/torch.py")),
         Reader("pt2, loaded", "zip", 3, seeds.pt2, on_file("net.pt2", _exported), ("files/pt2.py", "files/torch.py")),
+        Reader("torchscript", "zip", 10, seeds.torchscript, on_file("net.pt", _judged_script), ("files/torchscript.py",)),
         Reader("pt2 program", "json", 90, seeds.pt2_programs, _program, ("files/pt2.py",)),
         Reader("pth", "zip", 40, seeds.pth, on_file("net.pth", _weights), ("files/torch.py",)),
         Reader(

@@ -236,6 +236,17 @@ def pt2() -> list[bytes]:
         return [zipped((name, given.read(name)) for name in given.namelist())]
 
 
+def torchscript() -> list[bytes]:
+    import torch
+
+    def write(folder: Path) -> None:
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LeakyReLU(0.2)).eval()
+        torch.jit.trace(network, torch.ones(2, 3)).save(folder / "a")
+
+    return of_files(write)
+
+
 def pt2_programs() -> list[bytes]:
     found = []
     for content in pt2():

@@ -30,7 +30,7 @@ def readable(program: Any) -> Any:
             _inline(module)
     if _mutates_aliases(program):
         program = _decomposed(program, {})
-    program = _defined(program, _definition)
+    program = _defined(program, definition)
     further = _defined(program, torch._decomp.decomposition_table.get)
     return program if any(t.namespace == "prims" for t in _without_importer(further)) else further
 
@@ -94,7 +94,7 @@ def _decomposed(program: Any, table: Mapping[Any, Any]) -> Any:
         raise Refused("a program that torch itself cannot decompose", why=f"{type(error).__name__}: {first}", hint=hint) from error
 
 
-def _definition(target: Any) -> Callable[..., Any] | None:
+def definition(target: Any) -> Callable[..., Any] | None:
     """Torch's definition of an operator in core ATen, or of a composite in what it is made of."""
     if target in (table := torch.export.default_decompositions()):
         return table[target]

@@ -18,6 +18,7 @@ from ...errors import Refused, Usage
 from . import control
 from .arrays import from_numpy
 from .quick import quick
+from .script import is_script, scripted
 
 # What a written graph module remembers in its `meta`: the inputs it takes, and the layer names of its values.
 SHAPES, DTYPES, NAMES = "leaky_interop.input_shapes", "leaky_interop.input_dtypes", "leaky_interop.names"
@@ -36,6 +37,7 @@ def export(model: torch.nn.Module, example: Any, input_shapes: Any = None, stati
     if any(isinstance(module, control.TEXTS) for module in model.modules()):
         why = "torch.export takes tensors, and there are none of text"
         raise Refused(f"a {type(model).__name__} that computes with text", why=why, hint="Convert the ONNX model that it was made of")
+    model = scripted(model) if is_script(model) else model
     modes = {module: module.training for module in model.modules()}
     failure: Exception | None = None
     try:
@@ -50,6 +52,8 @@ def export(model: torch.nn.Module, example: Any, input_shapes: Any = None, stati
                     traced = named(model.eval())
                     dynamic = shapes.dynamic_shapes(traced, args, kwargs) if open_axes else None
                     return torch.export.export(traced, args, kwargs, dynamic_shapes=dynamic, strict=False)
+            except Refused:
+                raise
             except Exception as error:  # whatever the model's own code or torch raises
                 failure = failure or error
     finally:

@@ -110,10 +110,10 @@ def run(model: Any, arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> 
 
 def _evaluated(model: torch.nn.Module, args: Any, kwargs: Any) -> list[np.ndarray]:
     """Flat outputs in evaluation mode; the model's modes are put back."""
-    modes = {module: module.training for module in model.modules()}
+    modes = {module: module.training for module in model.modules() if hasattr(module, "training")}  # frozen TorchScript has none
     try:
         with torch.no_grad():
-            return _flat(model.eval()(*args, **kwargs), model)
+            return _flat((model.eval() if modes else model)(*args, **kwargs), model)
     except RuntimeError as error:
         raise RuntimeFailure(f"torch could not run {type(model).__name__}", why=str(error).partition("\n")[0]) from error
     finally:
@@ -150,7 +150,8 @@ def describe(model: Any) -> str:
     """A model in a line."""
     if isinstance(model, torch.export.ExportedProgram):
         return f"torch ExportedProgram ({sum(t.numel() for t in model.state_dict.values()):,} parameters)"
-    return f"torch {type(model).__name__} ({sum(p.numel() for p in model.parameters()):,} parameters)"
+    name = getattr(model, "original_name", type(model).__name__)  # of TorchScript: its class in Python
+    return f"torch {name} ({sum(p.numel() for p in model.parameters()):,} parameters)"
 
 
 def knows_inputs(model: Any) -> bool:
