@@ -16,7 +16,7 @@ import numpy as np
 from . import kinds
 from .bodies import alike, run_body, sizes_outside, tells_sizes
 from .errors import Refused
-from .graph import Graph, Parameter, Value
+from .graph import Graph, Parameter, Value, prune
 from .numeric import NARROW_INTEGERS, shortest
 from .parameter import invert
 from .sizes import (
@@ -39,7 +39,7 @@ from .sizes import (
 __all__ = [
     "CASES", "Case", "Dim", "Graph", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
     "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "invert", "kinds", "maximum",
-    "may_agree", "op", "product", "refuses", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols", "tells_sizes",
+    "may_agree", "op", "product", "prune", "refuses", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols", "tells_sizes",
     "together", "weight",
 ]  # fmt: skip
 

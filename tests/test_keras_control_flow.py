@@ -1,8 +1,11 @@
 """Control flow of keras.ops in layers, models and functional graphs: what it becomes, and where it can go."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
+from keras.src.ops import core
 
 import leaky_interop as li
 from leaky_interop.converting import transfer_graph
@@ -12,6 +15,16 @@ from leaky_interop.verification import verify_conversion
 ops = keras.ops
 BACKEND = keras.backend.backend()
 TARGETS = ("onnx", "torch", "keras")
+KINDS = (
+    core.Cond,
+    core.Switch,
+    core.WhileLoop,
+    core.ForiLoop,
+    core.Scan,
+    core.Map,
+    core.VectorizedMap,
+    core.AssociativeScan,
+)
 
 
 class Subclassed(keras.Model):
@@ -131,6 +144,47 @@ def reshaped(net, x):
     return ops.fori_loop(0, 3, step, x)
 
 
+def counted_by_itself(net, x):
+    return ops.while_loop(lambda i, s: i < 5, lambda i, s: (i + 1, ops.tanh(s) * net.w), (0, x))
+
+
+def of_the_batch(net, x):
+    n = ops.shape(x)[0]
+    twice = ops.cond(ops.sum(x) > 0, lambda: ops.reshape(ops.stack([x, x]), (2 * n, 4)), lambda: ops.zeros((2 * n, 4)))
+    return ops.fori_loop(0, n, lambda i, s: s * 0.5 + x, ops.zeros((n, 4))), twice
+
+
+def over_a_list(net, x):
+    weights = [net.w, net.w * 2, net.dense.bias]
+    return ops.fori_loop(0, 3, lambda i, s: s + weights[i], x)
+
+
+def over_columns(net, x):
+    return ops.fori_loop(0, 4, lambda i, s: s + x[:, i], ops.zeros_like(x[:, 0]))
+
+
+def over_constants(net, x):
+    return ops.map(lambda i: x * ops.cast(i, "float32") + net.dense(x), ops.arange(3))
+
+
+def variables(net, x):
+    chosen = ops.cond(ops.sum(x) > 0, lambda: net.w, lambda: net.dense.kernel[0])
+    return ops.fori_loop(0, 3, lambda i, s: ops.matmul(s, net.dense.kernel) + chosen, x)
+
+
+def other_sizes(net, x):
+    return ops.cond(ops.sum(x) > 0, lambda: x[:, :2] * 1.0, lambda: x + 1)
+
+
+def known(net, x):
+    start = ops.fori_loop(0, 3, lambda i, s: s + i, 1)
+    return ops.cond(True, lambda: x * start, lambda: x), ops.switch(7, [lambda a: a, lambda a: -a], x)
+
+
+def walks_within(net, x):
+    return ops.map(lambda r: ops.scan(lambda c, t: (c * 0.5 + t, c * 0.5 + t), ops.zeros(()), r)[1] + ops.max(x), x)
+
+
 VECTORS = {
     "branches": (branches, {If}),
     "nested results": (nested_results, {If}),
@@ -144,12 +198,33 @@ VECTORS = {
     "at most": (at_most, {Loop}),
     "loops within": (loops_within, {If, Loop}),
     "reshaped": (reshaped, {Loop}),
+    "counted by itself": (counted_by_itself, {Loop}),
+    "of the batch": (of_the_batch, {If, Loop}),
+    "over a list": (over_a_list, set()),
+    "over columns": (over_columns, set()),
+    "over constants": (over_constants, {Scan}),
+    "variables": (variables, {If, Loop}),
+    "other sizes": (other_sizes, {If}),
+    "known": (known, set()),
+    "walks within": (walks_within, {Scan}),
 }
-UNBOUNDED = {"computed count", "until", "at most"}  # Keras holds no loop whose rounds only a run tells
+# Keras holds no loop whose rounds only a run tells, and no branches that differ in size
+UNBOUNDED = {"computed count", "until", "at most", "of the batch", "other sizes", "walks within"}
+NOT_ON_TENSORFLOW = {
+    "over a list",
+    "reverse",
+    "no rows",
+}  # there a step is a tensor, and a row is like the carried value
+
+
+def skip_on_tensorflow(name):
+    if BACKEND == "tensorflow" and name in NOT_ON_TENSORFLOW:
+        pytest.skip("Keras on TensorFlow does not run it")
 
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_code_of_a_model(name):
+    skip_on_tensorflow(name)
     code, found = VECTORS[name]
     graph = assert_same(net_of(code, 4), inputs(4), TARGETS[:2] if name in UNBOUNDED else TARGETS)
     assert kinds(graph) == found
@@ -213,13 +288,142 @@ SEQUENCES = {
     "associative backwards": (combined_backwards, set()),
 }
 OVER_THE_BATCH = {"map", "vectorized_map", "pairs"}
-NOT_ON_TENSORFLOW = {"reverse", "no rows"}  # there a row has to be like the carried value
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_code_of_a_model_over_sequences(name):
-    if BACKEND == "tensorflow" and name in NOT_ON_TENSORFLOW:
-        pytest.skip("TensorFlow wants a row to be like the carried value")
+    skip_on_tensorflow(name)
     code, found = SEQUENCES[name]
     graph = assert_same(net_of(code, 5, 4), inputs(5, 4), TARGETS[:2] if name in OVER_THE_BATCH else TARGETS)
     assert kinds(graph) == found
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 6, 9])
+def test_combining_keeps_the_order_of_keras(length):
+    """A product of matrices: no two may change places."""
+
+    def code(net, x):
+        return ops.associative_scan(ops.matmul, ops.reshape(x, (-1, length, 2, 2)), axis=1)
+
+    assert_same(net_of(code, length, 4), inputs(length, 4, batches=(1, 3)), TARGETS[:2])
+
+
+def test_combining_along_an_open_axis():
+    given = keras.Input((None, 2))
+    if BACKEND == "tensorflow":
+        pytest.skip("Keras on TensorFlow does not make such a model")
+    model = keras.Model(given, ops.associative_scan(lambda a, b: a * b + b, given, axis=1))
+    for to in TARGETS[:2]:
+        made = li.convert(model, to=to)
+        for length in (1, 2, 5):
+            array = np.random.default_rng(length).normal(size=(3, length, 2)).astype(np.float32)
+            if length > 1:
+                np.testing.assert_allclose(li.run(made, [array])[0], in_a_row(array), rtol=1e-5)
+
+
+def in_a_row(array):
+    rows = [array[:, 0]]
+    for step in range(1, array.shape[1]):
+        rows.append(rows[-1] * array[:, step] + array[:, step])
+    return np.stack(rows, 1)
+
+
+def test_functional_graphs():
+    given = keras.Input((5, 4), batch_size=2)
+    dense = keras.layers.Dense(4)
+    dense.build((None, 4))
+    rows = ops.map(lambda t: ops.tanh(t) * 2, given)
+    state, steps = ops.while_loop(
+        lambda s, i: ops.sum(s) < 30.0, lambda s, i: (s * 1.5 + 0.5, i + 1), (rows, ops.sum(ops.zeros_like(rows)))
+    )
+    chosen = ops.switch(ops.cast(ops.sum(given), "int32"), [lambda a: a, lambda a: -a], state)
+    carry, walked = ops.scan(lambda c, t: (c + dense(t), c + t), chosen[0], chosen)
+    model = keras.Model(given, [carry, walked, ops.fori_loop(0, 3, lambda i, s: s * 0.5, chosen), steps])
+    graph = li.load(model)
+    assert kinds(graph) == {If, Loop, Scan}
+    for to in TARGETS[:2]:
+        report = verify_conversion(transfer_graph(graph, to))
+        assert report.passed, str(report)
+
+
+class Gate(keras.layers.Layer):
+    """What a user writes: a layer of its own inside, and a branch."""
+
+    def build(self, shape):
+        self.inner = keras.layers.Dense(shape[-1], name="inner", dtype=self.dtype_policy)
+        self.inner.build(shape)
+        self.w = self.add_weight(shape=(shape[-1],), initializer="random_normal", name="w")
+
+    def call(self, x):
+        return ops.cond(ops.mean(x) > 0, lambda: self.inner(x) * self.w, lambda: x + self.w)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"] + ["float64"] * (BACKEND == "tensorflow"))
+def test_a_layer_in_a_functional_model(dtype):
+    given = keras.Input((4,), dtype="float64" if dtype == "float64" else "float32")
+    model = keras.Model(given, Gate(dtype=dtype, name="gate")(Gate(dtype=dtype, name="before")(given)))
+    graph = li.load(model)
+    assert {p.name for p in graph.parameters()} >= {"gate.w", "gate.inner.kernel", "gate.inner.bias"}
+    for to in TARGETS if dtype == "float32" else TARGETS[:2]:
+        report = verify_conversion(transfer_graph(graph, to))
+        assert report.passed, str(report)
+
+
+def test_a_cell_with_a_branch():
+    class Cell(keras.layers.Layer):
+        state_size = output_size = 4
+
+        def call(self, x, states):
+            h = ops.cond(ops.sum(x) > 0, lambda: ops.tanh(x + states[0]), lambda: states[0])
+            return h, [h]
+
+    given = keras.Input((6, 4))
+    assert_same(keras.Model(given, keras.layers.RNN(Cell())(given)), inputs(6, 4), TARGETS[:2])
+
+
+def at(function, text):
+    """file:line of the first line with this text in a function."""
+    lines, start = inspect.getsourcelines(function)
+    return f"test_keras_control_flow.py:{start + next(i for i, line in enumerate(lines) if text in line)}"
+
+
+def other_dtypes(net, x):
+    return ops.cond(ops.sum(x) > 0, lambda: x, lambda: ops.cast(x, "int32"))
+
+
+def growing(net, x):
+    return ops.while_loop(lambda s: ops.sum(s) < -1e9, lambda s: ops.concatenate([s, s], 1), x)
+
+
+def drawing(net, x):
+    return ops.cond(ops.sum(x) > 1e9, lambda: x + keras.random.normal((4,)), lambda: x)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "why"),
+    [
+        (other_dtypes, "ops.cond", "branches whose results differ in number, rank or dtype"),
+        (growing, "ops.while_loop", "carried value changes its structure, shape or dtype"),
+        (drawing, "", "random numbers"),
+    ],
+)
+def test_what_is_refused_says_where(code, text, why):
+    with pytest.raises(li.Refused, match=why) as caught:
+        li.load(net_of(code, 4) if BACKEND == "torch" else Subclassed(code), np.ones((2, 4), np.float32))
+    assert not text or at(code, text) in str(caught.value)
+
+
+def test_what_keras_cannot_hold_says_where():
+    graph = li.load(net_of(at_most, 4), np.ones((2, 4), np.float32))
+    with pytest.raises(li.Refused, match="Keras saves no loops") as caught:
+        transfer_graph(graph, "keras")
+    assert at(at_most, "while_loop") in str(caught.value)
+
+
+def test_keras_is_left_as_it_was():
+    """Tracing puts other functions into Keras' place only for a while, whatever happens."""
+    before = [vars(kind).get(name) for kind in KINDS for name in ("__call__", "symbolic_call")]
+    with pytest.raises(li.Refused):
+        li.load(net_of(drawing, 4), np.ones((2, 4), np.float32))
+    assert [vars(kind).get(name) for kind in KINDS for name in ("__call__", "symbolic_call")] == before
+    assert core.backend is keras.src.backend

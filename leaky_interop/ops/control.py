@@ -35,6 +35,7 @@ from ..op import (
 
 Call = Callable[[Graph, Sequence[Any]], list[Any]]  # runs a body on arrays
 FOREVER = 2**63 - 1  # rounds: as many as the condition lets
+MOST_COUNTED = 1024  # rounds that are counted before a run
 
 
 class Control(Op):
@@ -156,6 +157,43 @@ class Loop(Control):
             step += 1
         stacks = map(stacked, rows, self.body.outputs[1 + self.carried :])
         return (*carried, *stacks)
+
+
+def counted(body: Graph, trips: Value, condition: Value, carried: Sequence[Value]) -> int | None:
+    """How often a Loop runs whose condition hangs on integers alone that are known before; None where they are not.
+
+    Only integers: what comes of comparing floats may differ from one runtime to another.
+    """
+    count, begins = trips.content(), condition.content()
+    places = {id(v): i for i, v in enumerate(body.inputs)}
+    asked, needed, nodes = [body.outputs[0]], set(), set()
+    while asked:
+        value = asked.pop()
+        place = places.get(id(value))
+        if value is None or (place is None and value.node is None) or place in needed:
+            continue
+        if place is not None:
+            needed.add(place)
+            if place >= 2 + len(carried) or (place >= 2 and not carried[place - 2].is_constant):
+                return None
+            asked += [body.outputs[place - 1]] if place >= 2 else []
+        elif id(value.node) not in nodes:
+            nodes.add(id(value.node))
+            asked += value.node.inputs
+            if any(v.dtype.kind not in "iub" for v in value.node.outputs):
+                return None
+    if not isinstance(count, int) or not isinstance(begins, bool) or any(body.inputs[i].dtype.kind not in "iub" for i in needed):
+        return None
+    kept = sorted(i for i in needed if i >= 2)
+    part = Graph()
+    part.inputs = [*body.inputs[:2], *(body.inputs[i] for i in kept)]
+    part.nodes = [n for n in body.nodes if id(n) in nodes]
+    part.outputs = [body.outputs[0], *(body.outputs[i - 1] for i in kept)]
+    arrays, step = [carried[i - 2].array() for i in kept], 0
+    while begins and step < min(count, MOST_COUNTED):
+        begins, *arrays = run_body(part, [np.asarray(step), np.asarray(True), *arrays])
+        step += 1
+    return None if begins and step < count else step
 
 
 def stacked(rows: list[Any], value: Value) -> np.ndarray:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Shape, Value, imports
-from .control import If, Loop, Scan
+from ..op import Shape, Value, imports, prune
+from .control import If, Loop, Scan, counted
 
 
 @imports("keras", "traced ops.Cond")
@@ -38,8 +38,12 @@ def loop_from_keras(layer, rounds, begins, *operands):
 
     kinds = [((), np.dtype(np.int64)), ((), np.dtype(bool)), *map(kind_of, carried)]
     (body,), taken = layer.traced([kinds], captured, results)
-    loop = Loop(label=layer.unique("loop"), carried=len(carried), body=body)
-    return loop(rounds.reshape().cast(np.int64), as_condition(begins), *carried, *taken)
+    rounds, begins = rounds.reshape().cast(np.int64), as_condition(begins)
+    count = counted(body, rounds, begins, carried)
+    if count is not None:
+        rounds, begins, body.outputs[0] = graph.constant(count), graph.constant(True), body.constant(True)
+        prune(body)
+    return Loop(label=layer.unique("loop"), carried=len(carried), body=body)(rounds, begins, *carried, *taken)
 
 
 @imports("keras", "traced ops.Scan")

@@ -73,10 +73,11 @@ def _run(
     """What reads a traced function on values of the graph at hand."""
     body = trace.function
     pairs = zip(body.captured, captured, strict=True)
+    path = (outside,) if (outside := name.rpartition(".")[0]) else ()  # layers are called what they are called around it
     around = [captures.bring(value) if id(tensor) in body.reads else None for tensor, value in pairs]
 
     def run(*own: Value) -> list[Value]:
-        computed = iter(reader.walk(trace, [*own, *around], (name,)))
+        computed = iter(reader.walk(trace, [*own, *around], path))
         found = []
         for index, result in enumerate(body.results):
             if isinstance(result, keras.KerasTensor):

@@ -162,7 +162,7 @@ def associative_scan(f: Any, elems: Any, reverse: bool = False, axis: int = 0) -
             found = combined(carry, [keras.ops.expand_dims(v, axis) for v in x])
             return found, [keras.ops.squeeze(v, axis) for v in found]
 
-        first = part(values, 0, 1)
+        first = [keras.ops.expand_dims(v[(slice(None),) * axis + (0,)], axis) for v in values]
         rest = [keras.ops.moveaxis(v, axis, 0) for v in part(values, 1, None)]
         rows = walked("associative_scan", f, step, first, rest)[1]
         return joined(first, [keras.ops.moveaxis(r, 0, axis) for r in rows])

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from ...errors import Refused
+from .control import FUNCTIONS
 
 ROOMS = ("core", "linalg", "math", "nn", "numpy")  # modules of a backend whose functions keras.ops has side by side
 
@@ -49,6 +50,9 @@ class Operations:
 @contextlib.contextmanager
 def backend_as_operations(operation: Any) -> Iterator[None]:
     """Inside the block a layer, or an operation made of others, computes with keras.ops where it would call a backend."""
+    if type(operation).__name__ in FUNCTIONS:  # control flow, which is traced: see control.py
+        yield
+        return
     if isinstance(operation, keras.Layer):
         room, before = operation.__dict__, operation.__dict__.get("backend")
         owned = hasattr(before, "set_backend")  # Keras' own switch between backends, and nothing of the user's

@@ -22,6 +22,7 @@ from ...graph import Anchor, Graph, Parameter, Value
 from ...layout import settle, to_first, to_last
 from ...numeric import dtype as dtype_of
 from ...op import CHANNELS_LAST, importer_of
+from ...ops.expand import expanded
 from ...passes import after_import
 from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names, permuted
@@ -33,7 +34,7 @@ from .operations import backend_as_operations
 from .run import Program, describe
 from .standing import stand_in
 from .tensorflow import without_tensorflow
-from .trace import Trace, call, traced_model, variables_as_tensors
+from .trace import Rows, Trace, call, traced_model, variables_as_tensors
 from .trace import trace as traced
 from .walk import functional, nodes, walk
 
@@ -136,6 +137,8 @@ class Reader:
         """A call argument as importers read it: Values, plain numbers, numpy arrays for captured tensors."""
         if isinstance(argument, keras.Variable):
             return self.variable(argument, ".".join(names.decode(FRAMEWORK, part) for part in argument.path.split("/")))
+        if isinstance(argument, Rows):
+            return expanded(self.graph.constant(argument.array), argument.shape)
         if isinstance(argument, Size | Value | str | int | float | bool | np.ndarray | slice) or argument is None:
             return argument
         if isinstance(argument, dict):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,6 +24,13 @@ from .standing import stand_in
 from .walk import functional, nodes, stated_arguments
 
 BATCHES = (7, 11)
+
+
+class Rows(NamedTuple):
+    """An array of equal rows, as many as the batch says."""
+
+    array: np.ndarray
+    shape: tuple[Dim, ...]
 
 
 class Trace:
@@ -86,9 +93,13 @@ class Trace:
         )
 
     def unify_arrays(self, a: np.ndarray, b: np.ndarray) -> Any:
-        """A captured array that is the same in both traces."""
+        """A captured array that is the same in both traces, or only longer by equal rows."""
         if a.shape == b.shape and np.array_equal(a, b):
             return a
+        if a.ndim == b.ndim:
+            row = a[tuple(slice(None) if m == n else slice(1) for m, n in zip(a.shape, b.shape, strict=True))]
+            if all(np.array_equal(np.broadcast_to(row, x.shape), x) for x in (a, b)):
+                return Rows(row, self.unify(a.shape, b.shape))
         raise Refused(
             "an array made in `call` whose size or numbers depend on the batch",
             why=f"it has shape {a.shape} at batch 7 and {b.shape} at batch 11",
