@@ -5,6 +5,7 @@
 | in_top_k     | fewer than k predictions are above that of the target; TensorFlow: and all of a row finite |
 | multi_hot    | 1 where any of the entries along axis 1 (or the only one) names this place                |
 | bincount     | how often each number occurs, or the sum of the weights where it does                     |
+| histogram    | how many numbers lie between neighbouring edges, the last included; and the edges         |
 
 `bincount` is as long as its largest entry says: it is converted where the entries are constants.
 """
@@ -53,3 +54,38 @@ def bincount_from_keras(call, x, weights=None):
         return ops.sum(ops.where(hot.astype(bool), ops.expand_dims(weights, -1), ops.cast(0, weights.dtype)), -2)
 
     return call.graph.constant(hot.sum(-2, dtype=np.int32)) if weights is None else call.written(code, weights)
+
+
+@imports("keras", "ops.Histogram")
+def histogram_from_keras(call, x):
+    """Edges in even steps from both ends. Torch moves them apart where all numbers are one."""
+    bins = call.bins
+    if bins < 1:
+        raise Refused("a histogram without bins", why="nothing is counted", hint="Use bins=1 or more")
+
+    steps = np.arange(bins + 1)
+
+    def edges(low, high, where):
+        width = (high - low) / bins
+        return where(steps < (bins + 1) / 2, low + width * steps.astype(x.dtype), high - width * (bins - steps).astype(x.dtype))
+
+    def counted(ops, x, low, high, inner):
+        x = ops.reshape(x, (-1,))
+        place = ops.sum(ops.cast(ops.expand_dims(x, 1) >= inner, "int32"), 1, keepdims=True) if bins > 1 else 0
+        inside = ops.expand_dims(ops.logical_and(x >= low, x <= high), 1)
+        return ops.sum(ops.cast(ops.logical_and(ops.equal(place, np.arange(bins, dtype="int32")), inside), x.dtype), 0)
+
+    if call.range:
+        fixed = edges(*map(x.dtype.type, call.range), np.where).astype(x.dtype)
+        counts = call.written(lambda ops, x: counted(ops, x, fixed[0], fixed[-1], fixed[1:-1]), x)
+        return counts, call.graph.constant(fixed)
+
+    def code(ops, x):
+        low, high = ops.min(x), ops.max(x)
+        if call.backend == "torch":
+            apart = ops.cast(ops.equal(low, high), x.dtype) * 0.5
+            low, high = low - apart, high + apart
+        found = edges(low, high, ops.where)
+        return counted(ops, x, low, high, ops.take(found, steps[1:-1])), found
+
+    return call.written(code, x)

@@ -89,5 +89,5 @@ def kind_of(value: Value) -> tuple[Shape, Any]:
 
 
 def kept(found: Any, before: Any) -> list[Value]:
-    """Carried values after a round, in the shapes that they had before it."""
-    return [after.reshape(*value.shape) for after, value in zip(found, before, strict=False)]
+    """Carried values after a round, as they were before it: in shape, and in dtype where Keras misstates that (float64)."""
+    return [after.cast(value.dtype).reshape(*value.shape) for after, value in zip(found, before, strict=False)]

@@ -3,7 +3,7 @@
 | meaning           | keras   | torch                                             | onnx              |
 |-------------------|---------|---------------------------------------------------|-------------------|
 | NonMaxSuppression | refused | the best box in turn, for as many steps as it takes | NonMaxSuppression |
-| Unique            | refused | unique, and where each value stands first         | Unique            |
+| Unique            | unique  | unique, and where each value stands first         | Unique            |
 | NonZero           | read    | nonzero, masked_select, x[mask]                   | NonZero           |
 
 Keras fixes shapes when a model is made. PyTorch's suppression of boxes is torchvision's, an extension.

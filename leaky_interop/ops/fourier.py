@@ -255,9 +255,22 @@ def stft_from_onnx(node, x, step, window=None, length=None):
 @imports("keras", "ops.STFT")
 def stft_from_keras(call, x):
     """Centred: the signal is mirrored at both ends. The window stands in the middle of fft_length zeros."""
-    x, size, wide = floating(call, x), call.sequence_length, call.fft_length
+    x, wide = floating(call, x), call.fft_length
     if call.center:
         x = pad(x, [(0, 0)] * (x.rank - 1) + [(wide // 2, wide // 2)], "reflect", 0.0)
+    window = keras_window(call)
+    frames = framed(x, x.rank - 1, call.sequence_stride, wide)
+    if window is not None:
+        frames = Mul()(frames, x.graph.constant(window, x.dtype))
+    y = transformed(with_axes(frames, [-1]), frames.rank - 1, wide, inverse=False, onesided=True)
+    return parts(y)
+
+
+def keras_window(call: Any) -> np.ndarray | None:
+    """A window of Keras in the middle of fft_length zeros; None for all ones."""
+    size, wide = call.sequence_length, call.fft_length
+    if call.window is None and size == wide:
+        return None
     window = np.ones(size)
     if isinstance(call.window, str):
         if size % 2:  # tf.signal's windows of odd length are symmetric, those of the other backends periodic
@@ -267,11 +280,7 @@ def stft_from_keras(call, x):
     elif call.window is not None:
         window = as_value(call, call.window).array().astype(np.float64)
     left = (wide - size) // 2
-    window = np.pad(window, (left, wide - size - left))
-    frames = framed(x, x.rank - 1, call.sequence_stride, wide)
-    frames = Mul()(frames, x.graph.constant(window, x.dtype))
-    y = transformed(with_axes(frames, [-1]), frames.rank - 1, wide, inverse=False, onesided=True)
-    return parts(y)
+    return np.pad(window, (left, wide - size - left))
 
 
 # --- windows and filters ----------------------------------------------------------------------------------------------
