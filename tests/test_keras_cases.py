@@ -12,19 +12,16 @@ import pytest
 from tests import keras_scores
 
 pytest.importorskip("keras")
-ROUTES = ("onnx", "torch", "back")
+TARGETS = ("onnx", "torch", "back")
 TRIES = 4  # cases of one name that are drawn until Keras itself runs one
 HASHED = "FarmHash or SipHash of text, which is no operator of a network"
 KNOWN = {  # what does not pass, and why; a row that no longer holds must go
-    "ContrastLimitedAdaptiveHistogramEqualization": "the layer makes an array as long as the batch",
     "HashedCrossing": HASHED,
     "Hashing": HASHED,
     "IntegerLookup": HASHED,
     **dict.fromkeys(("ops.ctc_decode", "ops.ctc_loss", "ops.extract_sequences", "ops.istft", "ops.unique"), "no adapter"),
 }
 ON_TENSORFLOW = {
-    "ops.logdet": "TensorFlow's is that of positive definite matrices only, and NaN for the ones drawn here",
-    "ops.resize": "the drawn case is one of float64, which TensorFlow resizes in float32",
     "ops.top_k": "the drawn case leaves the order open",
 }
 UNDEFINED = {"ops.empty_like"}  # whatever stands in memory
@@ -34,39 +31,33 @@ UNDEFINED = {"ops.empty_like"}  # whatever stands in memory
 def by_name() -> dict[str, list[dict]]:
     """The recorded cases of every layer and operation."""
     found: dict[str, list[dict]] = {}
-    for case in keras_scores.cases():
+    for case in keras_scores.chosen([]):
         found.setdefault(keras_scores.title(case), []).append(case)
     return found
 
 
 def drawn(name: str) -> tuple[str, dict]:
-    """A route and a case that Keras runs on this backend, the same in every run."""
-    import keras
-
-    backend, draw = keras.backend.backend(), random.Random(name)
-    target = draw.choice(ROUTES)
+    """A target and a case that Keras runs on this backend, the same in every run."""
+    draw = random.Random(name)
+    target = draw.choice(TARGETS)
     for case in draw.sample(by_name()[name], min(TRIES, len(by_name()[name]))):
-        try:
-            keras_scores.judge(f"keras ({backend})", case)
-        except Exception:  # a backend, or the recorded call itself, may refuse in any way
-            continue
-        return f"{target} ({backend})", case
+        if keras_scores.reasons(case, ("keras",)) == [""]:
+            return target, case
     pytest.skip("Keras runs none of the drawn cases on this backend")
 
 
 @pytest.mark.parametrize("name", sorted(by_name().keys() - UNDEFINED))
 def test_a_case_of_keras(name):
-    route, case = drawn(name)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            reason = keras_scores.judge(route, case)
-    except Exception as error:  # reported with the case, whatever it is
-        reason = f"{type(error).__name__}: {error}"
+    import keras
+
+    target, case = drawn(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (reason,) = keras_scores.reasons(case, (target,))
     if name.startswith("ops.") and reason.startswith("Refused: "):
         pytest.xfail(reason[:200])
-    known = KNOWN | (ON_TENSORFLOW if route.endswith("(tensorflow)") else {})
+    known = KNOWN | (ON_TENSORFLOW if keras.backend.backend() == "tensorflow" else {})
     if name in known:
         assert reason, f"{name} passes: take it out of the known ones"
         pytest.xfail(known[name])
-    assert not reason, f"{route}: {reason}\n{case}"
+    assert not reason, f"{target}: {reason}\n{case}"

@@ -94,7 +94,7 @@ class Where(Pointwise):
 @imports("keras", "ops.Where")
 def where(call, condition, x=None, y=None):
     if x is None or y is None:
-        raise Refused("where without the two choices", why="how many places it finds depends on the data")
+        raise Refused("where without the two choices", why="how many places it finds depends on the data", hint="Use nonzero")
     return Where()(as_value(call, condition).cast(bool), *in_one_dtype(call, x, y))
 
 

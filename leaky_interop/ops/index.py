@@ -250,40 +250,6 @@ def item_from_keras(call, x, key):
     return with_axes(x, [i for i, k in enumerate(kept) if k is None]) if None in kept else x
 
 
-def _starts(starts: Any) -> list[Any]:
-    """Where a slice begins along each axis."""
-    if isinstance(starts, list | tuple):
-        known = [s.content() if isinstance(s, Value) else s for s in starts]
-    else:
-        known = starts.content() if isinstance(starts, Value) else np.asarray(starts).tolist()
-    if known is None or None in known:
-        raise Refused("a slice of keras.ops with computed starts", why="what is cut out must follow from the shapes")
-    return list(known)
-
-
-@imports("keras", "ops.Slice")
-def slice_from_keras(call, x, starts):
-    starts = _starts(starts)
-    if call.backend == "torch" and -1 in call.shape:
-        raise Refused("keras.ops.slice to the end", why="Keras on torch takes -1 for no entries at all", hint="State the size")
-    sizes = (x.shape[a] if s is None or s == -1 else s for a, s in enumerate(call.shape))
-    return sliced(x, {a: slice(int(s), int(s) + n) for a, (s, n) in enumerate(zip(starts, sizes, strict=True))})
-
-
-@imports("keras", "ops.SliceUpdate")
-def slice_update_from_keras(call, x, starts, part):
-    starts = _starts(starts)
-    for axis, start in enumerate(int(s) for s in starts):
-        if not agree(part.shape[axis], x.shape[axis]):
-            rest = {
-                a: slice(int(s), int(s) + n)
-                for a, (s, n) in enumerate(zip(starts, part.shape, strict=True))
-                if a > axis
-            }
-            part = placed(call, sliced(x, rest), part, axis, start, start + part.shape[axis])
-    return part
-
-
 @exports("keras", Slice)
 def slice_to_keras(op, keras, x):
     index = [slice(None)] * keras.inputs[0].rank

@@ -283,7 +283,11 @@ def sign_and_log_det_from_framework(call, x):
 
 @imports("keras", "ops.Logdet")
 def log_det_from_keras(call, x):
-    """NaN where the determinant is negative."""
+    """NaN where the determinant is negative; on TensorFlow where the matrix is not positive definite: it takes a Cholesky factor."""
+    if call.backend == "tensorflow":
+        factor = Cholesky().lowered(np.float64, x)
+        diagonal = reduced(ReduceSum, Where()(call.graph.constant(np.eye(x.shape[-1], dtype=bool)), factor, 0.0), -1, False)
+        return Mul()(reduced(ReduceSum, Log()(diagonal), -1, False), 2.0)
     sign, log = _sign_and_log(x)
     return Where()(Greater()(sign, -1.0), log, math.nan)
 

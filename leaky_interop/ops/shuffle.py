@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, product
 
 
@@ -149,13 +148,7 @@ def space_to_depth_from_keras(call, x):
 
 def keras_order(call: Any) -> bool:
     """Places outermost, as TensorFlow has it; of channels-first data the other backends put them innermost."""
-    if call.data_format == "channels_first":
-        raise Refused(
-            f"{type(call.native).__name__} of channels-first data",
-            why="Keras on TensorFlow orders the channels otherwise than on its other backends",
-            hint="Write it channels last",
-        )
-    return True
+    return call.data_format != "channels_first" or call.backend == "tensorflow"
 
 
 @imports("onnx", "DepthToSpace")

@@ -247,7 +247,7 @@ def scale_and_translate_from_keras(call, images, output_shape, scale, translatio
     kernel = {"linear": 1, "bilinear": 1, "trilinear": 1, "triangle": 1, "lanczos3": 3, "lanczos5": 5}.get(
         call.method, 2
     )
-    shape = [int(n) for n in np.asarray(output_shape).reshape(-1)]
+    shape = list(output_shape) if isinstance(output_shape, list | tuple) else np.asarray(output_shape).tolist()
     axes = [axis % images.rank for axis in call.spatial_dims]
     if not all(isinstance(images.shape[axis], int) for axis in axes):
         raise Refused(

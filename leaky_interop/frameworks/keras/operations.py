@@ -8,11 +8,13 @@ too. Inside the blocks below the backend is keras.ops.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import keras
+from keras.src.utils import backend_utils
 
 from ...errors import Refused
 from .control import FUNCTIONS
@@ -39,6 +41,8 @@ class Operations:
                 why="no two runs of it agree",
                 hint="Take it out of the network, and call it before",
             )
+        if name == "one_hot" and self._backend == "torch":  # of whole numbers there, where keras.ops has floats
+            return functools.partial(keras.ops.one_hot, dtype="int64")
         return getattr(keras.ops, name, None) or getattr(self.own, name)
 
     @staticmethod
@@ -62,8 +66,10 @@ def backend_as_operations(operation: Any) -> Iterator[None]:
     if not owned:
         yield
         return
+    own = backend_utils.DynamicBackend  # what helpers of layers, for boxes, make for themselves
     room["backend"] = Operations(before)
+    backend_utils.DynamicBackend = lambda *name: Operations(own(*name))
     try:
         yield
     finally:
-        room["backend"] = before
+        room["backend"], backend_utils.DynamicBackend = before, own

@@ -23,6 +23,8 @@ from ...layout import settle, to_first, to_last
 from ...numeric import dtype as dtype_of
 from ...op import CHANNELS_LAST, importer_of
 from ...ops.expand import expanded
+from ...ops.math import Add, Mul
+from ...ops.range import ranged
 from ...passes import after_import
 from ...sizes import Dim, Size, symbol
 from ..base import Call, Importing, output_names, permuted
@@ -34,7 +36,7 @@ from .operations import backend_as_operations
 from .run import Program, describe
 from .standing import stand_in
 from .tensorflow import without_tensorflow
-from .trace import Rows, Trace, call, traced_model, variables_as_tensors
+from .trace import Progression, Rows, Trace, call, traced_model, variables_as_tensors
 from .trace import trace as traced
 from .walk import functional, nodes, walk
 
@@ -141,11 +143,20 @@ class Reader:
             return expanded(self.graph.constant(argument.array), argument.shape)
         if isinstance(argument, Size | Value | str | int | float | bool | np.ndarray | slice) or argument is None:
             return argument
+        if isinstance(argument, Progression):
+            return self.progression(argument)
         if isinstance(argument, dict):
             return {k: self.operand(v) for k, v in argument.items()}
         if isinstance(argument, list | tuple):
             return type(argument)(self.operand(a) for a in argument)
         return keras.ops.convert_to_numpy(argument) if keras.ops.is_tensor(argument) else argument
+
+    def progression(self, found: Progression) -> Value:
+        """A captured array that is as long as the batch."""
+        first = self.graph.constant(found.first)
+        places = ranged(self.graph, 0, found.size, 1, first.dtype)
+        places = places.reshape(found.size, *(1,) * (first.rank - 1 - found.axis))
+        return Add()(Mul()(places, self.graph.constant(found.step)), first)
 
     # calls
 
@@ -243,9 +254,9 @@ class Reader:
         given = keras.tree.flatten((list(args), dict(kwargs)))
 
         def unread(why: str = "") -> list[Any]:
-            if not claims:
+            if not claims or any(claim is None for claim in claims):
                 self.importing.missing.append((native, source, why))
-                return [_LACKING]
+                return [_LACKING] * max(1, len(claims or ()))
             return self.importing.unsupported(native, source, given, name=name, claims=claims, keys=keys, why=why)
 
         operands = [a for a in given if isinstance(a, Value)]
@@ -254,7 +265,8 @@ class Reader:
             with backend_as_operations(operation), variables_as_tensors(operation) as (variables, tensors):
 
                 def code(packed: Any) -> Any:
-                    found = [o for o in keras.tree.flatten(call(operation, *packed[0], **packed[1])) if o is not None]
+                    found = keras.tree.flatten(call(operation, *packed[0], **packed[1]))
+                    found = [o for o in found if isinstance(o, keras.KerasTensor) or keras.ops.is_tensor(o)]
                     fixed.update((i, o) for i, o in enumerate(found) if not isinstance(o, keras.KerasTensor))
                     return [o for o in found if isinstance(o, keras.KerasTensor)]
 

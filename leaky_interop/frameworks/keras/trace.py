@@ -93,9 +93,11 @@ class Trace:
         )
 
     def unify_arrays(self, a: np.ndarray, b: np.ndarray) -> Any:
-        """A captured array that is the same in both traces, or only longer by equal rows."""
+        """A captured array that is the same in both traces, or longer by equal rows or even steps."""
         if a.shape == b.shape and np.array_equal(a, b):
             return a
+        if (found := progression(a, b, self.batch)) is not None:
+            return found
         if a.ndim == b.ndim:
             row = a[tuple(slice(None) if m == n else slice(1) for m, n in zip(a.shape, b.shape, strict=True))]
             if all(np.array_equal(np.broadcast_to(row, x.shape), x) for x in (a, b)):
@@ -105,6 +107,25 @@ class Trace:
             why=f"it has shape {a.shape} at batch 7 and {b.shape} at batch 11",
             hint="Make it from the input, with keras.ops.zeros_like or by broadcasting, or use static_batch=True",
         )
+
+
+class Progression:
+    """A captured array of integers as long as the batch along an axis, each entry a step further than the one before."""
+
+    def __init__(self, first: np.ndarray, step: np.ndarray, axis: int, size: Dim):
+        self.first, self.step, self.axis, self.size = first, step, axis, size
+
+
+def progression(a: np.ndarray, b: np.ndarray, batch: Dim) -> Progression | None:
+    """What two captured arrays are at any batch, where they grow with it evenly."""
+    axes = [i for i, sizes in enumerate(zip(a.shape, b.shape, strict=False)) if sizes == BATCHES]
+    if a.ndim != b.ndim or len(axes) != 1 or b.dtype.kind not in "iu" or not np.array_equal(a, b.take(range(BATCHES[0]), axes[0])):
+        return None
+    (axis,) = axes
+    first, second = b.take([0], axis), b.take([1], axis)
+    step = second - first
+    places = np.arange(BATCHES[1]).reshape(-1, *(1,) * (b.ndim - 1 - axis))
+    return Progression(first, step, axis, batch) if step.any() and np.array_equal(first + step * places, b) else None
 
 
 def trace(code: Callable[..., Any], stand_ins: Callable[[int | None], tuple[list[Any], Any]], batch: Dim) -> Trace:
