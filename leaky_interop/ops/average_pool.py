@@ -196,12 +196,14 @@ def average_pool_to_keras(op, keras, x):
         return sums(op, keras, x, port.shape[1]) / sums(op, keras, keras.ops.ones_like(x[..., :1]), 1)
 
     def padded(y: Any, pads: Pads, value: float) -> Any:
-        return keras.ops.pad(y, ((0, 0), *pads, (0, 0)), "constant", value)
+        if value:
+            return keras.ops.pad(y, ((0, 0), *pads, (0, 0)), "constant", value)
+        return keras.place(getattr(keras.layers, f"ZeroPadding{spatial}D")(pads if spatial > 1 else pads[0]), part="pad")(y)
 
     def pooled(y: Any) -> Any:
         if not plain:
             return op.over(y, keras.ops.add, first=1) / int(np.prod(op.kernel))
-        return keras.ops.average_pool(y, op.kernel, op.strides, "valid", "channels_last")
+        return keras.place(getattr(keras.layers, f"AveragePooling{spatial}D")(op.kernel, op.strides, "valid"))(y)
 
     fitted = dataclasses.replace(op, pads=pads)
     factor = share(fitted, sizes, port.dtype)

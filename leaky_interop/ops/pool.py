@@ -300,7 +300,8 @@ def max_pool_to_keras(op, keras, x):
     if not plain:
         return op.over(x, keras.ops.maximum, first=1)
     if port.dtype.kind in "iu":  # the layer would claim to give floats
-        return keras.ops.max_pool(x, op.kernel, op.strides, padding, data_format="channels_last")
+        kernel, strides = (n[0] if len(set(n)) == 1 else n for n in (op.kernel, op.strides))  # on JAX a list, as read from a file, is none
+        return keras.ops.max_pool(x, kernel, strides, padding, data_format="channels_last")
     return keras.place(getattr(keras.layers, f"MaxPooling{spatial}D")(op.kernel, op.strides, padding))(x)
 
 
