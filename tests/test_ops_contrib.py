@@ -9,6 +9,7 @@ from onnx import helper, numpy_helper
 
 import leaky_interop as li
 from leaky_interop.converting import transfer_graph
+from leaky_interop.errors import Refused
 from leaky_interop.frameworks.onnx.run import compute
 
 DRAW = np.random.default_rng(0)
@@ -213,3 +214,85 @@ def test_convolutions_of_codes(last):
     weights = {"xs": scale(), "xz": codes("uint8"), "w": kernel, "ws": scale(4), "wz": np.zeros(4, np.int8)}
     weights |= {"s": np.asarray(0.9, np.float32), "z": codes("uint8"), "c": DRAW.integers(-2000, 2000, 4).astype(np.int32)}
     check(model_of("QLinearConv", {"x": x}, weights, channels_last=last, pads=[1, 0, 2, 1], strides=[1, 2]), [x])
+
+
+# --- transformers -----------------------------------------------------------------------------------------------------
+
+
+MASKS = {
+    "none": None, "keys": np.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1]], np.int32), "lengths": np.array([3, 5], np.int32),
+    "nothing": np.zeros((2, 5), np.int32),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("causal", [0, 1])
+def test_attention_by_one_matrix(mask, causal):
+    arrays = {"x": floats(2, 5, 8), "mask": MASKS[mask]}
+    weights = {"weights": floats(8, 24), "bias": floats(24)}
+    inputs = {k: a for k, a in arrays.items() if a is not None}
+    model = model_of("Attention", {"x": inputs["x"]}, weights, num_heads=2, unidirectional=causal)
+    if mask != "none":
+        model.graph.node[0].input.append("mask")
+        model.graph.input.append(helper.make_tensor_value_info("mask", onnx.TensorProto.INT32, inputs["mask"].shape))
+    check(model, list(inputs.values()))
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_attention_by_one_matrix_behind_a_cache(causal):
+    inputs, weights = {"x": floats(2, 3, 8)}, {"weights": floats(8, 24), "bias": floats(24)}
+    model = model_of("Attention", inputs, weights, outputs=2, num_heads=2, unidirectional=causal, scale=0.5)
+    model.graph.node[0].input.extend(["", "past"])
+    model.graph.input.append(helper.make_tensor_value_info("past", onnx.TensorProto.FLOAT, (2, 2, 2, 4, 4)))
+    check(model, [inputs["x"], floats(2, 2, 2, 4, 4)])
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_attention_of_heads(mask, bias):
+    inputs = {"q": floats(2, 3, 8), "k": floats(2, 5, 8), "v": floats(2, 5, 8), "bias": floats(24) if bias else None, "mask": MASKS[mask]}
+    given = {k: a for k, a in inputs.items() if a is not None}
+    model = model_of("MultiHeadAttention", given, num_heads=4)
+    del model.graph.node[0].input[:]
+    model.graph.node[0].input.extend(k if k in given else "" for k in inputs)
+    check(model, list(given.values()))
+
+
+@pytest.mark.parametrize("segments", [False, True])
+def test_sums_of_embeddings(segments):
+    ids, kinds = np.array([[1, 4, 0], [2, 2, 3]], np.int32), np.array([[0, 1, 1], [1, 0, 0]], np.int32)
+    mask = np.array([[1, 1, 0], [1, 1, 1]], np.int32)
+    weights = {"words": floats(5, 8), "places": floats(4, 8), "kinds": floats(2, 8) if segments else None, "scale": floats(8), "shift": floats(8)}
+    model = model_of("EmbedLayerNormalization", {"ids": ids, "segments": kinds} if segments else {"ids": ids}, weights, outputs=2, epsilon=1e-6)
+    if not segments:
+        model.graph.node[0].input.insert(1, "")
+    model.graph.node[0].input.append("mask")
+    model.graph.input.append(helper.make_tensor_value_info("mask", onnx.TensorProto.INT32, (2, 3)))
+    check(model, [ids, kinds, mask] if segments else [ids, mask])
+
+
+@pytest.mark.parametrize("interleaved", [0, 1])
+@pytest.mark.parametrize("positions", [[1], [[0, 3, 2], [4, 4, 1]]], ids=str)
+def test_rotary_embeddings(interleaved, positions):
+    inputs = {"x": floats(2, 2, 3, 8), "positions": np.array(positions, np.int64)}
+    model = model_of("RotaryEmbedding", inputs, {"cosines": floats(6, 4), "sines": floats(6, 4)}, interleaved=interleaved)
+    check(model, list(inputs.values()))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean"])
+def test_distances(metric):
+    inputs = {"a": floats(4, 3), "b": floats(2, 3)}
+    check(model_of("CDist", inputs, metric=metric), list(inputs.values()))
+
+
+def test_inverses():
+    x = floats(2, 3, 3) + 5 * np.eye(3, dtype=np.float32)
+    check(model_of("Inverse", {"x": x}), [x])
+
+
+@pytest.mark.parametrize("kind", ["GroupQueryAttention", "QAttention", "NhwcFusedConv", "BeamSearch"])
+def test_what_one_runtime_alone_has_is_refused_by_name(kind):
+    model = model_of(kind, {"x": floats(2, 3)})
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y0", onnx.TensorProto.FLOAT, (2, 3)))
+    with pytest.raises(Refused, match=rf"{kind}, .*before it was optimised"):
+        li.load(model)

@@ -43,6 +43,17 @@ KINDS: dict[
     "SkipLayerNormalization": (None, {"epsilon": float(np.float32(1e-12))}),
     "SkipSimplifiedLayerNormalization": (None, {"epsilon": float(np.float32(1e-12))}),
     "MatMulNBits": (None, {"K": None, "N": None, "bits": 4, "block_size": None, "accuracy_level": 0, "weight_prepacked": 0}),
+    "Attention": (None, {
+        "num_heads": None, "qkv_hidden_sizes": None, "unidirectional": 0, "mask_filter_value": -10000.0, "scale": 0.0,
+        "do_rotary": 0, "rotary_embedding_dim": 0, "past_present_share_buffer": 0,
+    }),
+    "MultiHeadAttention": (None, {"num_heads": None, "unidirectional": 0, "mask_filter_value": -10000.0, "scale": 0.0}),
+    "EmbedLayerNormalization": (None, {"epsilon": float(np.float32(1e-12)), "mask_index_type": 0}),
+    "RotaryEmbedding": (None, {
+        "interleaved": 0, "num_heads": 0, "rotary_embedding_dim": 0, "scale": 1.0, "is_packed_batching": 0,
+    }),
+    "Inverse": (None, {}),
+    "CDist": (None, {"metric": "sqeuclidean"}),
     "QuantizeLinear": (None, {"axis": 1}),
     "DequantizeLinear": (None, {"axis": 1}),
 }
