@@ -140,7 +140,8 @@ def _row(
 def read_onnx(kind: type[Reduction], node: Any, x: Value, axes: Value | None) -> Value:
     """A node of any opset: axes are an attribute, later an operand; none means all, or by a flag no reduction."""
     stated = node.axes if node.has("axes") else None if axes is None else node.sizes(axes)
-    if not stated and node.has("noop_with_empty_axes") and node.noop_with_empty_axes:
+    none_means_none = node.has("noop_with_empty_axes") and node.noop_with_empty_axes  # asked for even where axes are stated
+    if none_means_none and not stated:
         if kind not in (ReduceSum, ReduceMean, ReduceProd, ReduceMax, ReduceMin, ReduceAll, ReduceAny):
             raise Refused(f"{kind.__name__} over no axes", why="runtimes disagree about what is left of it", hint="State axes")
         return x

@@ -62,21 +62,35 @@ def _down(node: Node, users: dict[int, list[Node]]) -> _Plan | None:
     found = _merged(node.op.perm, node.outputs[0].shape, reshape.op.shape)  # type: ignore[attr-defined]
     if found is None:
         return None
-    index, axis = found
+    before, inner, axis = found
     plan = _Plan(node, reshape)
-    only_ones = index == tuple(range(len(index)))  # only axes of size 1 moved
-    return plan if only_ones or _sink(reshape.outputs[0], axis, index, users, plan) else None
+    if _only_ones(before, inner):
+        return plan
+    flat = reshape.outputs[0]
+    if not all(n is not None and flat in n.inputs and _link(n, n.inputs.index(flat), axis) for n in users.get(id(flat), [])):
+        return None  # asked before the features are numbered: there may be millions
+    return plan if _sink(flat, axis, _order(before, inner), users, plan) else None
 
 
-def _merged(perm: Perm, split: tuple, flat: tuple) -> tuple[Index, int] | None:
-    """Where `perm` only reorders axes of one group that is merged: the order of its features, and the merged axis."""
+def _only_ones(sizes: list[int], perm: list[int]) -> bool:
+    """Whether only axes of size 1 move, so that the features stay in their order."""
+    long = [axis for axis in perm if sizes[axis] != 1]
+    return long == sorted(long)
+
+
+def _order(sizes: list[int], perm: list[int]) -> Index:
+    """The features of axes of these sizes in the order that they have once the axes are permuted."""
+    return tuple(np.arange(int(np.prod(sizes))).reshape(sizes).transpose(perm).reshape(-1).tolist())
+
+
+def _merged(perm: Perm, split: tuple, flat: tuple) -> tuple[list[int], list[int], int] | None:
+    """Where `perm` only reorders axes of one group that is merged: their sizes before, their order, the merged axis."""
     for ins, outs in axis_groups(split, flat) or ():
         others_stay = all(p == a for a, p in enumerate(perm) if a not in ins)
         if len(outs) == 1 and len(ins) > 1 and others_stay and all(isinstance(split[a], int) for a in ins):
             inner = [perm[a] - ins[0] for a in ins]
             before = [split[perm.index(a)] for a in ins]  # sizes in the order the transpose receives them
-            numbers = np.arange(int(np.prod(before))).reshape(before).transpose(inner).reshape(-1)
-            return tuple(numbers.tolist()), outs[0]
+            return before, inner, outs[0]
     return None
 
 
@@ -149,11 +163,13 @@ def _up(node: Node, users: dict[int, list[Node]]) -> _Plan | None:
     for ins, outs in axis_groups(flat.shape, value.shape) or ():
         others_stay = all(p == a for a, p in enumerate(perm) if a not in outs)
         if len(ins) == 1 and len(outs) > 1 and others_stay and all(isinstance(value.shape[a], int) for a in outs):
-            sizes = [value.shape[a] for a in outs]
-            numbers = np.arange(int(np.prod(sizes))).reshape(sizes).transpose([perm[a] - outs[0] for a in outs])  # type: ignore[arg-type]
-            plan, index = _Plan(node, reshape, between=between), tuple(numbers.reshape(-1).tolist())
-            only_ones = index == tuple(range(len(index)))  # only axes of size 1 moved
-            return plan if only_ones or _lift(flat, ins[0], index, users, plan) else None
+            sizes, inner = [value.shape[a] for a in outs], [perm[a] - outs[0] for a in outs]
+            plan = _Plan(node, reshape, between=between)
+            if _only_ones(sizes, inner):  # type: ignore[arg-type]
+                return plan
+            if flat.node is None or not any(k.output == ins[0] for k in flat.node.op.links(flat.node.inputs)):
+                return None  # as above
+            return plan if _lift(flat, ins[0], _order(sizes, inner), users, plan) else None  # type: ignore[arg-type]
     return None
 
 
