@@ -42,6 +42,7 @@ def verify(
     allow_root: str | os.PathLike[str] | None = None,
     trust: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
+    signature: str | None = None,
 ) -> Report:
     """Whether `b` computes what `a` computes.
 
@@ -51,7 +52,7 @@ def verify(
     inputs : arrays in the order and layout of a's inputs, or a dict by name; by default seeded random ones
     example, input_shapes : as for `load`, where a model needs them; in a's layout
     weights : weights file for a factory
-    fast_math, allow_root, trust, custom_objects : as for `load`, for both models
+    fast_math, allow_root, trust, custom_objects, signature : as for `load`, for both models
     gradients : also whether both learn alike: gradients of a seeded loss with respect to every input and trainable
         weight, at inference and in training mode (dropout off), and the weights after `steps` steps of descent
     atol, rtol : tolerances of the outputs, numbers or dicts by output name, instead of the derived ones
@@ -62,6 +63,7 @@ def verify(
     like = example if example is not None else inputs
     stage("load")
     opening: Any = {"weights": weights, "allow_root": allow_root, "trust": trust, "custom_objects": custom_objects}
+    opening["signature"] = signature
     first = load(a, like, input_shapes, fast_math=fast_math, **opening)
     second = load_second(first, open_model(b, **opening), like, input_shapes, fast_math)
     first.notes += [note for note in second.notes if note not in first.notes]

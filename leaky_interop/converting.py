@@ -99,6 +99,7 @@ def convert(
     allow_root: str | os.PathLike[str] | None = None,
     trust: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
+    signature: str | None = None,
 ) -> Any:
     """Convert a network.
 
@@ -110,7 +111,7 @@ def convert(
         into a .safetensors or .weights.h5 file beside it; .safetensors writes the same two files)
     io : "as_source" (the same arrays go into both) or "native" (inputs and outputs in the target's own layout)
     example, input_shapes, weights, static_batch, dynamic_batch, fast_math : as for `load`
-    allow_root, trust, custom_objects : as for `load`, where files are opened
+    allow_root, trust, custom_objects, signature : as for `load`, where files are opened
     framework : whose source a .py file is: "torch" by default, or "keras"
     channels_last : a PyTorch model in torch.channels_last memory format, as is what it computes; it takes and gives the
         same arrays
@@ -151,6 +152,7 @@ def convert(
             allow_root=allow_root,
             trust=trust,
             custom_objects=custom_objects,
+            signature=signature,
         )
     except Unsupported as error:
         if error.partial is None or not (cut_inputs or cut_outputs):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .report.record import Report
 
 EXTRAS: dict[str, str] = {
-    "keras": "keras", "h5py": "keras", "torch": "torch", "tensorflow": "tensorflow", "matplotlib": "plot",
+    "keras": "keras", "h5py": "keras", "torch": "torch", "tensorflow": "tensorflow", "tf2onnx": "savedmodel", "matplotlib": "plot",
     "flatbuffers": "tflite", "scipy": "matlab", "ray": "ray", "PIL": "inference", "pyarrow": "inference",
 }  # fmt: skip
 

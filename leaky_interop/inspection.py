@@ -31,6 +31,7 @@ DEFAULTS = {  # what is known of a slope that is the framework's default
     "torch": "PyTorch's default, or stated with the same number: torch.export does not keep which",
     "onnx": "ONNX's default: the file leaves alpha out",
     "chainer": "Chainer's default, or stated with the same number: a function does not keep which",
+    "tensorflow": "stated with ONNX's default, which tf2onnx leaves out",
     "matlab": "MATLAB's default: the layer is given no scale",
 }
 
@@ -119,15 +120,18 @@ def inspect(
     allow_root: str | os.PathLike[str] | None = None,
     trust: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
+    signature: str | None = None,
 ) -> Inspection:
     """What a network takes, gives and is made of.
 
     Parameters
     ----------
     model : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
-    example, input_shapes, weights, fast_math, allow_root, trust, custom_objects : as for `load`
+    example, input_shapes, weights, fast_math, allow_root, trust, custom_objects, signature : as for `load`
     """
-    native = open_model(model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects)
+    native = open_model(
+        model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects, signature=signature
+    )
     framework = frameworks.of(native) or ""
     engine = frameworks.get(framework)
     missing: list[tuple[str, str]] = []

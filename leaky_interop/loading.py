@@ -27,10 +27,12 @@ def open_model(
     allow_root: str | os.PathLike[str] | None = None,
     trust: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
+    signature: str | None = None,
 ) -> Any:
     """The native model of a source.
 
-    source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2`, `.pt` (TorchScript), `.chainer` or `.m` file, or "package.module:factory",
+    source: a model, a path to a `.keras`, `.h5`, `.onnx`, `.pt2`, `.pt` (TorchScript), `.chainer` or `.m` file or a
+    SavedModel's folder, or "package.module:factory",
     whose function (or class) is called without arguments. weights: a `.safetensors`, `.pth` or `.ckpt` file for a
     factory's module, a `.weights.h5`, `.h5` or `.keras` file for its Keras model, loaded strictly; a `.mat` file for a
     MATLAB source. The others: as for `load`. Raises Usage for what is none of these, UnsafeFile for a file that is not to
@@ -61,6 +63,8 @@ def open_model(
         return files.open_torchscript(source, converts, trust=trust)
     if kind == "chainer":
         return files.read_recording(source)
+    if kind == "savedmodel":
+        return files.read_saved_model(source, signature, trust=trust)
     if kind == "matlab":
         return files.open_matlab(source, weights)
     hint = "Name the code that builds the network, package.module:factory, and give this file as its weights"
@@ -79,6 +83,7 @@ def load(
     allow_root: str | os.PathLike[str] | None = None,
     trust: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
+    signature: str | None = None,
 ) -> Graph:
     """The canonical graph of a model.
 
@@ -94,13 +99,16 @@ def load(
         of a zero, at infinities, by roundings); the graph's notes name each place, and what differs
     allow_root : a folder inside which links of a file's external data may lead, as in the caches of model hubs
     trust : also take what runs code or has kernels that read beyond their data: Lambda layers, ai.onnx.ml, TorchScript
-        that calls operators which do not convert
+        that calls operators which do not convert, operators of a SavedModel that are in no list
     custom_objects : the user's own Keras classes and functions by name, for a .keras or .h5 file
+    signature : which signature of a TensorFlow SavedModel; "serving_default", or its only one, if nothing is said
 
     Raises Unsupported (all operators without an importer at once), Refused, Usage, UnsafeFile. A file is read in this
     process; the worker with limits, which an engine's crash does not leave, is the command line's (`--sandbox`).
     """
-    native = open_model(model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects)
+    native = open_model(
+        model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects, signature=signature
+    )
     framework = frameworks.of(native) or ""
     engine = frameworks.get(framework)
     reading = {"trust": trust} if framework == "onnx" else {}

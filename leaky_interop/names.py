@@ -244,5 +244,6 @@ _CODECS = {
     "torch": _Codec(_escape_torch, _unescape_torch, _legal_in_torch),
     "onnx": _Codec(_same, _same, lambda native: True),
     "chainer": _Codec(_same, _same, lambda native: True),
+    "tensorflow": _Codec(_same, _same, lambda native: True),
     "matlab": _Codec(_same, _same, lambda native: True),  # what cannot stand there is changed in writing
 }

@@ -11,7 +11,8 @@ from .layout import ChannelsLast
 from .op import EXPORTERS
 from .report.record import Slope
 
-SLOPES = {"onnx": "alpha", "chainer": "slope", "matlab": "Scale"}  # what a framework calls LeakyReLU's slope, if not negative_slope
+# What a framework calls LeakyReLU's slope, if not negative_slope.
+SLOPES = {"onnx": "alpha", "tensorflow": "alpha", "chainer": "slope", "matlab": "Scale"}
 
 
 def adapter(framework: str, op: Any) -> str:

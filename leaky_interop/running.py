@@ -26,6 +26,7 @@ def run(
     allow_root: str | os.PathLike[str] | None = None,
     trust: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
+    signature: str | None = None,
 ) -> list[np.ndarray]:
     """The outputs of a model, flat, in its own order and layout, at inference.
 
@@ -34,11 +35,13 @@ def run(
     model : a Keras, PyTorch or ONNX model, a path, or "package.module:factory"
     arrays : one array, arrays in the order of the model's inputs, or a dict by input name
     weights : weights file for a factory
-    allow_root, trust, custom_objects : as for `load`, where files are opened
+    allow_root, trust, custom_objects, signature : as for `load`, where files are opened
 
     Raises Usage where the arrays do not fit, RuntimeFailure where the framework fails.
     """
-    native = open_model(model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects)
+    native = open_model(
+        model, weights, allow_root=allow_root, trust=trust, custom_objects=custom_objects, signature=signature
+    )
     engine = frameworks.get(frameworks.of(native) or "")
     feeds: Any
     if isinstance(arrays, Mapping):
@@ -62,6 +65,8 @@ def output_names_of(model: Any, count: int) -> list[str]:
         from .ort import as_proto
 
         return [o.name for o in as_proto(model).graph.output]
+    if frameworks.of(model) == "tensorflow":
+        return list(model.outputs)
     return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
 
 

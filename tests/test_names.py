@@ -159,7 +159,7 @@ def test_a_native_name_that_is_legal_nowhere_is_read_as_it_stands(framework):
 
 
 def test_an_unknown_framework_is_named():
-    with pytest.raises(ValueError, match="one of keras, torch, onnx, chainer, matlab; received 'caffe'"):
+    with pytest.raises(ValueError, match="one of keras, torch, onnx, chainer, tensorflow, matlab; received 'caffe'"):
         names.encode("caffe", "a")
 
 

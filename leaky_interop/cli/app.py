@@ -23,6 +23,7 @@ from .options import (
     Quiet,
     Reports,
     Reproducer,
+    Signature,
     Tolerance,
     Trust,
     Verbose,
@@ -37,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-MODEL = "A .keras, .h5, .onnx, .pt2, .chainer or .m (MATLAB) file, or package.module:factory for a network in code."
+MODEL = "A .keras, .h5, .onnx, .pt2, .chainer or .m (MATLAB) file, a SavedModel's folder, or package.module:factory for a network in code."
 
 
 class Float16(str, Enum):  # noqa: UP042  (as below)
@@ -128,6 +129,7 @@ def convert(
     ] = False,
     allow_root: AllowRoot = None,
     trust: Trust = False,
+    signature: Signature = None,
     batch: IsBatch = False,
     to: To = None,
     jobs: Jobs = 1,
@@ -147,7 +149,7 @@ def convert(
     path = parsing.target_path(source, target)
     source = parsing.source(source)
     reports = parsing.report_paths(report)
-    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer, allow_root, trust)
+    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer, allow_root, trust, signature)
     embedded = parsing.preprocessing(preprocess, with_preprocessing, path, external_data)
     try:
         with console.Stages() as stages, listening(stages), embedded as written:
@@ -198,6 +200,7 @@ def verify(
     reproducer: Reproducer = None,
     allow_root: AllowRoot = None,
     trust: Trust = False,
+    signature: Signature = None,
     sandbox: Sandbox = None,
     memory_limit: MemoryLimit = None,
     time_limit: TimeLimit = None,
@@ -208,7 +211,7 @@ def verify(
     console.set_verbosity(quiet, verbose)
     confined(context, sandbox, memory_limit, time_limit, [a, b, weights], report)
     reports = parsing.report_paths(report)
-    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer, allow_root, trust)
+    options = _shared(input_shape, weights, verify_inputs, atol, rtol, reproducer, allow_root, trust, signature)
     with console.Stages() as stages, listening(stages):
         found = li.verify(parsing.source(a), parsing.source(b), fast_math=fast_math, gradients=gradients, **options)
     console.show_report(found, reproducer)
@@ -227,6 +230,7 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     allow_root: AllowRoot = None,
     trust: Trust = False,
+    signature: Signature = None,
     sandbox: Sandbox = None,
     memory_limit: MemoryLimit = None,
     time_limit: TimeLimit = None,
@@ -246,6 +250,7 @@ def inspect(
             fast_math=fast_math,
             allow_root=allow_root,
             trust=trust,
+            signature=signature,
         )
     console.say(found.to_json() if json else str(found))
 
@@ -305,6 +310,7 @@ def _shared(
     reproducer: Path | None,
     allow_root: Path | None,
     trust: bool,
+    signature: str | None,
 ) -> dict[str, Any]:
     """The arguments that `convert` and `verify` have in common."""
     arrays = None if verify_inputs is None else parsing.arrays([verify_inputs])
@@ -318,4 +324,5 @@ def _shared(
         "reproducer": reproducer,
         "allow_root": allow_root,
         "trust": trust,
+        "signature": signature,
     }

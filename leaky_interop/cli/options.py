@@ -36,4 +36,7 @@ AllowRoot = Annotated[
 Trust = Annotated[
     bool, typer.Option("--trust", help="Also take what runs code of the file: Lambda layers; and operators of ai.onnx.ml.")
 ]
+Signature = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which signature of a TensorFlow SavedModel; serving_default by default.")
+]
 Names = Annotated[list[str], typer.Option(metavar="NAME", help="Cut the network at this value or layer. Repeatable.")]

@@ -16,7 +16,7 @@ from ..errors import Usage
 from ..stages import listening, stage
 from . import console, parsing
 from .confined import Sandbox, TimeLimit, confined
-from .options import AllowRoot, InputShape, Quiet, Trust, Verbose, Weights
+from .options import AllowRoot, InputShape, Quiet, Signature, Trust, Verbose, Weights
 
 if TYPE_CHECKING:
     from ..inference import Job, Session
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 SHOWN = 20  # rows of a table on the screen
 NAMED = 10  # bad inputs that are named one by one
 
-MODEL = "A .onnx, .keras, .h5, .pt2, .chainer or .m file, or package.module:factory. What is no ONNX is converted, and kept."
+MODEL = (
+    "A .onnx, .keras, .h5, .pt2, .chainer or .m file, a SavedModel's folder, or package.module:factory. "
+    "What is no ONNX is converted, and kept."
+)
 INPUT = "Pictures, .wav, .npy, .npz, .csv, .parquet; a folder or glob of pictures; - for standard input."
 PREPROCESS = (
     "imagenet, keras:mobilenet_v2 (or another family), darknet, gan, or a .toml file; else what the model says."
@@ -92,6 +95,7 @@ def run(
     weights: Weights = None,
     allow_root: AllowRoot = None,
     trust: Trust = False,
+    signature: Signature = None,
     sandbox: Sandbox = None,
     time_limit: TimeLimit = None,
     quiet: Quiet = False,
@@ -110,7 +114,8 @@ def run(
             hint="Name INPUT, or --input FILE",
         )
     if input:
-        _whole_arrays(model, input, output, weights, allow_root, trust)
+        opening = {"weights": weights, "allow_root": allow_root, "trust": trust, "signature": signature}
+        _whole_arrays(model, input, output, opening)
         return
     from ..inference import Job, Postprocessing
     from ..inference import labels as labels_of
@@ -129,6 +134,7 @@ def run(
         weights=None if weights is None else str(weights),
         allow_root=None if allow_root is None else str(allow_root),
         trust=trust,
+        signature=signature,
     )
     rows = _batch(batch, memory_limit)
     if engine is not Engine.ray and (ray_address or actors):
@@ -351,7 +357,7 @@ class Bad:
             self.progress.say("More inputs cannot be read; they are counted at the end")
 
 
-def _whole_arrays(model: str, paths: list[Path], output: str | None, weights: Path | None, allow_root: Path | None, trust: bool) -> None:
+def _whole_arrays(model: str, paths: list[Path], output: str | None, opening: dict[str, Any]) -> None:
     """The arrays of all inputs, as they are, in the model's own framework."""
     import leaky_interop as li
 
@@ -363,7 +369,7 @@ def _whole_arrays(model: str, paths: list[Path], output: str | None, weights: Pa
     arrays = parsing.arrays(paths)
     with console.Stages() as stages, listening(stages):
         stage("load")
-        native = open_model(parsing.source(model), weights, allow_root=allow_root, trust=trust)
+        native = open_model(parsing.source(model), **opening)
         stage("run")
         outputs = li.run(native, arrays)
     named = dict(zip(output_names_of(native, len(outputs)), outputs, strict=True))

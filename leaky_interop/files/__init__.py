@@ -15,6 +15,7 @@ from .matlab import open_matlab
 from .onnx import read_onnx
 from .parts import parts
 from .pt2 import open_pt2
+from .saved_model import SavedModel, read_saved_model
 from .sounds import read_wav
 from .source import beside
 from .tables import csv_rows, parquet_count, parquet_rows
@@ -26,6 +27,7 @@ __all__ = [
     "KerasFile",
     "Kind",
     "Recording",
+    "SavedModel",
     "arrays",
     "atomic",
     "beside",
@@ -46,6 +48,7 @@ __all__ = [
     "read_mat",
     "read_onnx",
     "read_recording",
+    "read_saved_model",
     "read_wav",
     "remove_leftovers",
     "state_dict",

@@ -14,9 +14,11 @@ LOCATION = re.compile(rb"\n\x08location\x12([\x00-\x7f]|[\x80-\xff][\x00-\x7f])"
 def parts(path: str | os.PathLike[str]) -> list[Path]:
     """The file itself, then what it is read with: the data files of an ONNX model, the numbers of a MATLAB source.
 
-    What is named and not there is left out.
+    Of a SavedModel every file in its folder. What is named and not there is left out.
     """
     path = Path(path)
+    if path.is_dir():
+        return sorted(found for found in path.rglob("*") if found.is_file())
     named = {path.with_suffix(".mat")} if path.suffix == ".m" else set()
     if path.suffix == ".onnx":
         named = {path.parent / location for location in _locations(path)}

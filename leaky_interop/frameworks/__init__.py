@@ -12,10 +12,11 @@ from types import ModuleType
 from typing import Any
 
 NAMES = ("keras", "torch", "onnx")  # the order matters: a Keras model on the torch backend is also a torch module
-FORMATS = ("chainer", "matlab")  # read, and MATLAB written too; never run here, so nothing is to be installed for them
+FORMATS = ("chainer", "matlab", "tensorflow")  # files of other frameworks: read, and MATLAB written too
 MODULES = {  # who makes the models of each
     "keras": ("keras",), "torch": ("torch",), "onnx": ("onnx", "onnx_ir"), "matlab": (f"{__name__}.matlab",),
     "chainer": (f"{__name__.rpartition('.')[0]}.files.chainer",),
+    "tensorflow": (f"{__name__.rpartition('.')[0]}.files.saved_model",),
 }  # fmt: skip
 
 

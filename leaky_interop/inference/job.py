@@ -61,13 +61,14 @@ class Job:
     weights: str | None = None
     allow_root: str | None = None
     trust: bool = False
+    signature: str | None = None
 
     def open(self) -> Session:
         """The session that runs it, after the outputs proved to be what the postprocessing wants."""
         session = Session(
             self.model, self.providers, self.threads,
             preprocess=self.preprocessing, input_shapes=self.input_shapes, weights=self.weights,
-            allow_root=self.allow_root, trust=self.trust,
+            allow_root=self.allow_root, trust=self.trust, signature=self.signature,
         )  # fmt: skip
         try:
             self.postprocessing.fits(session.outputs, session.last_operators)

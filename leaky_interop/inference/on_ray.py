@@ -135,14 +135,14 @@ def run_job(
 def as_file(job: Job, folder: Path) -> Job:
     """The job with its network as an ONNX file in `folder`, converted where it is another: what the actors are given."""
     path = folder / "model.onnx"
-    options = {"input_shapes": job.input_shapes, "example": None, "weights": job.weights}
+    options = {"input_shapes": job.input_shapes, "example": None, "weights": job.weights, "signature": job.signature}
     model = as_onnx(job.model, options, job.allow_root, job.trust)
     try:
         path.write_bytes(ort.as_proto(model).SerializeToString())
     except ValueError as error:
         why = "its weights do not fit into one message"
         raise Usage("the network is too large to be sent to others", why=why, hint="Use --engine direct") from error
-    return dataclasses.replace(job, model=str(path), input_shapes=None, weights=None, allow_root=None)
+    return dataclasses.replace(job, model=str(path), input_shapes=None, weights=None, allow_root=None, signature=None)
 
 
 def cut(

@@ -39,7 +39,7 @@ class Session:
     threads : threads that work on one operator; all cores by default
     preprocess : a Preprocessing, its name or its file; by default what the model's metadata says
     example, input_shapes, weights : as for `convert`, for models that are no ONNX file
-    allow_root, trust : as for `load`, where a file is opened
+    allow_root, trust, signature : as for `load`, where a file is opened
 
     Raises Usage, UnsafeFile, Unsupported, Refused as `convert` does, and RuntimeFailure where onnxruntime does not take it.
     """
@@ -56,11 +56,12 @@ class Session:
         weights: Any = None,
         allow_root: str | os.PathLike[str] | None = None,
         trust: bool = False,
+        signature: str | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise Usage(f"threads={threads}", why="a network runs on one thread or more")
         stated = recipe(preprocess) if isinstance(preprocess, str | os.PathLike) else preprocess
-        options = {"input_shapes": input_shapes, "example": example, "weights": weights}
+        options = {"input_shapes": input_shapes, "example": example, "weights": weights, "signature": signature}
         native = as_onnx(model, options, allow_root, trust)
         proto = ort.as_proto(native)
         self._runtime: Any = ort.session(native, providers=providers or (ort.CPU,), threads=threads)
@@ -203,14 +204,16 @@ def _is_factory(source: str | os.PathLike[str]) -> bool:
 def _converted(path: str | os.PathLike[str], kind: str, options: dict[str, Any]) -> Path:
     """The file's conversion out of the cache, verified when it was made."""
     from ..converting import convert
+    from ..files import parts
     from ..running import to_array
 
-    given = [path] if options["weights"] is None else [path, options["weights"]]
+    given = [*parts(path)] if kind == "savedmodel" else [path]
+    given += [] if options["weights"] is None else [options["weights"]]
     if kind == "matlab" and options["weights"] is None and (numbers := Path(path).with_suffix(".mat")).exists():
         given.append(numbers)
     example = options["example"]
     arrays = example if isinstance(example, tuple | list) else () if example is None else (example,)
-    deciding = (kind, options["input_shapes"], [(a.shape, str(a.dtype), a.tobytes()) for a in map(to_array, arrays)])
+    deciding = (kind, options["input_shapes"], options.get("signature"), [(a.shape, str(a.dtype), a.tobytes()) for a in map(to_array, arrays)])
     return cache.entry(cache.key(given, deciding), lambda target: convert(path, target, **options))
 
 
