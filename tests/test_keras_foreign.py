@@ -350,3 +350,35 @@ def test_a_sequential_without_an_input_asks_for_its_shapes():
     with pytest.raises(li.Usage, match="input_shapes"):
         li.load(model)
     assert_converts(model, input_shapes=[(None, 5)])
+
+
+class Numbered(layers.Layer):
+    """Adds each row's place in the batch, three times, and the same row of ones and twos to all."""
+
+    def call(self, x):
+        rows = ops.shape(x)[0]
+        places = ops.reshape(ops.arange(rows, dtype="int32") * 3, (rows, 1))
+        return x + ops.cast(places, x.dtype) + ops.ones((rows, 1)) * ops.convert_to_tensor([[1.0, 2, 1, 2, 1]])
+
+
+class Squares(layers.Layer):
+    """What grows with the batch, but not evenly."""
+
+    def call(self, x):
+        rows = ops.shape(x)[0]
+        return x + ops.cast(ops.reshape(ops.square(ops.arange(rows)), (rows, 1)), x.dtype)
+
+
+def test_an_array_as_long_as_the_batch_grows_with_it():
+    model = model_of(Numbered())
+    network = li.convert(model, to="onnx")
+    for batch in (1, 2, 7, 12):
+        x = np.linspace(-1, 1, batch * 5, dtype=np.float32).reshape(batch, 5)
+        (found,) = li.run(network, [x])
+        places = 3 * np.arange(batch, dtype=np.float32).reshape(-1, 1)
+        np.testing.assert_array_equal(found, x + places + np.array([1, 2, 1, 2, 1], np.float32))
+
+
+def test_an_array_that_grows_unevenly_is_refused():
+    with pytest.raises(li.Refused, match="depend on the batch"):
+        li.load(model_of(Squares()))

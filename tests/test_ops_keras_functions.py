@@ -98,7 +98,7 @@ CALLS = {
     "singular values": (lambda x: K.svd(x, compute_uv=False), PLAIN),
     "least squares": (lambda a, b: K.lstsq(a, b), PLAIN.T.copy(), np.array([1, 2, -1, 0.5], np.float32)),
     **{f"norm of a matrix, {o}": (lambda x, o=o: K.norm(x, ord=o), PLAIN) for o in (2, -2, "nuc")},
-    "norm of matrices": (lambda x: K.norm(x, ord=2, axis=(2, 0), keepdims=True), np.stack([SPREAD, PLAIN[:, 1:]])),
+    "norm of matrices": (lambda x: K.norm(x, ord=2, axis=(0, 2), keepdims=True), np.stack([SPREAD, PLAIN[:, 1:]])),
     "lu_factor": (K.lu_factor, SPREAD[[2, 0, 1]]),
     "logdet of no definite matrix": (K.logdet, SPREAD[::-1].copy()),
     "slice from computed places": (lambda x, s: K.slice(x, s, (2, 3)), PLAIN, np.array([1, 1], np.int32)),

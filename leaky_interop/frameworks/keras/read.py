@@ -154,7 +154,7 @@ class Reader:
     def progression(self, found: Progression) -> Value:
         """A captured array that is as long as the batch."""
         first = self.graph.constant(found.first)
-        places = ranged(self.graph, 0, found.size, 1, first.dtype)
+        places = ranged(self.graph, 0, found.size, 1, np.int64).cast(first.dtype)
         places = places.reshape(found.size, *(1,) * (first.rank - 1 - found.axis))
         return Add()(Mul()(places, self.graph.constant(found.step)), first)
 
@@ -290,6 +290,9 @@ class Reader:
         results = self.walk(trace, [*operands, *weights], (name,))
         for index, array in sorted(fixed.items()):
             results.insert(index, self.graph.constant(keras.ops.convert_to_numpy(array)))
+        if claims and len(results) != len(claims):
+            why = f"Keras states {len(claims)} results of it and computes {len(results)}, so that no model can be made of it"
+            raise Refused(f"{native} as it is called", source, why, "Call it on one tensor")
         for value, key in zip(results, keys or (), strict=False):
             if isinstance(value, Value) and value.node is not None:
                 value.anchor = Anchor(key)  # only the layer's result shows in a run of the source

@@ -110,16 +110,20 @@ class Trace:
 
 
 class Progression:
-    """A captured array of integers as long as the batch along an axis, each entry a step further than the one before."""
+    """A captured array of whole numbers as long as the batch along an axis, each entry a step further than the one before."""
 
     def __init__(self, first: np.ndarray, step: np.ndarray, axis: int, size: Dim):
         self.first, self.step, self.axis, self.size = first, step, axis, size
 
 
+def _whole(array: np.ndarray) -> bool:
+    return array.dtype.kind in "iuf" and np.array_equal(array, np.rint(array))  # others are rounded on the way
+
+
 def progression(a: np.ndarray, b: np.ndarray, batch: Dim) -> Progression | None:
     """What two captured arrays are at any batch, where they grow with it evenly."""
     axes = [i for i, sizes in enumerate(zip(a.shape, b.shape, strict=False)) if sizes == BATCHES]
-    if a.ndim != b.ndim or len(axes) != 1 or b.dtype.kind not in "iu" or not np.array_equal(a, b.take(range(BATCHES[0]), axes[0])):
+    if a.ndim != b.ndim or len(axes) != 1 or not _whole(b) or not np.array_equal(a, b.take(range(BATCHES[0]), axes[0])):
         return None
     (axis,) = axes
     first, second = b.take([0], axis), b.take([1], axis)
