@@ -39,7 +39,8 @@ backend-scores: $(VENV)/.dev
 keras-scores: $(VENV)/.dev
 	$(BIN)/python -m tests.keras_scores
 
-# Samples of PyTorch's operators through every conversion; writes docs/aten-scores.md. About 7 minutes.
+# Samples of PyTorch's operators through every conversion; writes docs/aten-scores.md and
+# docs/aten-functions.md. About 10 minutes.
 aten-scores: $(VENV)/.dev
 	$(BIN)/python -m tests.aten_scores
 

@@ -17,7 +17,9 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-PER_OPERATOR = {torch.float32: 6, torch.int64: 2, torch.bool: 1, torch.float64: 1, torch.float16: 1}
+PER_OPERATOR = {
+    torch.float32: 6, torch.float64: 1, torch.float16: 1, torch.bfloat16: 1, torch.int64: 2, torch.int32: 1, torch.uint8: 1, torch.bool: 1,
+}  # fmt: skip
 PER_FUNCTION = {torch.float32: 3, torch.int64: 1, torch.bool: 1, torch.float64: 1, torch.float16: 1}
 LOOKED_AT = 60  # samples of one function and element type: some have hundreds
 aten: Any = torch.ops.aten
@@ -113,6 +115,12 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
     return [items[int(i * step)] for i in range(min(count, len(items)))]
 
 
+def widest(call: Any) -> torch.dtype:
+    """The element type that a call is counted under: float64 where any tensor is, otherwise the first tensor's."""
+    dtypes = [leaf.real.dtype for leaf in pytree.tree_leaves(call) if isinstance(leaf, torch.Tensor)]
+    return torch.float64 if torch.float64 in dtypes else dtypes[0] if dtypes else torch.float32
+
+
 @functools.cache
 def samples() -> list[Sample]:
     """All samples, in one order, the same in every process."""
@@ -132,15 +140,15 @@ def _function_samples() -> tuple[list[tuple[Any, torch.dtype, list[Any]]], dict[
             ("jiterator", "sparse", "to_sparse")
         ):  # of graphics cards alone, or of no dense tensors
             continue
-        for dtype in PER_FUNCTION:
+        for dtype in PER_OPERATOR:
             if dtype in info.supported_dtypes("cpu"):
                 torch.manual_seed(0)
                 made = list(itertools.islice(info.sample_inputs("cpu", dtype, requires_grad=False), LOOKED_AT))
                 calls.random = False
-                for sample in spread(made, 20):
+                for sample in spread(made, 20 if dtype in PER_FUNCTION else 5):
                     with torch.no_grad(), calls:
                         info.op(sample.input, *sample.args, **sample.kwargs)
-                if not calls.random and not info.name.removeprefix("new_").startswith("empty"):
+                if dtype in PER_FUNCTION and not calls.random and not info.name.removeprefix("new_").startswith("empty"):
                     found.append((info, dtype, made))
     return found, calls.found
 
@@ -152,11 +160,10 @@ def _core() -> Iterator[Sample]:
             continue
         by_dtype: dict[torch.dtype, list[Any]] = {}
         for call in (*written(name, overload), *(() if name in (*UNDEFINED, *READ) else caught.get(name, {}).values())):
-            tensors = [leaf for leaf in pytree.tree_leaves(call[1:]) if isinstance(leaf, torch.Tensor)]
-            dtype = tensors[0].dtype if tensors else torch.float32
-            by_dtype.setdefault(torch.float32 if dtype.is_complex else dtype, []).append(call)
+            by_dtype.setdefault(widest(call[1:]), []).append(call)
         for dtype, count in PER_OPERATOR.items():
             for i, (function, args, kwargs) in enumerate(spread(by_dtype.get(dtype, ()), count)):
+                function = _whichever(function) if name in TIED else function
                 yield Sample("core", name, dtype, function, tuple(args), kwargs, bool(i % 2))
 
 
@@ -174,6 +181,18 @@ def _functions() -> Iterator[Sample]:
 UNDEFINED = ("aten.empty.memory_format", "aten.empty_strided.default", "aten.resize_.default")
 # Their results are a Python number, or serve a gradient: asked with what reads them.
 READ = ("aten._local_scalar_dense.default", "aten._embedding_bag.default")
+
+# Which of equal elements comes first is not defined: asked for what stands at the places that they give.
+TIED = ("aten.sort.default", "aten.topk.default")
+
+
+def _whichever(overload: Any) -> Callable[..., Any]:
+    def asked(x: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        given = dict(zip((a.name for a in overload._schema.arguments[1:]), args, strict=False)) | kwargs
+        values, places = overload(x, *args, **kwargs)
+        return values, x.gather(given.get("dim", -1), places)
+
+    return asked
 
 
 def written(name: str, overload: Any) -> Iterator[tuple[Any, tuple[Any, ...], dict[str, Any]]]:

@@ -3,13 +3,12 @@
 A sample passes where the converted network gives what torch itself gives, within what the operators it became may differ
 by, never more than 1e-4 of it in float32, with the same element types and shapes; NaN and infinities stand in the same
 places. Samples are torch's own (its OpInfo), and a few written in tests/aten_samples.py. In every second one all tensors
-but the first are weights. Whatever is refused counts as failed. Writes docs/aten-scores.md.
+but the first are weights. Whatever is refused counts as failed. Writes docs/aten-scores.md and docs/aten-functions.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +30,11 @@ TITLES = {
     "graph": "numpy", "onnx": "ONNX", "torch": "PyTorch", "keras (torch)": "Keras (PyTorch)", "keras (tensorflow)": "Keras (TensorFlow)",
 }  # fmt: skip
 PROCESSES = {backend: [route for route, b in ROUTES.items() if b == backend] for backend in ("torch", "tensorflow")}
-RELATIVE = {"float32": 1e-4, "float64": 1e-7, "float16": 2e-2}  # the most that is allowed
+PAGES = {  # by group of samples: the file, and what it is called
+    "core": ("aten-scores.md", "Core ATen with a deterministic result"),
+    "function": ("aten-functions.md", "PyTorch's functions as a user calls them"),
+}
+RELATIVE = {"float32": 1e-4, "float64": 1e-7, "float16": 2e-2, "bfloat16": 1e-1}  # the most that is allowed
 FLOOR = 0.02  # of it, at the largest number
 
 
@@ -119,75 +122,75 @@ def converted(operators: Sequence[str], reasons: Sequence[str]) -> int:
     return len(set(operators) - failing)
 
 
-def page(reasons: Mapping[str, Sequence[str]]) -> str:
+def page(group: str, asked: Sequence[Any], reasons: Mapping[str, Sequence[str]]) -> str:
     """The results as Markdown: how many operators convert, what does not, and every operator with its samples."""
     from leaky_interop.report.phrases import markdown_table
-    from tests.aten_samples import core_operators, is_random, samples
+    from tests.aten_samples import PER_OPERATOR, core_operators, is_random
 
-    def rows(group: str, float32: bool) -> tuple[list[str], dict[str, list[str]]]:
-        places = [
-            i for i, s in enumerate(samples()) if s.group == group and (not float32 or str(s.dtype) == "torch.float32")
-        ]
-        return [samples()[i].operator for i in places], {r: [texts[i] for i in places] for r, texts in reasons.items()}
+    def rows(dtype: Any = None) -> tuple[list[str], dict[str, list[str]]]:
+        places = [i for i, s in enumerate(asked) if dtype in (None, s.dtype)]
+        return [asked[i].operator for i in places], {r: [texts[i] for i in places] for r, texts in reasons.items()}
 
     routes = [TITLES[route] for route in reasons]
     head = ["operator", "samples", *routes, "what fails, and why"]
-    titles = {"core": "core ATen with a deterministic result", "function": "functions as a user calls them"}
     summary = []
-    for group, title in titles.items():
-        for narrow, what in ((True, "in float32"), (False, "in float32, float64, float16, int64 and bool")):
-            operators, texts = rows(group, narrow)
-            total = len(set(operators))
+    for dtype in PER_OPERATOR:
+        operators, texts = rows(dtype)
+        if total := len(set(operators)):
             counts = [converted(operators, texts[route]) for route in reasons]
-            summary.append(
-                [f"{title}, {what}", f"{total} ({len(operators)} samples)", *(f"{n} ({n / total:.1%})" for n in counts)]
-            )
-    failing = [line for line in scoring.lines(*rows("core", True)) if line[-1]]
+            shares = [f"{n} ({n / total:.1%})" for n in counts]
+            summary.append([str(dtype).removeprefix("torch."), f"{total} ({len(operators)} samples)", *shares])
+    failing = [line for line in scoring.lines(*rows(next(iter(PER_OPERATOR)))) if line[-1]]
     random = ", ".join(f"`{name}`" for name, overload in core_operators().items() if is_random(overload))
-    tables = "\n".join(
-        f"## {title[0].upper()}{title[1:]}\n\n{markdown_table(head, list(scoring.lines(*rows(group, False))))}\n"
-        for group, title in titles.items()
-    )
-    return f"""# PyTorch's operators
+    refused = f"Refused, because they draw random numbers, which no two frameworks draw alike: {random}.\n\n"
+    return f"""# {PAGES[group][1]}
 
-Written by `make aten-scores`: torch {scoring.version("torch")}, keras {scoring.version("keras")}, onnxruntime {scoring.version("onnxruntime")},
-Python {platform.python_version()}.
+Written by `python -m tests.aten_scores --group {group}`: torch {scoring.version("torch")}, keras {scoring.version("keras")},
+onnxruntime {scoring.version("onnxruntime")}, Python {platform.python_version()}.
 
 {" ".join((__doc__ or "").split(chr(10) * 2)[1].split())} *numpy* is the graph that was read, run by the operators' own definitions.
 
-How many operators convert in all their samples:
+How many operators convert in all their samples of an element type:
 
-{markdown_table(["operators", "how many", *routes], summary)}
+{markdown_table(["element type", "operators", *routes], summary)}
 
-## Exceptions of core ATen in float32
+## What fails in float32
 
 {markdown_table(head, failing)}
 
-Refused, because they draw random numbers, which no two frameworks draw alike: {random}.
+{refused if group == "core" else ""}## All samples
 
-{tables}"""
+{markdown_table(head, list(scoring.lines(*rows())))}
+"""
 
 
-@functools.cache
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.aten_scores", description=__doc__)
+    parser.add_argument("--group", choices=PAGES, help="only these samples, and their page")
     parser.add_argument("--work", choices=PROCESSES, help=argparse.SUPPRESS)
     parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    for group in [options.group] if options.group else PAGES:
+        write(group, options)
+
+
+def write(group: str, options: argparse.Namespace) -> None:
+    """Judge the samples of a group and write their page; a worker judges them on the routes of its backend."""
     from tests.aten_samples import samples
 
+    asked = [s for s in samples() if s.group == group]
     if options.work:
         warnings.simplefilter("ignore")
-        scoring.work(judge, options.work, samples(), options.start)
+        scoring.work(judge, options.work, asked, options.start)
         return
     reasons: dict[str, list[str]] = {}
     with ThreadPoolExecutor() as pool:
-        found = pool.map(
-            lambda backend: scoring.judged("tests.aten_scores", backend, backend, len(samples())), PROCESSES
-        )
+        command = ("--group", group)
+        found = pool.map(lambda b: scoring.judged("tests.aten_scores", b, b, len(asked), command=command), PROCESSES)
         for texts, routes in zip(found, PROCESSES.values(), strict=True):
             reasons |= {route: [t if isinstance(t, str) else t[route] for t in texts] for route in routes}
-    (scoring.REPOSITORY / "docs/aten-scores.md").write_text(page({route: reasons[route] for route in ROUTES}))
+    text = page(group, asked, {route: reasons[route] for route in ROUTES})
+    (scoring.REPOSITORY / "docs" / PAGES[group][0]).write_text(text)
 
 
 if __name__ == "__main__":

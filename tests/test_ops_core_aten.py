@@ -252,3 +252,41 @@ def test_one_axis_may_grow_by_a_whole_factor_and_another_not(mode):
 
 def test_a_negative_number_to_a_power_keeps_its_sign():
     check(module(lambda n: (-1.5) ** n), np.arange(-2, 5))
+
+
+# --- element types ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_statistics_of_halves_are_told_in_the_weights_type(weighted):
+    ones = torch.ones(5, dtype=torch.float16) if weighted else None
+    x = numbers(3, 5, 4).astype(np.float16)
+    graph = check(module(lambda x: aten._native_batch_norm_legit.no_stats(x, ones, ones, True, 0.1, 1e-3)), x)
+    assert [v.dtype.name for v in graph.outputs] == ["float16"] * 3
+
+
+def test_truths_are_in_order():
+    functions = torch.lt, torch.le, torch.gt, torch.ge, torch.maximum, torch.minimum
+    a, b = np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool)
+    check(module(lambda x, y: tuple(f(x, y) for f in functions)), a, b)
+    check(module(lambda x: (x < True, x >= True, x > False, x <= False)), a)
+
+
+def test_a_product_of_nothing_is_added():
+    check(module(lambda x, a, b: torch.addmm(x, a, b), a=torch.zeros(3, 0), b=torch.zeros(0, 4)), numbers(3, 4))
+
+
+def test_nothing_is_reflected():
+    pad = torch.nn.functional.pad
+    check(module(lambda x: (pad(x, (1, 1), mode="reflect"), pad(x, (0, 2), mode="reflect"))), numbers(0, 3, 4), static_batch=True)
+
+
+def test_whole_numbers_under_windows():
+    mean = torch.nn.functional.avg_pool2d
+    x = rng.integers(-50, 50, (1, 2, 6, 7))
+    check(module(lambda x: mean(x, 2)), x, to=("torch",))
+    with pytest.raises(Refused, match="a divisor of its own"):
+        li.load(module(lambda x: mean(x, 2, divisor_override=3)), x)
+    for refused in (lambda x: mean(x, 2, padding=1), lambda x: torch.conv2d(x, torch.ones(3, 2, 2, 2, dtype=torch.int64))):
+        with pytest.raises(Refused, match="in floats only"):
+            li.convert(module(refused), "keras", example=x)

@@ -35,6 +35,7 @@ from .pool import (
     used,
     window_for_matlab,
 )  # fmt: skip
+from .precision import floats_only
 from .window import Pads, batched, ceil_pads, even, fixed, is_same, no_pads
 
 
@@ -91,6 +92,8 @@ def average_pool_from_torch(call, x, kernel, stride, padding, ceil_mode, count_i
     y = average_pool(x, kernel, strides, pads, plain, ceil_mode, count_include_pad)
     if divisor_override is None:
         return y
+    if x.dtype.kind in "iu":
+        raise Refused("a mean of integers with a divisor of its own", why="it is rounded once, after the sum", hint="Cast to float32")
     if ceil_mode:
         pads = ceil_pads(x.shape[2:], kernel, strides, plain, pads)
     whole = average_pool(x, kernel, strides, pads, plain, False, True)
@@ -182,6 +185,7 @@ def average_pool_to_matlab(op, matlab, x):
 
 @exports("keras", AveragePool, channels_last=True)
 def average_pool_to_keras(op, keras, x):
+    floats_only(keras, "a mean over windows")
     spatial, port = len(op.kernel), keras.inputs[0]
     sizes, plain = port.shape[2:], max(op.dilations) == 1
     bare = all(pair == (0, 0) for pair in op.counted)

@@ -77,6 +77,8 @@ def _bounded_to_keras(layer: str, function: str) -> Any:
 
     def write_exactly(keras: Any, x: Any, y: Any) -> Any:
         exact_in_keras(keras, layer)
+        if keras.outputs[0].dtype == bool:
+            return getattr(keras.ops, "logical_or" if function == "maximum" else "logical_and")(x, y)
         if keras.outputs[0].dtype.kind in "iu":
             return extreme(keras, function, x, y)
         return write(keras, x, y)

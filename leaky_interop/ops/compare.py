@@ -43,19 +43,32 @@ def _named(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
 
 COMPARISON = {"tolerance": "exact", "predicate": True}
 
+
+def _ordered_in_keras(function: str) -> Any:
+    """Of truths too, for which TensorFlow knows no order."""
+
+    def write(keras: Any, *operands: Any) -> Any:
+        if keras.inputs[0].dtype == bool:
+            operands = tuple(int(v) if isinstance(v, bool) else keras.ops.cast(v, "uint8") for v in operands)
+        return getattr(keras.ops, function)(*operands)
+
+    return write
+
+
 Equal = binary("Equal", "x == y.", _equal, torch="==", keras="equal", onnx="Equal", aten=_named("eq", ()), legacy=True,
                symbolic=True, **COMPARISON)  # fmt: skip
 NotEqual = binary("NotEqual", "x != y; NaN differs from itself.", np.not_equal, torch="!=", keras="not_equal",
                   onnx=lambda onnx, x, y: onnx.Not(onnx.Equal(x, y)), aten=_named("ne", ("not_equal",)),
                   **COMPARISON)  # fmt: skip
-Less = binary("Less", "x < y.", np.less, torch="<", keras="less", onnx="Less", aten=_named("lt", ("less",)),
-            legacy=True,   **COMPARISON)  # fmt: skip
-LessOrEqual = binary("LessOrEqual", "x <= y.", np.less_equal, torch="<=", keras="less_equal", onnx="LessOrEqual",
-                     aten=_named("le", ("less_equal",)), **COMPARISON)  # fmt: skip
-Greater = binary("Greater", "x > y.", np.greater, torch=">", keras="greater", onnx="Greater",
-               aten=_named("gt", ("greater",)), legacy=True, **COMPARISON)  # fmt: skip
-GreaterOrEqual = binary("GreaterOrEqual", "x >= y.", np.greater_equal, torch=">=", keras="greater_equal",
-                        onnx="GreaterOrEqual", aten=_named("ge", ("greater_equal",)), **COMPARISON)  # fmt: skip
+Less = binary("Less", "x < y.", np.less, torch="<", keras=_ordered_in_keras("less"), onnx="Less",
+              aten=_named("lt", ("less",)), ops=("ops.Less",), legacy=True, **COMPARISON)  # fmt: skip
+LessOrEqual = binary("LessOrEqual", "x <= y.", np.less_equal, torch="<=", keras=_ordered_in_keras("less_equal"),
+                     onnx="LessOrEqual", aten=_named("le", ("less_equal",)), ops=("ops.LessEqual",), **COMPARISON)  # fmt: skip
+Greater = binary("Greater", "x > y.", np.greater, torch=">", keras=_ordered_in_keras("greater"), onnx="Greater",
+                 aten=_named("gt", ("greater",)), ops=("ops.Greater",), legacy=True, **COMPARISON)  # fmt: skip
+GreaterOrEqual = binary("GreaterOrEqual", "x >= y.", np.greater_equal, torch=">=",
+                        keras=_ordered_in_keras("greater_equal"), onnx="GreaterOrEqual",
+                        aten=_named("ge", ("greater_equal",)), ops=("ops.GreaterEqual",), **COMPARISON)  # fmt: skip
 
 
 # --- choices ----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..op import Link, Op, Operand, Shape, Value, agree, case, exports, imports, op, weight
 from .pad import pad
+from .precision import floats_only
 from .promotion import as_value
 from .window import (
     Pads,
@@ -179,6 +180,7 @@ def conv_operation_from_keras(call, x, kernel):
 
 @exports("keras", Conv, channels_last=True)
 def conv_to_keras(op, keras, x, kernel, bias):
+    floats_only(keras, "a convolution")
     if max(op.strides) > 1 and max(op.dilations) > 1:  # refused by Keras: every place is computed, then some are kept
         whole = dataclasses.replace(op, strides=(1,) * len(op.strides))
         y = conv_to_keras(whole, keras, x, kernel, bias)

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..op import Dim, Link, Op, Operand, Shape, Value, agree, case, exports, imports, op, product, weight
 from .conv import Conv, conv_from_torch, conv_to_keras
+from .precision import floats_only
 from .promotion import as_value
 from .window import Pads, batched, fixed, flat_pads, no_pads, reach, spread
 
@@ -229,6 +230,7 @@ def conv_transpose_operation_from_keras(call, x, kernel):
 
 @exports("keras", ConvTranspose, channels_last=True)
 def conv_transpose_to_keras(op, keras, x, kernel, bias):
+    floats_only(keras, "a transposed convolution")
     open_crops(op, keras)
     strided = max(op.strides) > 1
     appends = all(-after < s for s, (_, after) in zip(op.strides, op.crops, strict=True))

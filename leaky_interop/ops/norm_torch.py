@@ -18,7 +18,7 @@ from .group_norm import group_norm_from_torch
 from .layer_norm import last_axes, layer_norm_from_torch
 from .math import Add, Mul
 from .norm import batch_norm_from_torch
-from .reduce import reduced
+from .reduce import ReduceMean, reduced
 from .variance import ReduceVariance, mean_and_inverse_deviation
 
 
@@ -44,7 +44,7 @@ def batch_norm_at_inference_from_torch(call, x, scale, bias, mean, variance, mom
 @imports("torch", "aten._native_batch_norm_legit.no_stats")
 def batch_statistics_norm_from_torch(call, x, scale, bias, training, momentum, epsilon):
     y = batch_norm_from_torch(call, x, scale, bias, None, None, training, momentum, epsilon)
-    return y, *_per_channel(x, epsilon)
+    return y, *_per_channel(x, epsilon, x.dtype if scale is None else scale.dtype)
 
 
 @imports("torch", "aten._native_batch_norm_legit_functional.default")
@@ -55,19 +55,26 @@ def batch_norm_in_training_from_torch(call, x, scale, bias, mean, variance, trai
         return *y, mean, variance
     y, *statistics = batch_statistics_norm_from_torch(call, x, scale, bias, training, momentum, epsilon)
     axes = _all_but_channels(x)
-    of_batch = statistics[0], reduced(ReduceVariance, x, axes, False, correction=1.0)
+    wide = _wide(x)
+    of_batch = reduced(ReduceMean, wide, axes, False), reduced(ReduceVariance, wide, axes, False, correction=1.0)
     return y, *statistics, *(_moved(old, new, momentum) for old, new in zip((mean, variance), of_batch, strict=True))
 
 
-def _per_channel(x: Value, epsilon: float) -> list[Value]:
-    """In float32, narrower data too."""
-    x = x.cast(np.float32) if x.dtype.itemsize < 4 else x
-    return [s.reshape(x.shape[1]) for s in mean_and_inverse_deviation(x, _all_but_channels(x), epsilon)]
+def _per_channel(x: Value, epsilon: float, dtype: np.dtype) -> list[Value]:
+    """Computed in float32 from narrower data too, and given in the element type of the weights."""
+    wide = _wide(x)
+    return [s.reshape(x.shape[1]).cast(dtype) for s in mean_and_inverse_deviation(wide, _all_but_channels(x), epsilon)]
 
 
 def _all_but_channels(x: Value) -> list[int]:
     return [a for a in range(x.rank) if a != 1]
 
 
+def _wide(x: Value) -> Value:
+    return x.cast(np.float32) if x.dtype.itemsize < 4 else x
+
+
 def _moved(old: Value, new: Value, momentum: float) -> Value:
+    """In float32 where either is narrower: torch leaves the rounding to whoever keeps it."""
+    old = _wide(old)
     return Add()(Mul()(old, 1 - momentum), Mul()(new.cast(old.dtype), momentum))

@@ -177,7 +177,8 @@ def pad_to_keras(op, keras, x):
             return keras.place(layer)(x)
         return keras.ops.pad(x, op.pads, "constant", op.value)
     axes = rank - next(axis for axis, pair in enumerate(op.pads) if pair != (0, 0))
-    if op.mode == "reflect" and axes <= 3 and (rank - axes in (1, 2) or rank < 3):  # what the torch backend can
+    own = axes <= 3 and (rank - axes in (1, 2) or rank < 3)  # what the torch backend can
+    if op.mode == "reflect" and own and 0 not in keras.inputs[0].shape:  # TensorFlow takes no empty data
         return keras.ops.pad(x, op.pads, "reflect")
     return mirrored(op, keras, x, cut, keras.ops.flip, keras.ops.concatenate)
 
@@ -284,6 +285,8 @@ def mirrored(
     """Pad with the data's own elements, axis by axis: slices, flipped where the mode mirrors, joined to the data."""
     for axis, (size, (before, after)) in enumerate(zip(fw.inputs[0].shape, op.pads, strict=True)):
         inner = int(op.mode == "reflect")  # the border itself is not repeated
+        if (before, after) == (0, 0):
+            continue
         if op.mode != "edge" and isinstance(size, int) and max(before, after) + inner > size:
             raise fw.refuse(
                 f"{op.mode} pads {op.pads[axis]} around {size} elements",

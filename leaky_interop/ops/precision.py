@@ -30,6 +30,16 @@ def whole_quotient(keras: Any) -> None:
         )
 
 
+def floats_only(keras: Any, what: str) -> None:
+    """Refuse integers where Keras' backends have no kernel for them, or round otherwise than each other."""
+    if keras.inputs[0].dtype.kind in "iu":
+        raise keras.refuse(
+            f"{what} in {keras.inputs[0].dtype}",
+            why="Keras' backends compute it in floats only",
+            instead="Cast the data to a floating dtype",
+        )
+
+
 def exact_in_keras(keras: Any, what: str) -> None:
     """Refuse an operator in float64 where Keras would compute it in float32."""
     if keras.inputs[0].dtype == np.float64 and in_32_bits(keras, keras.inputs[0].dtype):

@@ -142,9 +142,13 @@ class KerasBuilder(Holding):
         return tuple(-1 if isinstance(d, Size) else d for d in dims)
 
     def finished(self, value: Value, native: Any) -> Any:
+        if not isinstance(native, keras.KerasTensor):  # of constants alone Keras makes numbers at once
+            array = np.asarray(keras.ops.convert_to_numpy(native))
+            native = self.symbolic(array) if array.size else array
         result = self.as_wide(value, native)
         for tensor in (native, result):
-            self.call_by_name(tensor, names.encode(FRAMEWORK, value.name))
+            if isinstance(tensor, keras.KerasTensor):
+                self.call_by_name(tensor, names.encode(FRAMEWORK, value.name))
         return result
 
     def as_wide(self, value: Value, native: Any) -> Any:
