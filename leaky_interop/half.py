@@ -41,6 +41,17 @@ def halved(graph: Graph, ports: str) -> Graph:
         why = "its codes belong to the scales that they were made with, and float16 would round those"
         hint = "Keep it as it is, or convert the network that it was quantised from"
         raise Refused("float16 for a quantised network", where=coded.source or coded.name, why=why, hint=hint)
+    done = _in_half(graph, ports)
+    for node in done.nodes:
+        for value in node.outputs:
+            value.anchor = Anchor(value.name)
+    done.description = f"{graph.description} in float16"
+    done.program = Program(done)
+    return done
+
+
+def _in_half(graph: Graph, ports: str) -> Graph:
+    """A graph in float16, the graphs that its operators hold included: their ports are of it."""
     rewrite = Rewrite(graph)
     new = rewrite.new
     for old, value in zip(graph.inputs, new.inputs, strict=True):
@@ -51,7 +62,7 @@ def halved(graph: Graph, ports: str) -> Graph:
             rewrite.put(old, new.emit(Cast(dtype=HALF.name), (value,))[0])
     for node in graph.nodes:
         operands = [_operand(rewrite, v) for v in node.inputs]
-        for old, made in zip(node.outputs, rewrite.emit(node, _in_half(node.op), operands), strict=True):
+        for old, made in zip(node.outputs, rewrite.emit(node, _op_in_half(node.op), operands), strict=True):
             rewrite.put(old, made)
     outputs: list[Value] = []
     for old in graph.outputs:
@@ -60,13 +71,7 @@ def halved(graph: Graph, ports: str) -> Graph:
         outputs.append(
             new.emit(Cast(dtype=old.dtype.name), (made,))[0] if ports == "inside" and made.dtype != old.dtype else made
         )
-    done = rewrite.finish(outputs)
-    for node in done.nodes:
-        for value in node.outputs:
-            value.anchor = Anchor(value.name)
-    done.description = f"{graph.description} in float16"
-    done.program = Program(done)
-    return done
+    return rewrite.finish(outputs)
 
 
 def _operand(rewrite: Rewrite, value: Value | None, dtype: np.dtype = HALF) -> Value | None:
@@ -92,12 +97,14 @@ def with_rounded_weights(graph: Graph) -> Graph:
     """The source as it is, but for its weights and constants, which are those of the float16 network."""
     rewrite = Rewrite(graph)
     for node in graph.nodes:
-        rewrite.copy(node, inputs=[_operand(rewrite, v, HALF if v is None else v.dtype) for v in node.inputs])
+        operands = [_operand(rewrite, v, HALF if v is None else v.dtype) for v in node.inputs]
+        rewrite.copy(node, node.op.with_bodies(with_rounded_weights), operands)
     return rewrite.finish()
 
 
-def _in_half(op: Op) -> Op:
-    """An operator that names its result's dtype names float16 instead."""
+def _op_in_half(op: Op) -> Op:
+    """An operator that names its result's dtype names float16 instead, and its bodies compute in it."""
+    op = op.with_bodies(lambda body: _in_half(body, "everywhere")) if op.bodies else op
     fields = {f.name: getattr(op, f.name) for f in dataclasses.fields(op)}  # type: ignore[arg-type]
     changed: dict[str, Any] = {k: HALF.name for k, v in fields.items() if k == "dtype" and str(v) in WIDE}
     return dataclasses.replace(op, **changed) if changed else op  # type: ignore[type-var]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
@@ -159,6 +160,36 @@ def test_a_network_in_float16(to, ports, dtype):
     assert received.dtype == dtype
     np.testing.assert_allclose(received.astype(np.float64), expected, atol=2e-2)
     assert np.abs(received - expected).max() > 0  # it is float16 that computes, not float32
+
+
+FLOWS = """<ir_version: 10, opset_import: ["": 21]> agraph (bool c, int64 n, float[batch, 3] x) => (float[batch, 3] y, float[batch, 3] z)
+    <float[3, 3] w = {1, 0.3, -0.5, 0.1, 1, 0.7, 0.2, -0.9, 1.1}> {
+    y = If (c) <
+        then_branch = then () => (float[batch, 3] t) { t = LeakyRelu<alpha = 0.2>(x) },
+        else_branch = other () => (float[batch, 3] e) { e = MatMul(x, w) }>
+    z = Loop (n, , y) <body = body (int64 i, bool k, float[batch, 3] v) => (bool k2, float[batch, 3] u) {
+        k2 = Identity(k)
+        third = Constant<value_float = 0.3>()
+        m = MatMul(v, w)
+        u = Mul(m, third)
+    }>
+}"""
+
+
+@pytest.mark.parametrize("ports", ["inside", "everywhere"])
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+def test_branches_and_rounds_compute_in_float16_too(to, ports):
+    source = onnx.parser.parse_model(FLOWS)
+    x = np.random.default_rng(3).normal(size=(4, 3)).astype(np.float16)
+    dtype = np.float32 if ports == "inside" else np.float16
+    for condition in (True, False):
+        given = [np.array(condition), np.array(3), x.astype(np.float32)]
+        made = li.convert(source, to=to, float16=ports, verify=True, inputs=given)
+        received = li.run(made, [*given[:2], x.astype(dtype)])
+        for r, e in zip(received, li.run(source, given), strict=True):
+            assert r.dtype == dtype
+            np.testing.assert_allclose(r.astype(np.float32), e, rtol=4e-3, atol=2e-3)
+            assert np.abs(r - e).max() > 0
 
 
 def test_a_file_in_float16_is_half_as_large(tmp_path):
