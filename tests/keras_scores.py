@@ -181,6 +181,14 @@ class Call:
             found = [np.sort(numbers) for numbers in found]
         return [np.resize(a, (batch, *a.shape[1:])) for a in found] if self.batched else found
 
+    def forgotten(self) -> list[np.ndarray]:
+        """What stateful layers remember before the first call: further inputs of what is made of them."""
+        import leaky_interop as li
+
+        if '"stateful": true' not in json.dumps(self.case.get("config")):
+            return []
+        return [np.zeros(v.shape, v.dtype) for v in li.load(self.model).inputs[len(self.inputs) :]]
+
     def stated(self, results: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Results in the float dtypes that Keras states; a backend may compute wider (TensorFlow's mean of integers)."""
         dtypes = [o.dtype for o in self.model.outputs]
@@ -258,14 +266,16 @@ def reasons(case: dict[str, Any], targets: Sequence[str] = TARGETS) -> list[str]
     @functools.cache
     def converted(target: str) -> Any:
         if target == "back":
-            return li.convert(converted("torch"), to="keras", example=tuple(drawn[-1]), static_batch=not call.batched)
+            example = (*drawn[-1], *call.forgotten())
+            return li.convert(converted("torch"), to="keras", example=example, static_batch=not call.batched)
         return li.convert(call.model, to=target)
 
     def judged(target: str) -> str:
         if target == "keras":
             return ""
         for arrays, expected in zip(drawn, wanted, strict=True):
-            if text := difference(expected, call.stated(li.run(converted(target), arrays))):
+            results = li.run(converted(target), [*arrays, *call.forgotten()])[: len(expected)]
+            if text := difference(expected, call.stated(results)):
                 return f"batch {len(arrays[0])}: {text}" if call.batched else text
         return ""
 

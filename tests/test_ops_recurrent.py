@@ -164,12 +164,6 @@ def test_R29_biases_are_summed_for_keras_and_zero_where_they_come_from_it():
     assert Cell(*back.nodes[0].inputs[1:]).recurrent_bias is None
 
 
-def test_what_a_call_remembers_is_refused():
-    inputs = keras.Input(batch_shape=(BATCH, STEPS, FEATURES))
-    with pytest.raises(Refused, match="stateful"):
-        li.load(keras.Model(inputs, keras.layers.LSTM(HIDDEN, stateful=True)(inputs)))
-
-
 def test_dropout_inside_is_noted():
     graph = check(keras_model(keras.layers.LSTM(HIDDEN, dropout=0.3, recurrent_dropout=0.2)), X)
     assert any("dropout" in note for note in graph.notes)

@@ -129,6 +129,9 @@ def non_max_suppression_to_torch(op, torch, boxes, scores, most, overlap, least)
 # --- values that differ -----------------------------------------------------------------------------------------------
 
 
+HAVE_KERNELS = ("float32", "float64", "int64", "int8", "object")  # dtypes whose Unique onnxruntime runs
+
+
 @op
 class Unique(Op):
     """The different entries along an axis (none: of all numbers), sorted or in the order in which they come.
@@ -168,7 +171,14 @@ def unique_from_onnx(node, x):
 
 @exports("onnx", Unique)
 def unique_to_onnx(op, onnx, x):
-    return onnx.Unique(x, outputs=4, axis=op.axis, sorted=int(op.ordered))
+    kind = onnx.inputs[0].dtype
+    if kind.name in HAVE_KERNELS:
+        return onnx.Unique(x, outputs=4, axis=op.axis, sorted=int(op.ordered))
+    if kind.name == "uint64":
+        raise onnx.refuse("values of uint64 that differ", why="onnxruntime has no kernel for them", instead="Cast to int64")
+    wide = onnx.Cast(x, to=onnx.element_type("float32" if kind.kind in "fV" else "int64"))
+    y, *places = onnx.Unique(wide, outputs=4, axis=op.axis, sorted=int(op.ordered))
+    return [onnx.Cast(y, to=onnx.element_type(kind.name)), *places]
 
 
 @exports("torch", Unique)

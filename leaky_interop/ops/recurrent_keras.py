@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Refused
 from ..op import Op, Value, exports, imports
 from .activation import LeakyRelu
 from .elu import Elu, Selu
@@ -50,13 +49,15 @@ def bidirectional_from_keras(layer, x, initial_state=None, mask=None):
     both = None if mask is not None else [one_cell(layer, way, path) for way, path in zip(ways, PATHS, strict=True)]
     sequence = layer.return_sequences
     if not ways[0].go_backwards and both and both[0] and both[1] and both[0][0] == both[1][0]:
-        check(ways)
         x = as_floats(x, ways[0])
         op, _ = both[0]
+        halves = tuple(beginning(layer, way, path, half) for way, path, half in zip(ways, PATHS, halves, strict=True))
         cells = [cell._replace(**initial(half)) for (_, cell), half in zip(both, halves, strict=True)]  # type: ignore[misc]
         op = type(op)(**vars(op) | {"direction": "bidirectional"})
         y, *finals = op(x, *(v for cell in cells for v in cell))
         finals = [finals[: op.states], finals[op.states :]]
+        for way, final in zip(ways, finals, strict=True):
+            ending(layer, way, final)
         if layer.merge_mode == "concat" and sequence:
             outputs = [y]
         else:
@@ -101,31 +102,36 @@ def merge(layer: Any, outputs: list[Value]) -> list[Value]:
     return [Div()(total, 2.0) if layer.merge_mode == "ave" else total]
 
 
-def check(natives: Any) -> None:
-    """Refuse what depends on more than the sequence at hand."""
-    if any(native.stateful for native in natives):
-        raise Refused(
-            "stateful=True", why="the layer remembers earlier calls, and a converted network remembers nothing",
-            hint="Build it with stateful=False and return_state=True, and let its states be inputs (initial_state) and outputs",
-        )  # fmt: skip
+def beginning(layer: Any, native: Any, path: str, given: list[Value]) -> list[Value]:
+    """The states before a layer's first step: given, or remembered, or none."""
+    return layer.recalled(native, path) if native.stateful and not given else given
+
+
+def ending(layer: Any, native: Any, finals: list[Value]) -> None:
+    """Let a stateful layer remember its final states."""
+    if native.stateful:
+        layer.keep(native, finals)
 
 
 def one_way(
     layer: Any, native: Any, path: str, x: Value, states: list[Value], mask: Value | None
 ) -> tuple[Value, list[Value]]:
     """What a layer that reads in one direction gives out, and its final states."""
-    check([native])
     x = as_floats(x, native)
+    states = beginning(layer, native, path, states)
     chain = None if mask is not None else cells_of(layer, native, path)
     if chain is None:
-        return scanned(layer, native, path, x, states, mask)
-    finals: list[Value] = []
+        output, finals = scanned(layer, native, path, x, states, mask)
+        ending(layer, native, finals)
+        return output, finals
+    finals = []
     last = x
     for op, weights in chain:
         own, states = states[: op.states], states[op.states :]
         x, *found = op(x, *weights._replace(**initial(own)))
         finals += found
         last = found[0]
+    ending(layer, native, finals)
     if not native.return_sequences:
         return last, finals
     return Flip(axes=(1,))(x) if native.go_backwards else x, finals

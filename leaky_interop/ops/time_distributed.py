@@ -52,7 +52,8 @@ def alone(inner: Any) -> bool:
     axes = getattr(inner, "axis", None)
     mixes = 0 in (axes if isinstance(axes, list | tuple) else [axes])
     wrapped = [getattr(inner, name) for name in ("layer", "forward_layer", "backward_layer", "cell") if hasattr(inner, name)]
-    return not mixes and type(inner).__name__ != "Lambda" and all(map(alone, wrapped))
+    free = type(inner).__name__ != "Lambda" and not getattr(inner, "stateful", False)  # which steps on from entry to entry
+    return not mixes and free and all(map(alone, wrapped))
 
 
 def is_layer(operation: Any) -> bool:

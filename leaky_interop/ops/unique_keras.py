@@ -33,5 +33,5 @@ def unique_from_keras(call, x):
 
 def of_length(x: Value, axis: int, size: int, fill: Any) -> Value:
     """The first entries along an axis, with others behind them where there are fewer."""
-    tail = expanded(x.graph.constant(np.asarray(fill, x.dtype)), (*x.shape[:axis], size, *x.shape[axis + 1 :]))
+    tail = expanded(x.graph.constant(np.asarray(fill).astype(x.dtype)), (*x.shape[:axis], size, *x.shape[axis + 1 :]))
     return Gather(axis=axis)(Concat(axis=axis)(x, tail), x.graph.constant(np.arange(size)))

@@ -105,6 +105,14 @@ class LayerCall(Call):
         """The flat states that a recurrent layer begins with, and what nests such states as its cell does."""
         return read_states(self.reader, layer, batch, given)
 
+    def recalled(self, layer: Any, path: str) -> list[Value]:
+        """What a stateful layer remembers from its call before; path: where this layer holds it."""
+        return self.reader.memory.recalled(self.reader.graph, self.reader.root, layer, f"{self.name}.{path}".rstrip("."))
+
+    def keep(self, layer: Any, states: Sequence[Value]) -> None:
+        """Let a stateful layer remember its states."""
+        self.reader.memory.keep(layer, states)
+
     def unique(self, part: str) -> str:
         """A name that no other part of the network has."""
         return self.reader.root.unique(f"{self.name}.{part}")

@@ -33,6 +33,7 @@ from .claims import claimed
 from .foreign import called, native_name, reason
 from .masks import Masks, find_masked, given_masks, ignores_masks, is_empty, refusal, takes_mask
 from .operations import backend_as_operations
+from .remembering import Memory
 from .run import Program, describe
 from .standing import stand_in
 from .tensorflow import without_tensorflow
@@ -66,6 +67,7 @@ class Reader:
         self.input_shapes = input_shapes
         self.masked = self.mask_lost = False
         self.captures: Captures | None = None  # what the graph at hand takes from the one around it
+        self.memory = Memory()
         self.roots: dict[Any, Any] = {}  # of weights that layers compute
 
     def read(self) -> Graph:
@@ -74,12 +76,14 @@ class Reader:
         inputs = [self.input(t, i) for i, t in enumerate(function.inputs[: len(function.inputs) - len(weights)])]
         inputs += weights
         outputs = self.walk(self.trace, inputs)
-        graph.outputs = [v for v in outputs if isinstance(v, Value)]
         count = len(outputs)
         struct = getattr(function, "_outputs_struct", None)
         graph.structure = None if struct is None else in_order(keras.tree.pack_sequence_as(struct, list(range(count))))
         graph.output_names = output_names(graph.structure, count)
-        graph.program = Program(self.model, None if self.trace.others else function, self.trace.pack, self.trace.weights)
+        self.memory.leave(graph, outputs)
+        graph.outputs = [v for v in outputs if isinstance(v, Value)]
+        run = None if self.trace.others else function
+        graph.program = Program(self.model, run, self.trace.pack, self.trace.weights, self.memory.variables)
         return self.importing.finish(settle, after_import)
 
     def input(self, tensor: Any, index: int) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -50,18 +50,34 @@ class Program:
     """Runs a functional graph call by call."""
 
     def __init__(
-        self, model: Any, function: Any = None, pack: Callable[[Sequence[Any]], Any] | None = None, weights: Sequence[Any] = ()
+        self, model: Any, function: Any = None, pack: Callable[[Sequence[Any]], Any] | None = None, weights: Sequence[Any] = (),
+        states: Sequence[Any] = (),
     ):
         self.model = model
         self.weights = weights  # the model's own variables: further inputs of the function
         self.function = functional(model) if function is None else function
+        self.states = states  # variables in which layers remember earlier calls: its last inputs, and last outputs
         self.pack = pack  # flat inputs as a subclassed model takes them
 
     def whole(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Flat outputs of the user's own model on flat inputs."""
-        with no_gradients():
-            outputs = self.call([keras.ops.convert_to_tensor(as_held(a)) for a in arrays])
-            return _narrow(self.model, [to_numpy(o) for o in keras.tree.flatten(outputs)])
+        count = len(arrays) - len(self.states)
+        with no_gradients(), self.remembering(arrays[count:]):
+            outputs = self.call([keras.ops.convert_to_tensor(as_held(a)) for a in arrays[:count]])
+            found = _narrow(self.model, [to_numpy(o) for o in keras.tree.flatten(outputs)])
+            return [*found, *(to_numpy(v.value) for v in self.states)]
+
+    @contextlib.contextmanager
+    def remembering(self, arrays: Sequence[Any]) -> Iterator[None]:
+        """Inside the block the layers remember what is given; afterwards what they did before."""
+        before = [to_numpy(v.value).copy() for v in self.states]
+        for variable, array in zip(self.states, arrays, strict=True):
+            variable.assign(array)
+        try:
+            yield
+        finally:
+            for variable, array in zip(self.states, before, strict=True):
+                variable.assign(array)
 
     def call(self, inputs: Sequence[Any], *, training: bool = False) -> Any:
         """The nested outputs of the user's own model on flat inputs, tensors of the backend."""
@@ -71,7 +87,7 @@ class Program:
 
     def settings(self, arrays: Sequence[np.ndarray]) -> list[tuple[str, list[np.ndarray]]]:
         """Outputs in every setting that users run the model in."""
-        return [(f"keras, {keras.backend.backend()} backend", run(self.model, arrays))]
+        return [(f"keras, {keras.backend.backend()} backend", self.whole(arrays) if self.states else run(self.model, arrays))]
 
     def run(
         self,
@@ -101,8 +117,11 @@ class Program:
             return self.whole(arrays)
         with no_gradients():
             inputs = [see(("input", i), keras.ops.convert_to_tensor(as_held(a))) for i, a in enumerate(arrays)]
-            inputs += [w.value for w in self.weights]
-            return _narrow(self.model, [to_numpy(o) for o in walk(self.function, inputs, apply)])
+            count = len(inputs) - len(self.states)
+            with self.remembering(inputs[count:]):
+                inputs = [*inputs[:count], *(w.value for w in self.weights)]
+                found = _narrow(self.model, [to_numpy(o) for o in walk(self.function, inputs, apply)])
+                return [*found, *(to_numpy(v.value) for v in self.states)]
 
 
 def leaves(structure: Any) -> list[Any]:
