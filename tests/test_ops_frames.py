@@ -48,7 +48,7 @@ def test_inverse_of_frames(to, settings):
 
 @pytest.mark.parametrize("settings", [
     {}, {"return_counts": True}, {"axis": 0, "return_inverse": True, "return_index": True},
-    {"axis": 1, "size": 2}, {"axis": -1, "size": 6, "fill_value": 9, "return_counts": True}, {"size": 4, "fill_value": -1},
+    {"axis": 1, "size": 2}, {"axis": -1, "size": 6, "fill_value": 9, "return_counts": True}, {"size": 4, "fill_value": 7},
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("dtype", ["float32", "int32", "uint8"])
 def test_values_that_differ(settings, dtype):
