@@ -97,6 +97,11 @@ def under(value: Any, policy: str) -> Any:
     return {k: under(v, policy) for k, v in value.items()} | named
 
 
+def stateful(case: Mapping[str, Any]) -> bool:
+    """Whether a layer, or one inside it, remembers earlier calls."""
+    return '"stateful": true' in json.dumps(case.get("config"))
+
+
 def is_float(spec: Mapping[str, Any]) -> bool:
     """Whether a recorded tensor holds floats."""
     return str(spec["dtype"]).startswith(("float", "bfloat"))
@@ -118,7 +123,7 @@ class Call:
         self.specs: list[dict[str, Any]] = []  # of the tensors that are inputs of the network
         shapes = [spec["tensor"] for spec in tensors(case)]
         firsts = {shape[0] for shape in shapes if shape}
-        free = "layer" in case and not case["config"].get("stateful")
+        free = "layer" in case and not stateful(case)
         self.batched = free and len(firsts) == 1 and all(shapes) and not of_one_image(case)
         self.inputs: list[Any] = []
         args, kwargs = self.built(case["args"]), self.built(case["kwargs"])
@@ -185,7 +190,7 @@ class Call:
         """What stateful layers remember before the first call: further inputs of what is made of them."""
         import leaky_interop as li
 
-        if '"stateful": true' not in json.dumps(self.case.get("config")):
+        if not stateful(self.case):
             return []
         return [np.zeros(v.shape, v.dtype) for v in li.load(self.model).inputs[len(self.inputs) :]]
 
