@@ -178,7 +178,7 @@ def other_sizes(net, x):
 
 def known(net, x):
     start = ops.fori_loop(0, 3, lambda i, s: s + i, 1)
-    return ops.cond(True, lambda: x * start, lambda: x), ops.switch(7, [lambda a: a, lambda a: -a], x)
+    return ops.cond(True, lambda: x * ops.cast(start, "float32"), lambda: x), ops.switch(7, [lambda a: a, lambda a: -a], x)
 
 
 def walks_within(net, x):
