@@ -20,7 +20,7 @@ from .flip import Flip
 from .join import joined
 from .shape import with_axes
 
-LAST = 2**31 - 1  # from here on a bound means the end, whatever the size
+LAST = 10**9  # from here on a bound of an open axis means its end: 2**31 - 1, 2**63 - 1, and in tf2onnx this very number
 END = np.iinfo(np.int64).max
 
 
@@ -112,7 +112,7 @@ def resolved(bound: Dim | None, size: Dim, default: Dim, low: int, high: Dim) ->
     if bound is None:
         return default
     if isinstance(bound, int) and not isinstance(size, int):
-        return high if bound >= LAST else low if bound < -LAST else bound + size if bound < 0 else max(bound, low)
+        return high if bound >= LAST else low if bound <= -LAST else bound + size if bound < 0 else max(bound, low)
     if isinstance(bound, int) and isinstance(size, int):
         return min(max(bound + size if bound < 0 else bound, low), high)
     return bound
