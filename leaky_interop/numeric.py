@@ -56,7 +56,9 @@ BITS: Final = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}
 
 
 def dtype(name: Any) -> np.dtype[Any]:
-    """The numpy dtype of a name (or of anything that numpy takes for one), those of ml_dtypes included."""
+    """The numpy dtype of a name (or of anything that numpy takes for one), those of ml_dtypes and "string" included."""
+    if isinstance(name, str) and name == "string":  # as Keras and TensorFlow call it; here an array of str
+        name = object
     if isinstance(name, str) and (name == "bfloat16" or name in NARROW_FLOATS or name in NARROW_INTEGERS):
         import ml_dtypes
 

@@ -81,6 +81,23 @@ def test_an_empty_vocabulary_and_hashes_are_refused_or_read():
             li.convert(keras.Model(x, layer(x)), to="onnx")
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.StringLookup(vocabulary=["a", "b"]),
+        lambda: layers.TextVectorization(vocabulary=["a", "b"]),
+        lambda: layers.Hashing(num_bins=5),
+    ],
+    ids=["StringLookup", "TextVectorization", "Hashing"],
+)
+def test_layers_that_read_text_are_refused_by_name(make):
+    pytest.importorskip("tensorflow")
+    x = keras.Input((1,), dtype="string")
+    layer = make()
+    with pytest.raises(Refused, match=rf"{type(layer).__name__}.*Compute it before the network"):
+        li.convert(keras.Model(x, layer(x)), to="onnx")
+
+
 OPERATIONS = {
     "grey": (lambda x: image.rgb_to_grayscale(x), pixels(2, 4, 5, 3)),
     "hsv": (lambda x: image.rgb_to_hsv(x), np.concatenate([pixels(1, 4, 5, 3, high=1), np.zeros((1, 4, 5, 3), np.float32)])),
