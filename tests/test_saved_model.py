@@ -13,6 +13,7 @@ from leaky_interop import files
 from leaky_interop.cli import main
 from leaky_interop.errors import Mismatch, MissingFramework, Refused, RuntimeFailure, UnsafeFile, Unsupported, Usage
 from leaky_interop.files.saved_model_allowed import OPERATORS
+from tests.real import real
 
 tf = pytest.importorskip("tensorflow")
 pytest.importorskip("tf2onnx")
@@ -179,6 +180,10 @@ def test_the_command_line(saved, tmp_path, capsys):
         main(["convert", "--no-sandbox", str(saved), str(tmp_path / "net.onnx"), "--signature", "branching"])
     assert end.value.code == 0
     assert "signature branching" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["inspect", "--no-sandbox", str(saved / "saved_model.pb")])
+    assert end.value.code == 2
+    assert "Name its folder" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         main(["inspect", "--no-sandbox", str(saved), "--signature", "foo"])
     assert end.value.code == 2
@@ -405,3 +410,18 @@ def test_recurrent_layers_and_named_ports_of_keras(tmp_path):
     assert {o.name for o in report.outputs} == {"early", "later"}
     made = onnx.load(tmp_path / "net.onnx").graph
     assert {i.name for i in made.input} == {"words", "sizes"}
+
+
+@pytest.mark.real
+@pytest.mark.one_backend
+def test_a_trained_network_is_what_its_vendor_made_of_it():
+    """Basic Pitch, in TensorFlow and as the vendor's ONNX, whose outputs stand the other way round."""
+    folder = real("basic-pitch/nmp")
+    model = li.convert(folder, "onnx")
+    assert [i.name for i in model.graph.input] == ["input_2"]
+    assert [o.name for o in model.graph.output] == ["contour", "note", "onset"]
+    x = 0.1 * np.random.default_rng(0).standard_normal((2, 43844, 1)).astype("f")
+    ours, tensorflows, vendors = (li.run(m, [x]) for m in (model, folder, folder.parent / "nmp.onnx"))
+    for one, other, third in zip(ours, tensorflows, reversed(vendors), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+        np.testing.assert_allclose(one, third, atol=2e-5)

@@ -52,6 +52,8 @@ def kind(path: str | os.PathLike[str]) -> Kind:
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return "savedmodel"
+    if path.name == "saved_model.pb":
+        raise Usage("saved_model.pb is one file of a SavedModel", hint="Name its folder")
     with opened(path) as handle:
         head = handle.read(512)
         for offset, magic, what, hint in FOREIGN:
