@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-__all__ = ["bidirectional_lstm", "seq2seq_encoder", "timeseries_transformer", "wavenet"]
+__all__ = ["bidirectional_lstm", "conv_lstm", "masked_lstm", "seq2seq_encoder", "timeseries_transformer", "wavenet"]
 
 
 def bidirectional_lstm():
@@ -13,6 +13,24 @@ def bidirectional_lstm():
     x = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(x)
     x = layers.Bidirectional(layers.LSTM(4))(x)
     return keras.Model(given, layers.Dense(1, activation="sigmoid")(x))
+
+
+def conv_lstm():
+    """The next pictures of a film: convolutional LSTMs with normalisation between them, a convolution over time."""
+    given = keras.Input((4, 8, 8, 1))
+    x = layers.ConvLSTM2D(4, 5, padding="same", return_sequences=True, activation="relu")(given)
+    x = layers.BatchNormalization()(x)
+    x = layers.ConvLSTM2D(3, 3, padding="same", return_sequences=True, activation="relu")(x)
+    return keras.Model(given, layers.Conv3D(1, 3, activation="sigmoid", padding="same")(x))
+
+
+def masked_lstm():
+    """Words of a text that is filled up with zeros: the mask goes through both directions to the mean over time."""
+    given = keras.Input((9,), dtype="int32")
+    x = layers.Embedding(20, 6, mask_zero=True)(given)
+    x = layers.Bidirectional(layers.LSTM(5, return_sequences=True), merge_mode="sum")(x)
+    x = layers.GlobalAveragePooling1D()(layers.TimeDistributed(layers.Dense(4, activation="tanh"))(x))
+    return keras.Model(given, layers.Dense(3)(x))
 
 
 def wavenet():
