@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measuring, networks, startup, tables
-from benchmarks.converters import DIRECTIONS, OURS, Converter, Direction, converters
+from benchmarks.converters import DIRECTIONS, FOLDED, OURS, Converter, Direction, converters
 from benchmarks.environments import Absent, python_with
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TIMEOUT = 900  # seconds for one measurement
+TIMEOUT = 1800  # seconds for one measurement
 
 
 def arguments() -> argparse.Namespace:
@@ -66,7 +66,7 @@ def measure(way: Direction, name: str, runs: int, folder: Path, *, peers: bool) 
         run("export", task, Path(sys.executable), folder, way)
     rows = []
     for index, used in enumerate(converters(way.name)):
-        if peers or used.name == OURS:
+        if peers or used.name in (OURS, FOLDED):
             row = convert(used, {**task, "path": f"{stem}_{index}.onnx"}, folder, way)
             rows.append({"direction": way.name, "network": name, **row})
     written = [row for row in rows if "onnx" in row]
@@ -74,7 +74,7 @@ def measure(way: Direction, name: str, runs: int, folder: Path, *, peers: bool) 
         task |= {"onnx": [row.pop("onnx") for row in written]}
         found = run("onnx_latency", task, Path(sys.executable), folder, way)
         for index, row in enumerate(written):
-            row |= found if "failed" in found else {key: values[index] for key, values in found.items()}
+            row |= found if "failed" in found else {k: v[index] for k, v in found.items() if v[index] is not None}
     return rows
 
 

@@ -70,7 +70,7 @@ def export_onnx(model: Any, arrays: Arrays, path: Path) -> Path:
     return path
 
 
-def _ours(to: str) -> Callable[[Any, Arrays, Path], Any]:
+def _ours(to: str, **options: Any) -> Callable[[Any, Arrays, Path], Any]:
     def convert(source: Any, arrays: Arrays, path: Path) -> Any:
         import leaky_interop
 
@@ -79,7 +79,7 @@ def _ours(to: str) -> Callable[[Any, Arrays, Path], Any]:
         living = torch is not None and isinstance(source, torch.nn.Module)
         example = tuple(arrays) if living and not (keras and isinstance(source, keras.Model)) else None
         if to == "onnx":
-            leaky_interop.convert(source, path, example=example, verify=False)
+            leaky_interop.convert(source, path, example=example, verify=False, **options)
             return path
         return leaky_interop.convert(source, to=to, io="native" if to == "keras" else "as_source", example=example)
 
@@ -168,6 +168,7 @@ DIRECTIONS = (
 )
 
 OURS = "leaky_interop"
+FOLDED = "leaky_interop, fold_batch_norm"
 _EXPORTER = {"libraries": ("onnx", "onnxscript"), "requirements": ("onnxscript==0.7.2",)}
 
 
@@ -177,8 +178,9 @@ def _engines(way: Direction) -> tuple[str, ...]:
     return tuple(f"leaky_interop.{module}" for module in ("converting", "verification", "files", *engines))
 
 
+_ENGINES = {way.name: _engines(way) for way in DIRECTIONS}
 CONVERTERS = (
-    *(Converter(OURS, way.name, _ours(way.target), _engines(way)) for way in DIRECTIONS),
+    *(Converter(OURS, way.name, _ours(way.target), _ENGINES[way.name]) for way in DIRECTIONS),
     Converter(
         "keras.Model.export",
         KERAS_TENSORFLOW,
@@ -194,6 +196,7 @@ CONVERTERS = (
         **_EXPORTER,
         prepare=_called,
     ),
+    *(Converter(FOLDED, d, _ours("onnx", fold_batch_norm=True), _ENGINES[d]) for d in (KERAS_TENSORFLOW, KERAS_TORCH)),
     Converter("torch.onnx.export", TORCH_ONNX, _torch_export, **_EXPORTER),
     Converter("torch.onnx.export, batch open", TORCH_ONNX, _torch_export_open_batch, **_EXPORTER),
     Converter("onnx2torch", ONNX_TORCH, _onnx2torch, ("onnx2torch",), ("onnx2torch==1.5.15",)),

@@ -27,15 +27,19 @@ class Subject:
     torch_model: Callable[[], Any] | None
 
 
+def application(name: str, gain: float, size: int | None = None) -> Any:
+    """A network of `keras.applications`; `gain` keeps its softmax apart and off its ends, so that errors show.
+
+    size: of its pictures, instead of the usual one.
+    """
+    import keras
+
+    shape = {} if size is None else {"input_shape": (size, size, 3)}
+    return randomise(getattr(keras.applications, name)(weights=None, **shape), seed=0, gain=gain)
+
+
 def _application(name: str, gain: float) -> Callable[[], Any]:
-    """A network of `keras.applications`; `gain` keeps its softmax apart and off its ends, so that errors show."""
-
-    def build() -> Any:
-        import keras
-
-        return randomise(getattr(keras.applications, name)(weights=None), seed=0, gain=gain)
-
-    return build
+    return lambda: application(name, gain)
 
 
 def _torch_resnet50() -> Any:
@@ -79,13 +83,23 @@ BIG = (
     Subject("MobileNetV3-large", IMAGE, None, _family("mobile", "mobilenet_v3_large_full")),
     Subject("Swin-T", IMAGE, None, _family("windows", "swin_tiny_full")),
 )
+GAIN = 1.2
+SIZES = {  # by network of keras.applications, one or more of each family: its usual picture, and the smallest it takes
+    **dict.fromkeys(("VGG16", "ResNet50", "ResNet50V2", "DenseNet121", "MobileNet", "MobileNetV2"), (224, 32)),
+    **dict.fromkeys(("MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0", "NASNetMobile", "ConvNeXtTiny"), (224, 32)),
+    **{"InceptionV3": (299, 75), "InceptionResNetV2": (299, 75), "Xception": (299, 71)},
+}
+APPLICATIONS = tuple(
+    Subject(name, {"image": (3, size, size)}, _application(name, 1.0 if name == "ResNet50" else GAIN), None)
+    for name, (size, _) in SIZES.items()
+)
 NAMES = (*SMALL, *(subject.NAME for subject in BIG))
 QUICK = ("dcgan_discriminator", "resnet")
 
 
 def get(name: str) -> Any:
     """The network called `name`: a `Subject`, or a module of `models/`, which offers the same."""
-    return next((subject for subject in BIG if name == subject.NAME), None) or models.get(name)
+    return next((subject for subject in (*BIG, *APPLICATIONS) if name == subject.NAME), None) or models.get(name)
 
 
 def form(subject: Any, framework: str) -> Any:

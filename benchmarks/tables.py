@@ -88,7 +88,7 @@ def _executed(ours: Row, peer: Row | None) -> float | None:
 
 
 def _latency_of_peer(ours: Row, peer: Row | None) -> float | None:
-    return ours["latency_seconds"] / peer["latency_seconds"] if peer and "latency_seconds" in ours | peer else None
+    return ours["latency_seconds"] / peer["latency_seconds"] if peer and "latency_seconds" in ours.keys() & peer.keys() else None
 
 
 def _latency_by_hand(ours: Row, peer: Row | None) -> float:

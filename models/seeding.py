@@ -8,6 +8,7 @@ of its own, so that an exchanged, dropped or defaulted weight changes the output
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -72,6 +73,9 @@ _KERAS_ROLES = {
     "moving_mean": "mean",
     "moving_variance": "variance",
     "alpha": "slope",
+    "depthwise_kernel": "kernel",
+    "pointwise_kernel": "kernel",
+    "variable": "scale",  # of keras.applications' ConvNeXt, its layers' scale
     "mean": "mean",  # Normalization's, as are the next
     "variance": "variance",
 }
@@ -80,12 +84,12 @@ _KERAS_ROLES = {
 def _keras_weights(layer: Any) -> Iterator[tuple[str, Any]]:
     for variable in layer.weights:
         if not variable.path.endswith(("seed_generator_state", "/count")):  # counters, no weights of the network
-            yield _KERAS_ROLES[variable.name], variable
+            yield _KERAS_ROLES[re.sub(r"_\d+$", "", variable.name)], variable
 
 
 def _keras_fan_in(layer: Any, variable: Any) -> float:
     name, shape = type(layer).__name__, variable.shape
-    if "Depthwise" in name:  # kernel: *window, inputs, multiplier
+    if "Depthwise" in name or variable.name == "depthwise_kernel":  # kernel: *window, inputs, multiplier
         return math.prod(shape[:-2])
     if "Transpose" in name:  # kernel: *window, outputs, inputs; each output sees one window position in `strides`
         return math.prod(shape[:-2]) * shape[-1] / math.prod(layer.strides)

@@ -18,7 +18,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what run
 WITHOUT_KERAS = {
     "test_conformance_known", "test_conformance_oracle", "test_conformance_running", "test_conformance_runtimes",
     "test_conformance_verdicts", "test_errors", "test_files", "test_files_faults", "test_files_onnx", "test_files_pt2", "test_files_writing",
-    "test_layout", "test_mutants", "test_numeric", "test_plotting", "test_real", "test_report", "test_report_browser",
+    "test_layout", "test_mutants", "test_numeric", "test_passes_fold", "test_plotting", "test_real", "test_report", "test_report_browser",
     "test_sandbox", "test_sizes", "test_spellings_texts",
 }  # fmt: skip
 

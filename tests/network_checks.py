@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 import leaky_interop as li
@@ -68,8 +70,8 @@ def check_transposes(conversion) -> None:
     assert len(found) <= allowed, "\n".join(map(str, found))
 
 
-def same_graph(first: Graph, second: Graph) -> None:
-    """Equal op for op, with the same names, bit-equal parameters and the same trainable flags."""
+def same_graph(first: Graph, second: Graph, *, weight_names: bool = True) -> None:
+    """Equal op for op, with the same names (of weights too, unless said), bit-equal parameters and the same trainable flags."""
     ops = [[n.op.op if isinstance(n.op, ChannelsLast) else n.op for n in g.nodes] for g in (first, second)]
     assert len(ops[0]) == len(ops[1]), f"{len(ops[0])} nodes became {len(ops[1])}:\n{first}\n\n{second}"
     for a, b, n, m in zip(*ops, first.nodes, second.nodes, strict=True):
@@ -81,4 +83,12 @@ def same_graph(first: Graph, second: Graph) -> None:
                 np.testing.assert_array_equal(v.array(), w.array(), err_msg=str(n))
                 assert v.const.trainable == w.const.trainable, f"{n.name}: {v.const} and {w.const}"
                 assert bool(v.const.name) == bool(w.const.name), f"{n.name}: {v.const} and {w.const}"
-    assert [p.name for p in first.parameters()] == [p.name for p in second.parameters()]
+    names = [[p.name for p in g.parameters()] for g in (first, second)]
+    assert names[0] == names[1] or (not weight_names and len(names[0]) == len(names[1]))
+
+
+def without_dropout(graph: Graph) -> Graph:
+    """The graph for `same_graph`, without the operators that ONNX files leave out."""
+    found = copy.copy(graph)
+    found.nodes = [n for n in graph.nodes if type(n.op).__name__ != "Dropout"]
+    return found
