@@ -22,7 +22,7 @@ from .dense import Dense
 from .math import Add
 from .matmul import MatMul
 from .picking import diagonal
-from .promotion import in_one_dtype
+from .promotion import as_value, in_one_dtype, in_stated_dtype
 from .reduce import ReduceSum, reduced
 from .shape import without
 from .table import widened
@@ -187,7 +187,7 @@ def einsum_from_keras(call, *operands):
         raise Refused(
             f"the einsum {call.subscripts!r}", why="TensorFlow orders an unstated result otherwise than numpy", hint="State it behind ->"
         )
-    return einsum(call, call.subscripts, operands)
+    return einsum(call, call.subscripts, in_stated_dtype(call, *(as_value(call, o) for o in operands)))
 
 
 @imports("keras", "EinsumDense")

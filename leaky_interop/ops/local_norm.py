@@ -123,7 +123,7 @@ def normalize_from_keras(call, x):
     axes = tuple(range(x.rank)) if call.axis is None else axes_from_keras(call.axis, x.rank)
     if call.order != 2 and len(axes) > 1:
         raise Refused(f"normalize of order {call.order} over {len(axes)} axes", why="Keras takes a matrix's norm there")
-    return LpNormalize(axes=axes, order=call.order, epsilon=epsilon_of(call))(x)
+    return LpNormalize(axes=axes, order=call.order, epsilon=epsilon_of(call))(floating(call, x))
 
 
 # --- exporters --------------------------------------------------------------------------------------------------------

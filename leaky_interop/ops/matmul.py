@@ -164,7 +164,7 @@ def tensordot_from_keras(call, a, b):
 
 @imports("keras", "ops.Dot")
 def dot_from_keras(call, a, b):
-    a, b = in_one_dtype(call, a, b)
+    a, b = in_stated_dtype(call, *in_one_dtype(call, a, b))
     if not a.rank or not b.rank:
         return Mul()(a, b)
     product_of_each = b.rank < 3 or call.backend == "torch"  # where it is matmul, whatever the ranks
@@ -187,7 +187,7 @@ def inner_from_keras(call, a, b):
 
 @imports("keras", "ops.Outer")
 def outer_from_keras(call, a, b):
-    a, b = in_one_dtype(call, a, b)
+    a, b = in_stated_dtype(call, *in_one_dtype(call, a, b))
     return Mul()(a.reshape(product(a.shape), 1), b.reshape(1, product(b.shape)))
 
 

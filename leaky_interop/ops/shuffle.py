@@ -225,13 +225,23 @@ def reordered(groups: int, channels: int) -> np.ndarray:
     return ChannelShuffle(groups=groups, axis=0).index(channels).astype(np.int32)
 
 
+def _moved(op: Block, onnx: Any, parts: Any) -> Any:
+    """Two reshapes and a transpose, where onnxruntime has no kernel: it has few for integers."""
+    (result,) = onnx.outputs
+    return onnx.composed(lambda x: [x.reshape(*parts(x.shape)).transpose(*op.order()).reshape(*result.shape)])[0]
+
+
 @exports("onnx", DepthToSpace)
 def depth_to_space_to_onnx(op, onnx, x):
+    if not onnx.runs("DepthToSpace"):
+        return _moved(op, onnx, op.wide)
     return onnx.DepthToSpace(x, blocksize=op.block, mode="DCR" if op.places_first else "CRD")
 
 
 @exports("onnx", SpaceToDepth)
 def space_to_depth_to_onnx(op, onnx, x):
+    if not onnx.runs("SpaceToDepth"):
+        return _moved(op, onnx, op.split)
     y, channels = onnx.SpaceToDepth(x, blocksize=op.block), onnx.inputs[0].shape[1] * op.block**2
     return y if op.places_first else onnx.Gather(y, reordered(op.block**2, channels), axis=1)
 
@@ -246,3 +256,6 @@ case("depth_to_space/float16", DepthToSpace(block=2, places_first=True), Operand
 case("channel_shuffle/images", ChannelShuffle(groups=3, axis=1), (2, 12, 3, 4))
 case("channel_shuffle/last_axis", ChannelShuffle(groups=2, axis=2), (2, 3, 10))
 case("channel_shuffle/vectors", ChannelShuffle(groups=3, axis=1), (2, 6))
+for _dtype in ("bool", "int32"):
+    _whole = Operand((2, 8, 2, 3), dtype=_dtype, numbers=np.arange(96).reshape(2, 8, 2, 3))
+    case(f"depth_to_space/{_dtype}", DepthToSpace(block=2, places_first=True), _whole, composed={"onnx": "two reshapes and a transpose"})

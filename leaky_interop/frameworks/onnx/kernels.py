@@ -39,6 +39,14 @@ LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does no
     "int64": {"Resize"},
     "uint64": {"CumSum", "Pow", "Resize", "Where"},
 }  # fmt: skip
+_MOVED = {"DepthToSpace", "SpaceToDepth", "Col2Im"}
+_REDUCED = {"Max", "Min", "Sum", "Prod", "Mean", "SumSquare", "L1", "L2", "LogSumExp"}
+for _kind in ("bool", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
+    LACKING[_kind] = LACKING.get(_kind, set()) | _MOVED
+for _kind in ("uint32", "uint64"):
+    LACKING[_kind] |= {"ArgMax", "ArgMin", "NonZero", "TopK"} | {f"Reduce{name}" for name in _REDUCED}
+for _kind, _names in {"int8": {"Col2Im", "NonZero"}, "uint8": {"Col2Im"}, "int16": {"NonZero"}, "uint16": {"NonZero", "TopK"}}.items():
+    LACKING[_kind] |= _names
 NOWHERE = frozenset(("float4_e2m1fn",))  # element types without any kernel
 NEWEST = dict.fromkeys(  # later ones have no kernel yet
     ("Optional", "OptionalGetElement", "OptionalHasElement", "Quantize", "Dequantize"), 27
