@@ -58,7 +58,7 @@ def _can(node: Node) -> bool:
     rounds = None
     if isinstance(op, Loop):
         rounds = op.rounds(*node.inputs[:2])  # type: ignore[arg-type]
-    elif isinstance(op, Scan):
+    elif type(op) is Scan:
         rounds = op.length(*op.parts(node.inputs)[1])
     if not isinstance(rounds, int) or not 0 < rounds <= MOST_ROUNDS:
         return False

@@ -21,6 +21,7 @@ from ...ops.heads import in_keras
 from ...passes import before_keras
 from ...passes.heads import group_heads
 from ...passes.lowering import lower
+from ...passes.masked import mark_masked
 from ...passes.unroll import unroll
 from ...passes.unsigned import signed
 from ...sizes import Dim, Size
@@ -60,7 +61,7 @@ def assign(model: keras.Model, numbers: Iterable[tuple[Any, np.ndarray]]) -> Non
 
 def prepare(graph: Graph) -> Graph:
     """The graph as Keras computes it: channels last where its layers want that, transposes settled."""
-    grouped = group_heads(unroll(graph), in_keras)
+    grouped = group_heads(unroll(mark_masked(graph)), in_keras)
     lowered = lower(grouped, FRAMEWORK, np.float32)  # but on TensorFlow, Keras computes in no wider type
     lowered = signed(lowered, [name for name in LACKING if name in HELD])
     return before_keras(settle(wrap(lowered, _wants_channels_last)))
