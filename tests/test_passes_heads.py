@@ -200,3 +200,29 @@ def test_a_saved_layer_needs_nothing_of_this_package(tmp_path):
     again = keras.saving.load_model(tmp_path / "net.keras", safe_mode=True)
     x = X.numpy()
     np.testing.assert_array_equal(li.run(again, [x])[0], li.run(there, [x])[0])
+
+
+@pytest.mark.parametrize("framework", ["keras", "torch"])
+def test_source_code_says_the_layer(framework, tmp_path, monkeypatch):
+    model = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    path = tmp_path / f"encoder_in_{framework}.py"
+    assert li.convert(model, path, example=X, framework=framework).passed
+    expected = {
+        "keras": 'layers.MultiHeadAttention(2, 4, name="self_attn")(inputs, inputs)',
+        "torch": "nn.MultiheadAttention(8, 2, batch_first=True)",
+    }
+    assert expected[framework] in path.read_text()
+    monkeypatch.syspath_prepend(tmp_path)
+    network = __import__(path.stem).load()
+    received = li.run(network, [X.numpy()])[0]
+    np.testing.assert_allclose(received, model(X).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_source_code_keeps_what_is_not_usual(tmp_path, monkeypatch):
+    model = Attending(kdim=6, vdim=6, bias=False, batch_first=True).eval()
+    model.attention.out_proj.weight.requires_grad_(False)
+    assert li.convert(model, tmp_path / "attending.py", example=(X, torch.randn(2, 4, 6))).passed
+    monkeypatch.syspath_prepend(tmp_path)
+    state = dict(__import__("attending").load().named_parameters())
+    assert state.keys() == dict(model.named_parameters()).keys()
+    assert [p.requires_grad for p in state.values()] == [p.requires_grad for p in model.parameters()]

@@ -34,7 +34,8 @@ def constructor(layer: keras.Layer, name: ast.expr | None) -> ast.expr:
         inner = constructor(layer.forward_layer, None)
         rest = {"merge_mode": literal(layer.merge_mode, "merge_mode")}
         return _named(call("layers.Bidirectional", inner, **rest), layer, name)
-    if getattr(keras.layers, type(layer).__name__, None) is not type(layer):
+    kind = next((k for k in (type(layer).__name__, "GroupQueryAttention") if getattr(keras.layers, k, None) is type(layer)), None)
+    if kind is None:
         raise Refused(
             f"the layer {type(layer).__name__} in source code", layer.name, "it is none of keras.layers", HINT
         )
@@ -42,7 +43,10 @@ def constructor(layer: keras.Layer, name: ast.expr | None) -> ast.expr:
     settings = {
         k: literal(_plain(v, layer), k) for k, v in config.items() if k in _parameters(type(layer)) and _told(k, v)
     }
-    return _named(call(f"layers.{type(layer).__name__}", **settings), layer, name)
+    if isinstance(layer, keras.layers.MultiHeadAttention):  # what it fills in by itself
+        usual = {"value_dim": layer.key_dim, "attention_axes": (1,)}
+        settings = {k: v for k, v in settings.items() if k not in usual or config[k] != usual[k]}
+    return _named(call(f"layers.{kind}", **settings), layer, name)
 
 
 def shortened(node: ast.expr) -> ast.expr:

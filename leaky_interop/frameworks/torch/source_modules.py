@@ -26,7 +26,7 @@ def constructor(module: nn.Module) -> ast.expr:
     """
     settings = _settings(module)
     again = type(module)(**settings, device="meta") if _takes_device(module) else type(module)(**settings)
-    if repr(again) != _own_repr(module):
+    if _own_repr(again) != _own_repr(module):
         raise Refused(f"{module} in source code", why=f"its settings make {again}", hint="Write a .pt2 file")
     made = call(
         f"nn.{type(module).__name__}",
@@ -36,7 +36,7 @@ def constructor(module: nn.Module) -> ast.expr:
     kinds = {t.dtype for t in weights.values() if t.is_floating_point()} - {torch.float32}
     for kind in sorted(kinds, key=str)[:1]:
         made.keywords.append(ast.keyword("dtype", dotted(str(kind))))
-    trained = [p.requires_grad for p in module.parameters(recurse=False)]
+    trained = [p.requires_grad for _, p in own_parameters(module)]
     constant = any(key in module._non_persistent_buffers_set for key in WEIGHTS)
     if constant or (trained and not any(trained)):
         return call(ast.Attribute(made, "requires_grad_"), ast.Constant(False))
@@ -118,6 +118,9 @@ def _settings(module: nn.Module) -> dict[str, Any]:
             content = content is not None
         found[name] = tuple(content) if isinstance(content, torch.Size | list) else content
     window = found.get("kernel_size")
+    if isinstance(module, nn.MultiheadAttention):
+        found |= {"bias": module.in_proj_bias is not None}
+        found = {k: v for k, v in found.items() if k not in ("kdim", "vdim") or v != module.embed_dim}
     if "stride" in found and _parameters(type(module))["stride"].default is None and found["stride"] == window:
         del found["stride"]
     return found
@@ -128,6 +131,11 @@ def _shortest(name: str, content: Any) -> Any:
     if isinstance(content, tuple) and content and all(type(c) is type(content[0]) and c == content[0] for c in content):
         return content[0] if len(content) == 1 or name != "normalized_shape" else content
     return content
+
+
+def own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters that come with a layer, those of the layer in it included where it brings one along."""
+    return module.named_parameters(recurse=isinstance(module, nn.MultiheadAttention))
 
 
 def _own_repr(module: nn.Module) -> str:

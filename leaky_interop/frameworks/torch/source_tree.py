@@ -15,7 +15,7 @@ from ...code.scopes import blocks
 from ...code.steps import Block, Made, Path, call, dotted, literal, operands, place, value, walk
 from ...code.words import is_name, numbered, title
 from . import control
-from .source_modules import constructor, counts, filled, marked, sequence
+from .source_modules import constructor, counts, filled, marked, own_parameters, sequence
 from .source_steps import Steps
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Tree:
         if path in self.at and not self.at[path].is_sequence:
             return
         module = self.modules[".".join(path)]
-        if isinstance(module, control.KINDS):
+        if isinstance(module, (*control.KINDS, nn.MultiheadAttention)):  # what stands below comes with it
             return
         bare = self.kinds.get(path) == "module"
         for key, weight in self.weights_of(path) if bare else ():
@@ -199,12 +199,10 @@ class Tree:
         return kind
 
     def layer(self, path: Path, module: nn.Module) -> ast.expr:
-        trained = [p.requires_grad for p in module.parameters(recurse=False)]
+        trained = [p.requires_grad for _, p in own_parameters(module)]
         if any(trained) and not all(trained):
             name = self.prefix + ".".join(path)
-            self.source.frozen += [
-                f"{name}.{k}" for k, p in module.named_parameters(recurse=False) if not p.requires_grad
-            ]
+            self.source.frozen += [f"{name}.{k}" for k, p in own_parameters(module) if not p.requires_grad]
         return constructor(module)
 
     def flow(self, path: Path, module: nn.Module) -> ast.expr:
