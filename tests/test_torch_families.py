@@ -9,7 +9,9 @@ import torch
 
 import leaky_interop as li
 from leaky_interop.converting import transfer_graph
+from leaky_interop.errors import Refused
 from tests.torch_families import all_families
+from tests.torch_families.generators import unet_generator
 
 FAMILIES = all_families()
 
@@ -58,3 +60,59 @@ def test_to_onnx_and_back(family):
 )
 def test_to_keras_and_back(family):
     check(family, "keras")
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("to", ["onnx", "keras"])
+def test_statistics_of_the_batch_stay_those_of_the_batch(to):
+    """A batch norm that tracks none takes them from the pictures that it is given, in evaluation mode too."""
+    model = unet_generator(tracked=False).eval()
+    x = np.random.default_rng(0).standard_normal((3, 3, 16, 16)).astype("f")
+    conversion = transfer_graph(li.load(model, (x,)), to)
+    checks.verified(conversion)
+    (alone,), (among,) = li.run(conversion.model, [x[:1]]), li.run(conversion.model, [x])
+    assert np.abs(alone - among[:1]).max() > 1e-3
+    np.testing.assert_allclose(among, model(torch.from_numpy(x)).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.one_backend
+def test_dropout_that_stays_on_is_refused():
+    class Noisy(torch.nn.Conv2d):
+        def forward(self, x):
+            return torch.nn.functional.dropout(super().forward(x), 0.5, training=True)
+
+    with pytest.raises(Refused, match="random"):
+        li.load(Noisy(3, 4, 3).eval(), (np.zeros((2, 3, 8, 8), "f"),))
+
+
+class ByExample(torch.nn.Module):
+    """As StyleGAN2 writes it, with all settings, and perhaps a bias, which its groups would need batch times."""
+
+    def __init__(self, transposed, biased=False):
+        super().__init__()
+        self.transposed, self.biased = transposed, biased
+        self.weight = torch.nn.Parameter(torch.randn(4, 3, 3, 2) if transposed else torch.randn(3, 4, 3, 2))
+
+    def forward(self, x, style):
+        batch = x.shape[0]
+        weight = (self.weight * style.view(batch, 1, 1, 1, 1)).flatten(0, 1)
+        bias = style.repeat(1, 3).flatten() if self.biased else None
+        x = x.reshape(1, batch * 4, *x.shape[2:])
+        if self.transposed:
+            y = torch.nn.functional.conv_transpose2d(x, weight, bias, (2, 1), (1, 0), (1, 0), batch, (1, 2))
+        else:
+            y = torch.nn.functional.conv2d(x, weight, bias, (2, 1), (1, 0), (1, 2), batch)
+        return y.view(batch, 3, *y.shape[2:])
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("to", ["onnx", "keras", "torch"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_kernel_for_each_example(transposed, to):
+    example = (np.random.default_rng(0).standard_normal((2, 4, 7, 6)).astype("f"), np.ones((2, 1), "f"))
+    graph = li.load(ByExample(transposed).eval(), example)
+    conversion = transfer_graph(graph, to)
+    checks.verified(conversion)
+    checks.check_batches(graph, conversion)
+    with pytest.raises(Refused, match="static_batch"):
+        li.load(ByExample(transposed, biased=True).eval(), example)

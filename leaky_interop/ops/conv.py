@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Link, Op, Operand, Shape, Value, agree, case, exports, imports, op, weight
+from .by_example import conv_by_example
 from .pad import pad
 from .precision import floats_only
 from .promotion import as_value
@@ -90,6 +91,8 @@ class Conv(Op):
 @imports("torch", "aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
 @batched
 def conv_from_torch(call, x, kernel, bias, stride, padding, dilation, groups):
+    if not isinstance(groups, int):
+        return conv_by_example(x, kernel, bias, stride, padding, dilation, groups)
     spatial = kernel.rank - 2
     pads = tuple((p, p) for p in spread(padding, spatial))
     op = Conv(strides=spread(stride, spatial), pads=pads, dilations=spread(dilation, spatial), groups=groups)

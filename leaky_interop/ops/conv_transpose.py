@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..op import Dim, Link, Op, Operand, Shape, Value, agree, case, exports, imports, op, product, weight
+from .by_example import conv_transpose_by_example
 from .conv import Conv, conv_from_torch, conv_to_keras
 from .precision import floats_only
 from .promotion import as_value
@@ -89,6 +90,8 @@ def turned(kernel: np.ndarray, groups: int) -> np.ndarray:
 @imports("torch", "aten.conv_transpose1d.default", "aten.conv_transpose2d.input", "aten.conv_transpose3d.input")
 @batched
 def conv_transpose_from_torch(call, x, kernel, bias, stride, padding, output_padding, groups, dilation):
+    if not isinstance(groups, int):
+        return conv_transpose_by_example(x, kernel, bias, stride, padding, output_padding, groups, dilation)
     spatial = kernel.rank - 2
     crops = tuple((p, p - q) for p, q in zip(spread(padding, spatial), spread(output_padding, spatial), strict=True))
     op = ConvTranspose(strides=spread(stride, spatial), crops=crops, dilations=spread(dilation, spatial), groups=groups)

@@ -15,7 +15,8 @@ from typing import Any
 
 MODULES = (
     "classic", "residual", "dense", "inception", "mobile", "efficient", "reparametrised", "normaliser_free", "modern",
-    "attending", "vision_transformer", "windows", "segmentation", "detection", "yolo",
+    "attending", "vision_transformer", "windows", "segmentation", "detection", "yolo", "mixers", "hybrids",
+    "audio", "generators",
 )  # fmt: skip
 @dataclasses.dataclass(frozen=True, eq=False)
 class Family:
