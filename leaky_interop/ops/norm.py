@@ -122,12 +122,16 @@ class BatchStatisticsNorm(PerChannel):
 
 @imports("torch", "aten.batch_norm.default")
 def batch_norm_from_torch(call, x, scale, bias, mean, variance, training, momentum, epsilon, *_):
-    """In evaluation PyTorch exports momentum=None as 0.0, a share that nobody chooses: it reads as None."""
+    """In evaluation PyTorch exports momentum=None as 0.0, a share that nobody chooses: it reads as None.
+
+    A graph module's own call of the function, without statistics of the batch, never learns them: it is frozen.
+    """
     scale, bias = unfilled(scale, 1), unfilled(bias, 0)
     if training or mean is None:
         return in_one_dtype(BatchStatisticsNorm(epsilon=epsilon), x, scale, bias)
     kept = None if momentum == 0.0 else round(1 - momentum, 12)
-    return in_one_dtype(BatchNorm(epsilon=epsilon, momentum=kept, frozen=False), x, scale, bias, mean, variance)
+    frozen = call.function and scale is None and bias is None and mean.const is not None  # with them, they tell it
+    return in_one_dtype(BatchNorm(epsilon=epsilon, momentum=kept, frozen=frozen), x, scale, bias, mean, variance)
 
 
 @imports("chainer", "FixedBatchNormalization")

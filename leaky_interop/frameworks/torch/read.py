@@ -230,7 +230,7 @@ class Reader:
         left_out = [a.name for a in schema.arguments if a.name not in given]
         results = self.importing.call(
             importer,
-            _call(target, self.graph, left_out, [v for v in given.values() if isinstance(v, torch.fx.Node)]),
+            _call(node, self.graph, left_out, [v for v in given.values() if isinstance(v, torch.fx.Node)]),
             operands,
             name=self.name(node),
             source=where,
@@ -317,9 +317,14 @@ class Reader:
         return from_sympy(dim.node.expr, self.symbols) if isinstance(dim, torch.SymInt) else int(dim)
 
 
-def _call(target: Any, graph: Graph, left_out: Sequence[str], tensors: Sequence[torch.fx.Node]) -> Call:
-    """The call as importers see it; `in_order()` tells whether all tensors lie in memory in their order, without gaps."""
-    call = Call(target, graph, left_out=left_out)
+def _call(node: torch.fx.Node, graph: Graph, left_out: Sequence[str], tensors: Sequence[torch.fx.Node]) -> Call:
+    """The call as importers see it.
+
+    `in_order()` tells whether all tensors lie in memory in their order, without gaps; `function`, whether a graph module
+    calls the function itself, where other modules may have chosen its arguments for evaluation.
+    """
+    call = Call(node.target, graph, left_out=left_out)
+    call.function = _module(node).startswith(f"{FUNCTIONS}.")  # type: ignore[attr-defined]
     fakes = [n.meta["val"] for n in tensors if isinstance(n.meta["val"], torch.Tensor)]
     call.in_order = lambda: all(f.is_contiguous() and f.storage_offset() == 0 for f in fakes)  # type: ignore[attr-defined]
     return call
