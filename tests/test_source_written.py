@@ -265,3 +265,62 @@ def test_keras_blocks_that_repeat_are_one_function(tmp_path):
     li.convert(source, tmp_path / "net.py", example=example, verify=False, framework="keras")
     functions = [n.name for n in ast.parse((tmp_path / "net.py").read_text()).body if isinstance(n, ast.FunctionDef)]
     assert "block" in functions and "attention" in functions
+
+
+class TestWhetherSourceComputesTheSame:
+    """`compare` finds arrays that a model takes, and one bit that differs."""
+
+    def compare(self, model, source, **inputs):
+        from leaky_interop.code.checking import compare
+        from leaky_interop.graph import Graph
+
+        graph = Graph()
+        for name, (shape, dtype) in inputs.items():
+            graph.input(name, shape, np.dtype(dtype))
+        compare(graph, model, source, "Write another file")
+
+    def test_indices_are_drawn_until_some_fit(self):
+        asked = []
+
+        def model(arrays):
+            asked.append(arrays[0])
+            return [np.arange(1.0)[arrays[0]]]  # only 0 is an index of it
+
+        self.compare(model, lambda arrays: [np.zeros(6)], index=((6,), "int64"))
+        assert [(a.min(), a.max()) for a in asked[1:]] == [(0, 0), (1, 1)]
+        with pytest.raises(li.RuntimeFailure, match="the same bits"):
+            self.compare(model, lambda arrays: [np.ones(1)[arrays[0]]], index=((6,), "int64"))
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [(np.zeros(3), -np.zeros(3)), (np.ones(2), np.ones((1, 2))), (np.ones(2), np.ones(2, np.float32)), ("a", "b"), (1, 2),
+         (np.array(["a"], object), np.array(["b"], object))],
+    )  # fmt: skip
+    def test_a_bit_that_differs_is_found(self, first, second):
+        self.compare(lambda _: [first], lambda _: [first], x=((2,), "float32"))
+        with pytest.raises(li.RuntimeFailure, match="the same bits"):
+            self.compare(lambda _: [first], lambda _: [second], x=((2,), "float32"))
+
+    def test_nan_equals_itself_and_a_missing_result_is_found(self):
+        self.compare(lambda _: [np.array(np.nan)], lambda _: [np.array(np.nan)], x=((2,), "float32"))
+        with pytest.raises(li.RuntimeFailure, match="the same bits"):
+            self.compare(lambda _: [np.ones(1)] * 2, lambda _: [np.ones(1)], x=((2,), "float32"))
+
+
+def test_source_that_looks_up_what_was_not_drawn_is_checked(tmp_path, monkeypatch):
+    """The table has fewer rows than the numbers that are drawn for an index that is computed."""
+    from leaky_interop.frameworks.torch import source
+
+    class Lookup(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(2, 3)
+
+        def forward(self, index):
+            return self.table(index * 2 - index)
+
+    li.convert(Lookup(), tmp_path / "net.py", example=torch.zeros(3, dtype=torch.int64), verify=False)
+    real = source.Source.text
+    monkeypatch.setattr(source.Source, "text", lambda self: real(self).replace("* 2", "* 3"))
+    with pytest.raises(li.RuntimeFailure, match="the same bits"):
+        li.convert(Lookup(), tmp_path / "net.py", example=torch.zeros(3, dtype=torch.int64), verify=False)

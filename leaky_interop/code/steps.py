@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 Path = tuple[str, ...]
@@ -94,6 +94,13 @@ def call(function: str | ast.expr, *args: ast.expr, **kwargs: ast.expr) -> ast.C
     """A call; the function as an expression or as dotted names."""
     found = dotted(function) if isinstance(function, str) else function
     return ast.Call(found, list(args), [ast.keyword(k, v) for k, v in kwargs.items()])
+
+
+def with_calls(node: ast.expr, change: Callable[[ast.Call], None]) -> ast.expr:
+    """An expression each of whose calls `change` has been given, the innermost first."""
+    for found in reversed([n for n in ast.walk(node) if isinstance(n, ast.Call)]):
+        change(found)
+    return node
 
 
 def dotted(name: str) -> ast.expr:

@@ -17,13 +17,13 @@ import numpy as np
 
 from ... import names
 from ...code import text
+from ...code.checking import Run, compare, executed
 from ...code.folding import Definition, Definitions, inner, skeleton
 from ...code.naming import MAIN, statements
 from ...code.scopes import blocks
 from ...code.steps import Block, Item, Made, Path, Step, call, common, dotted, literal, operands, place, value
 from ...code.words import Unique, class_name, numbered, title, type_text, words
-from ...draws import example_arrays
-from ...errors import Refused, RuntimeFailure
+from ...errors import Refused
 from ...graph import Graph, snake
 from .source_layers import arguments_of, array_expression, constructor, shortened
 from .walk import nodes
@@ -49,30 +49,25 @@ def save_source(model: keras.Model, path: File, graph: Graph) -> None:
     """
     written = Source(model, graph).text()
     path.write_text(written, encoding="utf-8")
-    scope: dict[str, Any] = {"__file__": str(path), "__name__": path.stem}
-    exec(compile(written, path.name, "exec"), scope)  # our own text: see the head of this file
-    again = scope["build"]()
+    made = executed(path)
+    again = made["build"]()
     for layer in model.layers:
         there = again.get_layer(layer.name) if layer.weights else None
         for mine, other in zip(layer.weights, there.weights if there else (), strict=True):
             other.assign(mine)
     again.save_weights(path.with_suffix(".weights.h5"))
-    again = scope["load"]()
-    arrays = [keras.ops.convert_to_tensor(a) for a in example_arrays(graph, batch=2)]
-    try:
-        expected = _results(model, arrays)
-    except Exception:  # numbers that are drawn need be no indices that it takes
-        return
-    if expected != _results(again, arrays):
-        raise RuntimeFailure(
-            "the source code", why="it does not compute the same bits as the model", hint="Write a .keras file"
-        )
+    compare(graph, _run(model), _run(made["load"]()), "Write a .keras file")
 
 
-def _results(model: keras.Model, arrays: list[Any]) -> list[Any]:
-    outputs = keras.tree.flatten(model(arrays if len(arrays) > 1 else arrays[0], training=False))
-    found = [np.asarray(keras.ops.convert_to_numpy(o)) for o in outputs]
-    return [(a.dtype, a.shape, a.tobytes()) for a in found]
+def _run(model: keras.Model) -> Run:
+    """The model as a function of arrays."""
+
+    def run(arrays: list[Any]) -> list[Any]:
+        tensors = [keras.ops.convert_to_tensor(a) for a in arrays]
+        results = keras.tree.flatten(model(tensors if len(tensors) > 1 else tensors[0], training=False))
+        return [np.asarray(keras.ops.convert_to_numpy(r)) for r in results]
+
+    return run
 
 
 class Source:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ...code.steps import call, literal
+from ...code.steps import call, literal, with_calls
 from ...errors import Refused
 from ...graph import snake
 
@@ -51,24 +51,21 @@ def constructor(layer: keras.Layer, name: ast.expr | None) -> ast.expr:
 
 def shortened(node: ast.expr) -> ast.expr:
     """An expression whose layers are made as people make them: required settings by position, usual ones left out."""
+    return with_calls(node, _shorten)
 
-    class Shorten(ast.NodeTransformer):
-        def visit_Call(self, found: ast.Call) -> ast.expr:
-            self.generic_visit(found)
-            f = found.func
-            if not (isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name) and f.value.id == "layers"):
-                return found
-            parameters = _parameters(getattr(keras.layers, f.attr))
-            kept = [k for k in found.keywords if not _is_usual(k, parameters, f.attr)]
-            for place, (name, parameter) in enumerate(parameters.items()):
-                needed = parameter.default is inspect.Parameter.empty or (place == 0 and name in FIRST)
-                if not needed or not kept or kept[0].arg != name or len(found.args) != place:
-                    break
-                found.args.append(kept.pop(0).value)
-            found.keywords = kept
-            return found
 
-    return Shorten().visit(node)  # type: ignore[no-any-return]
+def _shorten(found: ast.Call) -> None:
+    f = found.func
+    if not (isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name) and f.value.id == "layers"):
+        return
+    parameters = _parameters(getattr(keras.layers, f.attr))
+    kept = [k for k in found.keywords if not _is_usual(k, parameters, f.attr)]
+    for place, (name, parameter) in enumerate(parameters.items()):
+        needed = parameter.default is inspect.Parameter.empty or (place == 0 and name in FIRST)
+        if not needed or not kept or kept[0].arg != name or len(found.args) != place:
+            break
+        found.args.append(kept.pop(0).value)
+    found.keywords = kept
 
 
 def arguments_of(operation: Any, given: int) -> tuple[str, list[Any], dict[str, Any]]:

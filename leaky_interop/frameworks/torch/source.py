@@ -19,9 +19,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ...code import text
+from ...code.checking import Run, compare, executed
 from ...code.words import Unique, title, words
-from ...draws import example_arrays
-from ...errors import RuntimeFailure
 from ...graph import Graph
 from . import control
 from .arrays import MEMORY_FORMATS, from_numpy, to_numpy
@@ -39,7 +38,8 @@ def save_source(model: torch.fx.GraphModule, path: Path, graph: Graph) -> None:
     source = Source(model, graph)
     path.with_suffix(".py").write_text(source.text(), encoding="utf-8")
     save_file(source.state, path.with_suffix(".safetensors"))
-    _check(path.with_suffix(".py"), model, graph)
+    again = executed(path.with_suffix(".py"))["load"]()
+    compare(graph, _run(model), _run(again), "Write a .pt2 file")
 
 
 def _memory_formats(weight: torch.Tensor) -> list[torch.memory_format]:
@@ -49,35 +49,16 @@ def _memory_formats(weight: torch.Tensor) -> list[torch.memory_format]:
     return [wanted] if wanted is not None and unusual else []
 
 
-def _check(path: Path, model: torch.fx.GraphModule, graph: Graph) -> None:
-    """Run what was written beside what it was written from."""
-    scope: dict[str, Any] = {"__file__": str(path), "__name__": path.stem}
-    exec(compile(path.read_text(encoding="utf-8"), path.name, "exec"), scope)  # our own text: see the head of this file
-    again = scope["load"]()
-    try:
-        expected = _results(model, graph)
-    except Exception:  # numbers that are drawn need be no indices or sizes that it takes
-        return
-    found = _results(again, graph)
-    if len(expected) != len(found) or not all(map(_same_bits, expected, found)):
-        raise RuntimeFailure(
-            "the source code", why="it does not compute the same bits as the model", hint="Write a .pt2 file"
-        )
+def _run(model: nn.Module) -> Run:
+    """The model as a function of arrays; what it draws is seeded."""
 
+    def run(arrays: list[Any]) -> list[Any]:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            results = pytree.tree_leaves(model(*map(from_numpy, arrays)))
+        return [np.asarray(to_numpy(r)) if isinstance(r, torch.Tensor) else r for r in results]
 
-def _results(model: nn.Module, graph: Graph) -> list[Any]:
-    """What a model computes from seeded arrays."""
-    given = [from_numpy(a) for a in example_arrays(graph, batch=2)]
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return pytree.tree_leaves(model(*given))
-
-
-def _same_bits(a: Any, b: Any) -> bool:
-    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
-        return bool(np.array_equal(a, b))  # text, or a number
-    x, y = np.asarray(to_numpy(a)), np.asarray(to_numpy(b))
-    return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+    return run
 
 
 class Source:

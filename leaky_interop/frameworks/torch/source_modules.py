@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...code.steps import call, dotted, literal
+from ...code.steps import call, dotted, literal, with_calls
 from ...errors import Refused
 
 WEIGHTS = ("weight", "bias")  # what a layer has or has not; its constructor takes whether
@@ -45,26 +45,23 @@ def constructor(module: nn.Module) -> ast.expr:
 
 def shortened(node: ast.expr) -> ast.expr:
     """An expression whose layers are made as people make them: required settings by position, usual ones left out."""
+    return with_calls(node, _shorten)
 
-    class Shorten(ast.NodeTransformer):
-        def visit_Call(self, found: ast.Call) -> ast.expr:
-            self.generic_visit(found)
-            made = _layer(found)
-            if made is None:
-                return found
-            parameters = _parameters(made)
-            kept: list[Any] = [k for k in found.keywords if not _is_usual(k, parameters, made)]
-            while kept and (first := next(iter(parameters), None)) == kept[0].arg:
-                if found.args and parameters[first].default is not inspect.Parameter.empty:
-                    break
-                if not found.args and first in NAMED:
-                    break
-                found.args.append(kept.pop(0).value)
-                del parameters[first]
-            found.keywords = kept
-            return found
 
-    return Shorten().visit(node)  # type: ignore[no-any-return]
+def _shorten(found: ast.Call) -> None:
+    made = _layer(found)
+    if made is None:
+        return
+    parameters = _parameters(made)
+    kept: list[Any] = [k for k in found.keywords if not _is_usual(k, parameters, made)]
+    while kept and (first := next(iter(parameters), None)) == kept[0].arg:
+        if found.args and parameters[first].default is not inspect.Parameter.empty:
+            break
+        if not found.args and first in NAMED:
+            break
+        found.args.append(kept.pop(0).value)
+        del parameters[first]
+    found.keywords = kept
 
 
 def _layer(found: ast.Call) -> type[nn.Module] | None:
