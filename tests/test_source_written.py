@@ -3,7 +3,9 @@
 import ast
 import copy
 import importlib.util
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -205,6 +207,20 @@ def test_converted_modules_survive_what_users_do(name):
         torch.testing.assert_close(b.float(), c, rtol=5e-2, atol=5e-2)
     moved = copy.deepcopy(model).to("meta")(*(i.to("meta") for i in inputs))
     assert [(t.device.type, t.shape) for t in pytree.tree_leaves(moved)] == [("meta", t.shape) for t in pytree.tree_leaves(expected)]
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="inductor writes C++, and no compiler is here")
+def test_a_converted_module_is_compiled_to_native_code(tmp_path, monkeypatch):
+    """Slopes, batch norms and moved axes, at more than one batch."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LeakyReLU(0.3), nn.Flatten(), nn.Linear(144, 2))
+    model = li.convert(nn.Sequential(*layers).eval(), "torch", example=torch.randn(2, 3, 8, 8))
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="inductor", dynamic=True)
+    with torch.no_grad():
+        for batch in (2, 7):
+            x = torch.randn(batch, 3, 8, 8)
+            torch.testing.assert_close(compiled(x), model(x), rtol=1e-5, atol=1e-5)
 
 
 def test_a_pickled_module_is_read_without_this_package(tmp_path):
