@@ -2,7 +2,7 @@
 
 | meaning | keras                            | torch                  | onnx                       |
 |---------|----------------------------------|------------------------|----------------------------|
-| TopK    | ops.top_k (last axis, largest)   | topk                   | TopK                       |
+| TopK    | ops.top_k (last axis, largest)   | topk, sort and narrow  | TopK                       |
 | Sort    | ops.sort, ops.argsort            | sort, argsort          | TopK of all entries        |
 
 Both give values and positions (int64), ordered; equal entries keep their order. The largest of all entries is Sort,
@@ -103,9 +103,19 @@ def stable_argsort_from_torch(call, x, stable, axis, descending):
     return Sort(axis=axis % x.rank, descending=descending)(x)[1]
 
 
+def places_matter(fw: Any) -> bool:
+    """Whether something reads the positions, of which torch's topk gives any of equal entries; so does a source in torch."""
+    places = fw.node.outputs[1]
+    read = any(v is places for n in fw.graph.nodes for v in n.inputs) or any(v is places for v in fw.graph.outputs)
+    return read and fw.graph.framework != "torch"
+
+
 @exports("torch", TopK)
 def topk_to_torch(op, torch, x):
-    return torch.unpack(x.topk(op.count, op.axis, op.largest), 2)
+    if not places_matter(torch):
+        return torch.unpack(x.topk(op.count, op.axis, op.largest), 2)
+    found = x.sort(stable=True, dim=op.axis, descending=op.largest)
+    return tuple(part.narrow(op.axis, 0, op.count) for part in torch.unpack(found, 2))
 
 
 @exports("torch", Sort)
@@ -138,8 +148,9 @@ def argsort_from_keras(call, x):
 @exports("keras", TopK)
 def topk_to_keras(op, keras, x):
     rank = keras.inputs[0].rank
-    if not op.largest:
-        values, places = sort_to_keras(Sort(axis=op.axis, descending=False), keras, x)
+    by_torch = keras.backend.backend() == "torch" and isinstance(keras.inputs[0].shape[op.axis], int) and places_matter(keras)
+    if not op.largest or by_torch:
+        values, places = sort_to_keras(Sort(axis=op.axis, descending=op.largest), keras, x)
         before = (slice(None),) * op.axis
         return values[(*before, slice(op.count))], places[(*before, slice(op.count))]
     turn = tuple(a for a in range(rank) if a != op.axis)
@@ -186,9 +197,12 @@ def sort_to_onnx(op, onnx, x):
 
 
 _PIECES = {"keras": "comes back as positions and what is taken at them"}
-case("topk/last", TopK(axis=2, count=3, largest=True), (2, 3, 7))
-case("topk/channels_smallest", TopK(axis=1, count=2, largest=False), (2, 5, 3), composed=_PIECES)
-case("topk/channels", TopK(axis=1, count=4, largest=True), (2, 5, 3), composed=_PIECES)
+_FIRST = _PIECES | {"torch": "topk keeps no order of equal entries: the first of a stable sort"}
+case("topk/last", TopK(axis=2, count=3, largest=True), (2, 3, 7), composed=_FIRST)
+case("topk/channels_smallest", TopK(axis=1, count=2, largest=False), (2, 5, 3), composed=_FIRST)
+case("topk/channels", TopK(axis=1, count=4, largest=True), (2, 5, 3), composed=_FIRST)
+for _largest in (True, False):
+    case(f"topk/equal{_largest}", TopK(axis=1, count=5, largest=_largest), Operand((4, 40), dtype="int32", low=0, high=4), composed=_FIRST)
 case("sort/ascending", Sort(axis=1, descending=False), (2, 5, 3), composed=_PIECES)
 case("sort/descending", Sort(axis=2, descending=True), (2, 3, 6), composed=_PIECES)
 case("sort/int32", Sort(axis=1, descending=True), Operand((2, 40), dtype="int32", low=0, high=1000), composed=_PIECES)
