@@ -18,6 +18,7 @@ from onnx import helper, numpy_helper
 
 Dims = tuple[Any, ...]  # sizes; the first may be "n"
 FLOATS, INTS = ("float32", "float64"), ("int32", "int64")
+SMALL = ("int8", "int16", "uint8")  # onnxruntime moves and casts these, and has few kernels that compute in them
 OPSET = 21
 
 
@@ -86,7 +87,7 @@ def _float(p: Port) -> bool:
 
 
 def _number(p: Port) -> bool:
-    return p.dtype != "bool"
+    return p.dtype in (*FLOATS, *INTS)
 
 
 def _axes(p: Port) -> range:
@@ -169,14 +170,16 @@ def logical(g: Growing) -> None:
 
 def cast(g: Growing) -> None:
     x = g.pick(lambda p: p.sharp)
-    dtype = g.one_of((*FLOATS, *INTS))
+    unsigned = ("uint8",) if x.dtype not in FLOATS else ()  # what a negative float becomes there, nothing says
+    dtype = g.one_of((*FLOATS, *INTS, "int8", "int16", "bool", *unsigned))
     g.add("Cast", [x.name], x.dims, dtype, sharp=True, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
 def reduce(g: Growing) -> None:
     x = g.pick(lambda p: p.dtype in ("float32", "int32") and _with_axis(p))
     axis = g.one_of(_axes(x))
-    kind = g.one_of(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceLogSumExp", "ReduceSumSquare"))
+    kinds = ("Sum", "Mean", "Max", "Min", "L1", "L2", "LogSumExp", "SumSquare", "Prod")
+    kind = f"Reduce{g.one_of(kinds)}"
     kind = kind if x.dtype in FLOATS else "ReduceSum"
     keep = g.draw(st.integers(0, 1))
     dims = (*x.dims[:axis], *([1] * keep), *x.dims[axis + 1 :])
@@ -343,9 +346,48 @@ def normalise(g: Growing) -> None:
     g.add(kind, [x.name, *operands], x.dims, "float32", epsilon=g.one_of((1e-5, 1e-2)), **more)
 
 
+def scatter(g: Growing) -> None:
+    """Some entries along an axis are replaced, each at most once."""
+    x = g.pick(lambda p: _number(p) and "n" not in p.dims and len(p.dims) > 0)
+    axis = g.one_of(range(len(x.dims)))
+    count = g.draw(st.integers(1, x.dims[axis]))
+    random = np.random.default_rng(g.draw(st.integers(0, 999)))
+    rest = [d for i, d in enumerate(x.dims) if i != axis]
+    rows = [random.permutation(x.dims[axis])[:count] for _ in range(int(np.prod(rest)))]
+    index = np.moveaxis(np.reshape(rows, (*rest, count)), -1, axis)
+    index = np.where(random.random(index.shape) < 0.5, index - x.dims[axis], index)  # the same place from the end
+    operands = [x.name, g.constant(index.astype(np.int64)), g.constant(g.numbers(index.shape, x.dtype))]
+    g.add("ScatterElements", operands, x.dims, x.dtype, sharp=x.sharp, axis=axis)
+
+
+def resize(g: Growing) -> None:
+    """Whole multiples of the sizes of images."""
+    x = g.pick(lambda p: p.dtype == "float32" and len(p.dims) == 4 and len(_axes(p)) >= 3)
+    scales = [g.draw(st.integers(1, 3)) for _ in "hw"]
+    mode = g.one_of(("nearest", "linear"))
+    how = {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"} if mode == "nearest" else {}
+    dims = (*x.dims[:2], *(d * s for d, s in zip(x.dims[2:], scales, strict=True)))
+    operands = [x.name, "", g.constant(np.array([1, 1, *scales], np.float32))]
+    g.add("Resize", operands, dims, x.dtype, sharp=mode == "nearest" and x.sharp, mode=mode, **how)
+
+
+def rounds(g: Growing) -> None:
+    """A loop that is known to end after one to three rounds."""
+    x = g.pick(lambda p: p.dtype == "float32")
+    kind = g.one_of(("Tanh", "LeakyRelu", "Sin"))
+    scalar = [helper.make_tensor_value_info("i", onnx.TensorProto.INT64, []), helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, [])]
+    carried = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, x.dims) for n in ("v", "w")]
+    going = helper.make_tensor_value_info("on", onnx.TensorProto.BOOL, [])
+    nodes = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node(kind, ["v"], ["w"])]
+    body = helper.make_graph(nodes, f"body{len(g.nodes)}", [*scalar, carried[0]], [going, carried[1]])
+    trips = g.constant(np.array(g.draw(st.integers(1, 3)), np.int64))
+    g.add("Loop", [trips, "", x.name], x.dims, x.dtype, body=body)
+
+
 MAKERS = (
     unary, guarded, binary, jumping, choosing, logical, cast, reduce, largest, softmax, cumulative, transpose, reshape, slice_,
     gather, concat, pad, expand, squeeze, tile, matmul, conv, pool, normalise,
+    scatter, resize, rounds,
 )  # fmt: skip
 
 
