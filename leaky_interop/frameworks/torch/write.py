@@ -218,7 +218,8 @@ class TorchBuilder(Builder):
             super().export_node(node)
             return
         self.node = node
-        self.inputs, self.outputs = ([self._port(v, True) for v in values] for values in (node.inputs, node.outputs))  # type: ignore[misc]
+        self.inputs = [self._port(v, True) for v in node.inputs]
+        self.outputs = [self._port(v, True) for v in node.outputs]  # type: ignore[misc]
         body, operands = on_places(self, node)
         results = self.control("OnText", body=body, texts=tuple(v.dtype == TEXT for v in node.outputs))(*operands)
         for value, native in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
