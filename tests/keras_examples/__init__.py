@@ -10,9 +10,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from . import generating, pictures, points, segmenting, sequences, tables, transformers
+from . import generating, pictures, points, segmenting, sequences, tables, transformers, windows
 
-MODULES = (generating, pictures, points, segmenting, sequences, tables, transformers)
+MODULES = (generating, pictures, points, segmenting, sequences, tables, transformers, windows)
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     name: made for module in MODULES for name, made in vars(module).items() if name in module.__all__
 }
