@@ -14,17 +14,26 @@ HEAD = ["", *("ONNX", "PyTorch", "back to Keras")]
 HASHED = "It hashes its input as text (FarmHash or SipHash), for which no framework has an operator."
 COMPLEX = "Complex numbers go in or come out: ONNX Runtime and Keras layers have none."
 SPARSE = "With sparse=True: no other framework's network gives a sparse tensor. Use sparse=False."
+FLOAT64 = (
+    "Under float64 Keras on PyTorch computes most layers in float32, and a converted network in float64: numbers differ by "
+    "float32's rounding, and the way back to Keras on PyTorch is refused. ONNX Runtime has no kernels for convolutions and means "
+    "over windows in float64: refused too."
+)
 DEPENDS = "How long the result is depends on the data, and Keras fixes shapes beforehand: it goes to ONNX and PyTorch, not back."
 SIGNS = "The signs of the vectors are left open; ONNX has no such operator to choose them as the backend does."
 WHY = {  # in a sentence, where the message of the conversion does not say it all
     "AveragePooling2D": "Keras on PyTorch counts the border twice in a mean with uneven 'same' pads; a conversion warns, and computes the definition.",
     "ops.average_pool": "Keras on PyTorch counts the border twice in a mean with uneven 'same' pads; a conversion warns, and computes the definition.",
     "CategoryEncoding": SPARSE,
+    "ConvLSTM3D": "Under mixed_float16, where sums of hundreds of products differ by more; back in Keras they agree again.",
     "Discretization": SPARSE,
     "HashedCrossing": HASHED,
     "Hashing": HASHED,
-    "IntegerLookup": SPARSE,
+    "IntegerLookup": "With several places for what is outside its vocabulary it hashes: FarmHash is no operator of any framework.",
     "Resizing": "Called with boxes Keras states one result of it, and computes several: no model can be made of such a call.",
+    "AdaptiveAveragePooling3D": "PyTorch has no kernel for means over three axes in half precision; ONNX Runtime has none in float64.",
+    "AveragePooling3D": "PyTorch has no kernel for means over three axes in half precision; ONNX Runtime has none in float64.",
+    "GroupNormalization": "Inputs of float64, which Keras on PyTorch normalizes in float32: refused on the way back.",
     "ops.argpartition": "Which order the entries on either side of the place have is left to the backend.",
     "ops.eig": COMPLEX,
     "ops.eigh": SIGNS,
@@ -45,7 +54,7 @@ WHY = {  # in a sentence, where the message of the conversion does not say it al
     "ops.unstack": "The recorded call states another number of parts than there are.",
     "ops.view_as_complex": COMPLEX,
     "ops.view_as_real": COMPLEX,
-    "ops.where": DEPENDS,
+    "ops.where": "Without the two choices how long the result is depends on the data: refused. Use keras.ops.nonzero.",
 }
 
 
@@ -113,7 +122,7 @@ def page(about: str, backends: Mapping[str, Results]) -> str:
                 table.append([variant, *found.passed()])
                 failing += [[variant, *row] for row in found.exceptions()]
             text += f"\n## Layers under other dtype policies and with open sizes, on {backend}\n\n"
-            text += markdown_table(["variant", "cases", *HEAD[1:]], table) + "\n"
+            text += markdown_table(["variant", "cases", *HEAD[1:]], table) + f"\n\n{FLOAT64}\n"
             text += "\n" + markdown_table(["variant", "layer", "cases", *HEAD[1:], "what fails, and why"], failing) + "\n"
     for what, backend, found in parts():
         rows = [row[:-1] for row in scoring.lines(found.titles, found.reasons)]

@@ -103,6 +103,7 @@ CALLS = {
     "logdet of no definite matrix": (K.logdet, SPREAD[::-1].copy()),
     "slice from computed places": (lambda x, s: K.slice(x, s, (2, 3)), PLAIN, np.array([1, 1], np.int32)),
     "slice_update from computed places": (lambda x, s: K.slice_update(x, s, K.ones((2, 2))), PLAIN, np.array([1, 2], np.int32)),
+    "slice_update at the end": (lambda x, s: K.slice_update(x, s, x[:2, :2] * 3), PLAIN, np.array([-1, -2], np.int32)),
     "depth_to_space channels first": (lambda x: K.depth_to_space(x, 2, data_format="channels_first"), np.arange(64, dtype=np.float32).reshape(1, 16, 2, 2)),
     "space_to_depth channels first": (lambda x: K.space_to_depth(x, 2, data_format="channels_first"), np.arange(64, dtype=np.float32).reshape(1, 4, 4, 4)),
     "pad symmetric": (lambda x: K.pad(x, ((0, 0), (2, 3)), mode="symmetric"), PLAIN),

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ..deferring import defer
-from ..errors import Refused
 from ..op import (
     Dim,
     Link,
@@ -255,9 +254,10 @@ def ones_like_from_keras(call, x, dtype=None):
 
 @imports("keras", "ops.FullLike")
 def full_like_from_keras(call, x, number):
-    if call.backend == "torch" and isinstance(number, Value) and number.rank:
-        raise Refused("full_like of an array", why="Keras on torch gives it the array's shape", hint="Use broadcast_to")
-    return expanded(as_value(call, number, call.dtype or x.dtype), x.shape)
+    """An array's last axes keep their own sizes on torch, which repeats it along those before alone."""
+    number = as_value(call, number, call.dtype or x.dtype)
+    before = len(x.shape) - number.rank
+    return expanded(number, (*x.shape[:before], *(number.shape if call.backend == "torch" else x.shape[before:])))
 
 
 @imports("keras", "ops.Full")
