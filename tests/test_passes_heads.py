@@ -226,3 +226,11 @@ def test_source_code_keeps_what_is_not_usual(tmp_path, monkeypatch):
     state = dict(__import__("attending").load().named_parameters())
     assert state.keys() == dict(model.named_parameters()).keys()
     assert [p.requires_grad for p in state.values()] == [p.requires_grad for p in model.parameters()]
+
+
+def test_source_code_of_a_long_call_keeps_how_it_is_called(tmp_path):
+    model = network(grouped(4, 2), use_causal_mask=True)
+    path = tmp_path / "grouped.py"
+    assert li.convert(model, path, framework="keras").passed
+    assert "layers.GroupQueryAttention(4, 4, 2" in path.read_text()
+    assert "use_causal_mask=True" in path.read_text()

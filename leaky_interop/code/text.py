@@ -79,7 +79,7 @@ def lines(node: ast.expr, indent: int = 0, before: str = "", after: str = "") ->
         and isinstance(node.func, ast.Call)
         and len(one := f"{space}{before}{unparse(node.func)}(") <= WIDTH
     ):
-        opened = f"{unparse(node.func)}(", [("", a) for a in node.args], ")"  # a layer's call: its last brackets
+        opened = f"{unparse(node.func)}(", _given(node), ")"  # a layer's call: its last brackets
     if opened is None:
         return [f"{space}{before}{unparse(node)}{after}"]
     head, parts, tail = opened
@@ -128,14 +128,18 @@ def _opened(node: ast.expr) -> tuple[str, list[tuple[str, ast.expr]], str] | Non
         given = [*map(unparse, node.args), *(f"{k.arg}={unparse(k.value)}" for k in node.keywords)]
         return opened[0], opened[1], f"{opened[2]}({', '.join(given)})"
     if isinstance(node, ast.Call) and (node.args or node.keywords):
-        keywords = [(f"{k.arg}=" if k.arg else "**", k.value) for k in node.keywords]
-        return f"{unparse(node.func)}(", [*(("", a) for a in node.args), *keywords], ")"
+        return f"{unparse(node.func)}(", _given(node), ")"
     if isinstance(node, ast.List | ast.Tuple) and node.elts:
         return "[("[isinstance(node, ast.Tuple)], [("", e) for e in node.elts], "])"[isinstance(node, ast.Tuple)]
     if isinstance(node, ast.Dict) and node.keys:
         pairs = zip(node.keys, node.values, strict=True)
         return "{", [(f"{unparse(k)}: " if k else "**", v) for k, v in pairs], "}"
     return None
+
+
+def _given(node: ast.Call) -> list[tuple[str, ast.expr]]:
+    """The arguments of a call, with what stands before each."""
+    return [*(("", a) for a in node.args), *((f"{k.arg}=" if k.arg else "**", k.value) for k in node.keywords)]
 
 
 def _long(node: ast.AST) -> bool:
