@@ -195,7 +195,8 @@ def test_converted_modules_survive_what_users_do(name):
     expected = model(*inputs)
     same(copy.deepcopy(model)(*inputs), expected)
     same(pickle.loads(pickle.dumps(model))(*inputs), expected)
-    same(torch.jit.trace(model, inputs, strict=False)(*inputs), expected)
+    # without gradients nn.MultiheadAttention goes another way, so that PyTorch's own check of a trace fails on it
+    same(torch.jit.trace(model, inputs, strict=False, check_trace=False)(*inputs), expected)
     for backend in ("eager", "aot_eager"):
         same(torch.compile(model, backend=backend)(*inputs), expected)
     same(torch.export.export(model, inputs).module()(*inputs), expected)
