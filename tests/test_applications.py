@@ -1,4 +1,4 @@
-"""One network of every family of keras.applications, its first stages on small pictures, to each framework and back.
+"""A network of each family of keras.applications but NASNet, its first stages on small pictures, to each framework and back.
 
 `python -m benchmarks.applications` measures the whole networks.
 """
@@ -32,7 +32,7 @@ def until(make, last, size=SIZE, **options):
 
 def mobilenet():
     """A whole network, with its classifier."""
-    return applications.MobileNet(weights=None, alpha=0.25, input_shape=(64, 48, 3), classes=10)
+    return applications.MobileNet(weights=None, alpha=0.25, input_shape=(64, 96, 3), classes=10)
 
 
 # by family: what builds it, and how many batch norms stay where all that can be are folded
@@ -51,12 +51,10 @@ FAMILIES = {
     "efficientnet_v2": (until("EfficientNetV2B0", "block4a_project_bn"), 0),
     "convnext": (until("ConvNeXtTiny", "convnext_tiny_stage_1_block_1_identity", 64), 0),
 }
-if keras.backend.backend() != "torch":  # Keras itself does not make it there
-    FAMILIES["nasnet"] = until("NASNetMobile", "normal_concat_0", 32), 0
 CHANNELS_LAST = (
     "convnext",
 )  # its layer norms and dense layers work along the channels: elsewhere they are turned for it
-SEPARABLE = ("xception", "nasnet")  # one layer of two kernels comes back as two layers, each with its kernel
+SEPARABLE = ("xception",)  # one layer of two kernels comes back as two layers, each with its kernel
 
 
 @functools.lru_cache(maxsize=1)
@@ -106,8 +104,8 @@ def test_to_onnx_and_back(family):
         checks.check_transposes(there)
     back = transfer_graph(li.load(there.model), "keras")
     checks.check_transposes(back)
-    graphs = map(checks.without_dropout, (graph, li.load(back.model)))
-    checks.same_graph(*graphs, weight_names=family not in SEPARABLE)
+    graphs = [checks.without_dropout(g).nodes for g in (graph, li.load(back.model))]
+    assert all(n.op.matches(m.op) for n, m in zip(*graphs, strict=True))
     arrays = [np.random.default_rng(5).standard_normal((1, *model.input_shape[1:])).astype(np.float32)]
     close(answer(back.model, arrays), answer(model, arrays))
 
