@@ -84,11 +84,10 @@ def test_an_empty_vocabulary_and_hashes_are_refused_or_read():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: layers.StringLookup(vocabulary=["a", "b"]),
         lambda: layers.TextVectorization(vocabulary=["a", "b"]),
         lambda: layers.Hashing(num_bins=5),
     ],
-    ids=["StringLookup", "TextVectorization", "Hashing"],
+    ids=["TextVectorization", "Hashing"],
 )
 def test_layers_that_read_text_are_refused_by_name(make):
     pytest.importorskip("tensorflow")
@@ -96,6 +95,18 @@ def test_layers_that_read_text_are_refused_by_name(make):
     layer = make()
     with pytest.raises(Refused, match=rf"{type(layer).__name__}.*Compute it before the network"):
         li.convert(keras.Model(x, layer(x)), to="onnx")
+
+
+@pytest.mark.parametrize("mode", ["int", "one_hot", "multi_hot", "count", "tf_idf"])
+def test_a_masked_number_leaves_no_trace_in_vectors(mode):
+    pytest.importorskip("tensorflow")
+    more = {"idf_weights": [0.5, 1.5]} if mode == "tf_idf" else {}
+    x, rows = keras.Input((3,), dtype="int64"), np.array([[7, 0, 5], [0, 0, 9], [9, 5, 5]])
+    model = keras.Model(x, layers.IntegerLookup(vocabulary=[5, 9], mask_token=0, output_mode=mode, **more)(x))
+    wanted = np.asarray(keras.ops.convert_to_numpy(model(rows)))
+    for to in ("onnx", "torch"):
+        found = li.run(li.convert(model, to=to), [rows])
+        np.testing.assert_array_equal(np.asarray(found[0] if isinstance(found, list) else found), wanted)
 
 
 OPERATIONS = {

@@ -83,6 +83,7 @@ FUNCTIONS: dict[str, frozenset[str]] = {
     "keras.ops": frozenset((ACTIVATIONS + POINTWISE).split()),
 }
 PATHS = ("vocabulary", "idf_weights", "filepath", "path", "url")  # keys whose text would be opened
+TOKENS = ("vocabulary", "idf_weights")  # and whose lists hold what they say
 CUSTOM = "If it is yours, pass custom_objects, or load it with keras.saving.load_model and convert it live"
 TRUST = "If you trust whoever wrote the file, pass --trust, in Python trust=True: its code then runs"
 
@@ -118,6 +119,7 @@ class _Checker:
         if depth > MOST_DEPTH or self.values > MOST_VALUES:
             raise self.unsafe("its structure", "it is too large or nested too deeply")
         if isinstance(value, list):
+            key = "" if key in TOKENS else key
             return [self.value(child, key, depth + 1) for child in value]
         if isinstance(value, dict):
             inner = {k: self.value(v, k, depth + 1) for k, v in value.items() if k != "compile_config"}

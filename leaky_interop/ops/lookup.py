@@ -5,9 +5,10 @@
 | CategoryEncoding | indices already                                             | one_hot, multi_hot, count (with weights)     |
 | Discretization   | how many boundaries are at most x                           | int, one_hot, multi_hot, count               |
 | IntegerLookup    | the place in a vocabulary, 0 or more others for what is not | the same and tf_idf                          |
+| StringLookup     | the same for text                                           | the same and tf_idf                          |
 
-In IntegerLookup indices go: the mask token if there is one, `num_oov_indices` for what is outside, the vocabulary. Hashes
-of text (FarmHash, SipHash) have no operators anywhere else.
+In lookups indices go: the mask token if there is one, `num_oov_indices` for what is outside, the vocabulary. Hashes of text
+(FarmHash, SipHash) have no operators anywhere else.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import imports, refuses
+from .classical import looked_up
 from .promotion import as_value
 
 HASHED = "it hashes its input as text (FarmHash or SipHash), for which no other framework has operators"
@@ -24,9 +26,9 @@ refuses(
     what="which sorts into bins by a hash", why=HASHED, instead="Compute it before the network, and give that the bins",
 )  # fmt: skip
 refuses(
-    "keras", "StringLookup", "TextVectorization",
-    what="which reads text", why="no network of another framework takes text here",
-    instead="Compute it before the network, and give that the indices",
+    "keras", "TextVectorization",
+    what="which splits text", why="ONNX has no operator that replaces parts of a text, as its standardization does",
+    instead="Compute it before the network, and give that the indices; StringLookup converts",
 )  # fmt: skip
 DENSE = 16  # a table of all numbers between the least and the greatest key, where it has at most so many places a key
 
@@ -76,19 +78,9 @@ def discretization_from_keras(layer, x):
 
 @imports("keras", "IntegerLookup")
 def integer_lookup_from_keras(layer, x):
-    _dense(layer)
-    native, mode = layer.native, layer.output_mode
+    native, outside = layer.native, layer.num_oov_indices
     x = as_value(layer, x)
-    tokens = np.asarray(native.get_vocabulary(include_special_tokens=False), np.int64)
-    places = np.arange(len(tokens)) + native._token_start_index()
-    keys, values = (places, tokens) if layer.invert else (tokens, places)
-    outside = layer.num_oov_indices
-    if outside > 1 and layer.oov_method == "farmhash" and not layer.invert:
-        raise Refused("an IntegerLookup that hashes what is outside its vocabulary", why=HASHED, hint="Use floormod")
-    if not outside and not layer.invert:
-        layer.graph.notes.append(f"{layer.name}: a number outside the vocabulary stops Keras; here it becomes -1")
-    weights = np.asarray(native.idf_weights_const if mode == "tf_idf" else np.int64(1))
-    depth = layer.max_tokens if layer.pad_to_max_tokens else native.vocabulary_size()
+    keys, values = _vocabulary(layer, np.int64)
 
     def code(ops, x):
         x = ops.cast(x, "int64")
@@ -99,13 +91,61 @@ def integer_lookup_from_keras(layer, x):
             other = ops.cast(native._default_value, "int64")
         indices = ops.where(known, found, other)
         if layer.mask_token is not None:
-            indices = ops.where(ops.equal(x, int(layer.mask_token)), ops.cast(0, "int64"), indices)
-        if mode == "int":
-            return indices
-        result = encoded(ops, indices, "count" if mode == "tf_idf" else mode, depth, "int64")
-        return result if mode != "tf_idf" else ops.cast(result, weights.dtype.name) * weights
+            indices = ops.where(ops.equal(x, int(layer.mask_token)), ops.cast(_masked(layer), "int64"), indices)
+        return _in_mode(layer, ops, indices)
 
-    return layer.written(code, x).cast(weights.dtype)
+    return layer.written(code, x).cast(_weights(layer).dtype)
+
+
+@imports("keras", "StringLookup")
+def string_lookup_from_keras(layer, x):
+    native = layer.native
+    keys, values = _vocabulary(layer, object)
+    if layer.mask_token is not None:
+        ends = (0, str(layer.mask_token)) if layer.invert else (str(layer.mask_token), _masked(layer))
+        keys, values = (np.concatenate([np.array([end], a.dtype), a]) for end, a in zip(ends, (keys, values), strict=True))
+    found = looked_up(as_value(layer, x), keys, values, layer.oov_token if layer.invert else native._default_value)
+    if layer.invert:
+        return found
+    return layer.written(lambda ops, indices: _in_mode(layer, ops, indices), found).cast(_weights(layer).dtype)
+
+
+def _vocabulary(layer: Any, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What a lookup finds, and as what. Raises Refused for lookups that hash."""
+    _dense(layer)
+    native, outside = layer.native, layer.num_oov_indices
+    tokens = np.array(native.get_vocabulary(include_special_tokens=False), dtype)
+    places = np.arange(len(tokens)) + native._token_start_index()
+    if outside > 1 and not layer.invert and (dtype is object or layer.oov_method == "farmhash"):
+        hint = "Use num_oov_indices=1" if dtype is object else "Use floormod"
+        raise Refused("a lookup that hashes what is outside its vocabulary", why=HASHED, hint=hint)
+    if not outside and not layer.invert:
+        layer.graph.notes.append(f"{layer.name}: what is outside the vocabulary stops Keras; here it becomes -1")
+    return (places, tokens) if layer.invert else (tokens, places)
+
+
+def _weights(layer: Any) -> np.ndarray:
+    """What the counts of a lookup are multiplied with."""
+    return np.asarray(layer.native.idf_weights_const if layer.output_mode == "tf_idf" else np.int64(1))
+
+
+def _depth(layer: Any) -> int:
+    """How long the vectors of a lookup are."""
+    return int(layer.max_tokens if layer.pad_to_max_tokens else layer.native.vocabulary_size())
+
+
+def _masked(layer: Any) -> int:
+    """The index of a masked entry: 0, or one behind the vectors' end, so that it leaves no trace in them."""
+    return 0 if layer.output_mode == "int" else _depth(layer)
+
+
+def _in_mode(layer: Any, ops: Any, indices: Any) -> Any:
+    """The indices of a lookup in its output mode."""
+    mode, weights = layer.output_mode, _weights(layer)
+    if mode == "int":
+        return indices
+    result = encoded(ops, indices, "count" if mode == "tf_idf" else mode, _depth(layer), "int64")
+    return result if mode != "tf_idf" else ops.cast(result, weights.dtype.name) * weights
 
 
 def table(ops: Any, x: Any, keys: np.ndarray, values: np.ndarray) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@
 |-------------------|-----------------------------|------------------------|------------------------------------------|
 | axis              | axis, the last              | the last               | axis, the last                           |
 | dtype             | dtype, float32              | int64                  | that of the two values                   |
-| outside the range | zeros                       | an error               | off; negative counts from the end (11)   |
+| outside the range | zeros; on torch an error    | an error               | off; negative counts from the end (11)   |
 """
 
 from typing import Any
@@ -21,11 +21,15 @@ from .promotion import as_value
 
 @op
 class OneHot(Op):
-    """1 at the place that each entry names along a new axis, 0 elsewhere; one outside 0 .. depth - 1 names none."""
+    """1 at the place that each entry names along a new axis, 0 elsewhere; one outside 0 .. depth - 1 names none.
+
+    strict: none may be outside, as in PyTorch, which stops there.
+    """
 
     depth: int
     axis: int
     dtype: str
+    strict: bool
     tolerance = "exact"
 
     def infer(self, *inputs: Value | None) -> list[tuple[Shape, Any]]:
@@ -45,17 +49,17 @@ class OneHot(Op):
         last = len(perm)
         out = [*perm]
         out.insert(self.axis, last)
-        return Moved(OneHot(depth=self.depth, axis=last, dtype=self.dtype), (perm,), (tuple(out),))
+        return Moved(OneHot(depth=self.depth, axis=last, dtype=self.dtype, strict=self.strict), (perm,), (tuple(out),))
 
 
-def one_hot(ids: Value, depth: int, axis: int, dtype: Any) -> Value:
+def one_hot(ids: Value, depth: int, axis: int, dtype: Any, *, strict: bool = False) -> Value:
     """One-hot vectors along a new axis of the result."""
-    return OneHot(depth=int(depth), axis=axis % (ids.rank + 1), dtype=np.dtype(dtype).name)(ids)
+    return OneHot(depth=int(depth), axis=axis % (ids.rank + 1), dtype=np.dtype(dtype).name, strict=strict)(ids)
 
 
 @imports("torch", "aten.one_hot.default")
 def one_hot_from_torch(call, ids, depth):
-    return one_hot(ids, depth, -1, np.int64)
+    return one_hot(ids, depth, -1, np.int64, strict=True)
 
 
 @imports("keras", "ops.OneHot")
@@ -89,7 +93,7 @@ def one_hot_from_onnx(node, ids, depth, values):
 @exports("torch", OneHot)
 def one_hot_to_torch(op, torch, ids):
     rank = torch.inputs[0].rank
-    if op.axis == rank and op.dtype == "int64":
+    if op.strict and op.axis == rank and op.dtype == "int64":
         return torch.nn.functional.one_hot(ids if torch.inputs[0].dtype == np.int64 else ids.long(), op.depth)
     places = np.arange(op.depth, dtype=torch.inputs[0].dtype).reshape(-1, *(1,) * (rank - op.axis))
     return (ids.unsqueeze(op.axis) == torch.tensor(torch.graph.constant(places))).to(torch.torch_dtype(op.dtype))
@@ -97,8 +101,11 @@ def one_hot_to_torch(op, torch, ids):
 
 @exports("keras", OneHot)
 def one_hot_to_keras(op, keras, ids):
-    axis = -1 if op.axis == keras.inputs[0].rank else op.axis
-    return keras.ops.one_hot(ids, op.depth, axis=axis, dtype=op.dtype)
+    rank = keras.inputs[0].rank
+    if op.strict:
+        return keras.ops.one_hot(ids, op.depth, axis=-1 if op.axis == rank else op.axis, dtype=op.dtype)
+    places = np.arange(op.depth, dtype=keras.inputs[0].dtype).reshape(-1, *(1,) * (rank - op.axis))
+    return keras.ops.cast(keras.ops.equal(keras.ops.expand_dims(ids, op.axis), places), op.dtype)
 
 
 @exports("onnx", OneHot)
@@ -110,11 +117,12 @@ def one_hot_to_onnx(op, onnx, ids):
 
 
 def _ids(*shape: int, low: int = -1, dtype: str = "int64") -> Operand:
-    return Operand(shape, dtype=dtype, low=low, high=5)
+    return Operand(shape, dtype=dtype, low=low, high=5 if low == 0 else 8)
 
 
-_COMPARED = {"onnx": "comes back as a comparison with all places"}
-case("one_hot/last_axis_int64", OneHot(depth=5, axis=2, dtype="int64"), _ids(2, 3, low=0), composed=_COMPARED)
-_COMPARED = _COMPARED | {"torch": _COMPARED["onnx"]}
-case("one_hot/outside_the_range", OneHot(depth=5, axis=1, dtype="float32"), _ids(7), composed=_COMPARED)
-case("one_hot/channels", OneHot(depth=5, axis=1, dtype="float32"), _ids(2, 3, 4, dtype="int32"), composed=_COMPARED)
+_COMPARED = dict.fromkeys(("keras", "onnx", "torch"), "comes back as a comparison with all places")
+_CHECKED = {"onnx": _COMPARED["onnx"], "keras": "it does not stop at entries outside"}
+case("one_hot/strict", OneHot(depth=5, axis=2, dtype="int64", strict=True), _ids(2, 3, low=0), composed=_CHECKED)
+case("one_hot/last_axis_int64", OneHot(depth=5, axis=2, dtype="int64", strict=False), _ids(2, 3), composed=_COMPARED)
+case("one_hot/outside_the_range", OneHot(depth=5, axis=1, dtype="float32", strict=False), _ids(7), composed=_COMPARED)
+case("one_hot/channels", OneHot(depth=5, axis=1, dtype="float32", strict=False), _ids(2, 3, 4, dtype="int32"), composed=_COMPARED)
