@@ -26,7 +26,7 @@ OTHERS = {
     "frameworks/matlab/write.py": "under the name that atomic gives",
     "frameworks/onnx/file.py": "under the name that atomic gives",
     "frameworks/torch/source.py": "under the name that atomic gives",
-    "frameworks/torch/write.py": "under the name that atomic gives",
+    "frameworks/torch/save.py": "under the name that atomic gives",
     "inference/on_ray.py": "a private folder",
     "inference/sources.py": "a temporary folder",
     "inference/writers.py": "under the name that atomic gives; lines are appended to a file that can be gone on with",

@@ -2,6 +2,7 @@
 
 from .read import load
 from .run import Program, describe, knows_inputs, leaves, owns, run
-from .write import assign, build, prepare, save
+from .save import save
+from .write import assign, build, prepare
 
 __all__ = ["Program", "assign", "build", "describe", "knows_inputs", "leaves", "load", "owns", "prepare", "run", "save"]
