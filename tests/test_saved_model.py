@@ -394,7 +394,7 @@ def test_a_convolutional_network_of_keras(tmp_path):
     assert report.passed
     x = np.random.default_rng(0).standard_normal((7, 8, 8, 3)).astype("f")
     np.testing.assert_allclose(li.run(tmp_path / "net.onnx", [x])[0], network(x), atol=1e-6)
-    assert all(o.passed for o in li.verify(network, tmp_path / "net").outputs)
+    assert li.verify(network, tmp_path / "net").passed  # though a batch norm went into its convolution
 
 
 @EXPORTS
