@@ -28,7 +28,7 @@ def readable(program: Any) -> Any:
         program._graph_module = copy.deepcopy(program.graph_module)  # the one that was given stays as it is
         for module in _graphs(program):
             _inline(module)
-    if _mutates_aliases(program):
+    if _mutates_aliases(program) or any(map(_maps_over_a_batch, _nodes(program))):
         program = _decomposed(program, {})
     program = _defined(program, definition)
     further = _defined(program, torch._decomp.decomposition_table.get)
@@ -42,6 +42,11 @@ def _graphs(program: Any) -> list[Any]:
 
 def _nodes(program: Any) -> list[torch.fx.Node]:
     return [node for module in _graphs(program) for node in module.graph.nodes]
+
+
+def _maps_over_a_batch(node: torch.fx.Node) -> bool:
+    """Whether a call belongs to torch.vmap, whose batched tensors only torch's own tracing knows."""
+    return getattr(node.target, "__module__", "") == "torch._functorch.predispatch"
 
 
 def _mode(node: torch.fx.Node) -> str:
