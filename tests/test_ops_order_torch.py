@@ -23,7 +23,7 @@ FUNCTIONS = {
     "searchsorted unsorted": lambda x: torch.searchsorted(x, x[:, :2].contiguous(), sorter=x.argsort(1)),
     "searchsorted number": lambda x: torch.searchsorted(x[0].sort()[0], 0.1),
     "vmap": lambda x: torch.vmap(lambda row: torch.nn.functional.leaky_relu(row, 0.2) * row.sum())(x),
-    "vmap of two": lambda x: torch.vmap(lambda a, b: a.cumsum(0) - b, out_dims=1)(x, x.flip(1)),
+    "vmap of two": lambda x: torch.vmap(lambda a, b: a.cumsum(0) - b)(x, x.flip(1)),
 }
 
 
