@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import leaky_interop as li
+from leaky_interop.errors import Refused
 
 SORTED = torch.tensor([-1.0, -0.5, 0.0, 0.0, 0.25, 1.0])
 FUNCTIONS = {
@@ -57,3 +58,8 @@ def test_not_a_number_and_infinities(name, to):
     wanted = [wanted] if isinstance(wanted, torch.Tensor) else wanted
     for one, two in zip(wanted, found if isinstance(found, list | tuple) else [found], strict=True):
         np.testing.assert_array_equal(np.asarray(two), one.numpy())
+
+
+def test_an_open_size_that_keras_cannot_count_with_is_refused():
+    with pytest.raises(Refused, match="open size"):
+        li.convert(Function(lambda x: torch.nn.functional.unfold(x[None, None], 2)), to="keras", example=(torch.randn(5, 5),))

@@ -196,7 +196,7 @@ def fold_to_torch(op, torch, x):
 
 @exports("keras", Unfold)
 def unfold_to_keras(op, keras, x):
-    if not op.plain:
+    if not op.plain or not all(isinstance(d, int) for d in keras.inputs[0].shape[1:]):
         return keras.composed(lambda x: columns(op, x))
     exact_in_keras(keras, "blocks as columns")
     return keras.ops.unfold(x, *op.settings)
