@@ -10,6 +10,7 @@ import leaky_interop as li
 from leaky_interop.converting import transfer_graph
 from leaky_interop.graph import Graph
 from leaky_interop.layout import ChannelsLast, transposes
+from leaky_interop.ops.noise import Dropout
 from leaky_interop.verification import verify_conversion
 
 BATCHES = (1, 2, 7)
@@ -40,7 +41,8 @@ def verified(conversion):
     """The report of a conversion whose numbers agree, most of its nodes among them."""
     report = verify_conversion(conversion)
     assert report.passed, str(report)
-    assert len(report.nodes) >= 0.8 * sum(v.anchor is not None for n in conversion.graph.nodes for v in n.outputs)
+    computing = [n for n in conversion.graph.nodes if not isinstance(n.op, Dropout)]  # files leave that out
+    assert len(report.nodes) >= 0.8 * sum(v.anchor is not None for n in computing for v in n.outputs)
     return report
 
 

@@ -215,7 +215,7 @@ def test_numbers_that_overflow_inside_are_a_mismatch(tmp_path):
 
 def test_a_slope_that_is_lost_on_the_way_to_float16_is_found(monkeypatch):
     monkeypatch.setattr(
-        half, "_in_half", lambda op: type(op)(negative_slope=0.2) if hasattr(op, "negative_slope") else op
+        half, "_op_in_half", lambda op: type(op)(negative_slope=0.2) if hasattr(op, "negative_slope") else op
     )
     with pytest.raises(Mismatch):
         li.convert(network(), to="onnx", float16="everywhere", verify=True)

@@ -163,9 +163,10 @@ def test_keras_spellings(name):
     check(keras_model(KERAS[name]), X)
 
 
-def test_a_norm_of_matrices_is_refused():
-    with pytest.raises(Refused, match="matrix norm"):
-        li.load(keras_model(lambda x: ops.norm(x, ord=2, axis=(1, 2))))
+@pytest.mark.parametrize("order", [2, -2, "nuc", "fro", 1, np.inf])
+def test_norms_of_matrices(order):
+    x = rng.standard_normal((3, 4, 5)).astype(np.float32)
+    check(keras_model(lambda x: ops.norm(x, ord=order, axis=(1, 2)), x.shape[1:]), x)
 
 
 @pytest.mark.parametrize("kind", ["Average", "Max"])

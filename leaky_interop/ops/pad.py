@@ -150,11 +150,8 @@ def zero_padding_from_keras(layer, x):
 @imports("keras", "ops.Pad")
 def pad_from_keras(call, x, constant_values=None):
     pairs = [tuple(pair) for pair in call.pad_width]
-    if len(pairs) == 1 and call.backend == "torch":  # which pads the last axis alone where one pair is stated
-        pairs = [(0, 0)] * (x.rank - 1) + pairs
     pairs = pairs * x.rank if len(pairs) == 1 else pairs
     mode = "wrap" if call.mode == "circular" else call.mode
-    mode = "edge" if mode == "symmetric" and call.backend == "torch" else mode  # what it computes there
     if mode not in MODES:
         raise Refused(
             f"padding mode {mode!r}", why="what it fills in depends on the data", hint="Write it as operations"
