@@ -155,3 +155,21 @@ def test_a_loop_of_onnx_is_exported_and_read_again(tmp_path):
         wanted = np.ones(3, np.float32) * 2.0 ** (begin * min(most, 4))
         for path in (model, tmp_path / "net.pt2", tmp_path / "net.onnx"):
             np.testing.assert_array_equal(np.asarray(li.run(path, arrays)).reshape(3), wanted)
+
+
+def test_a_loop_exported_before_fixes_no_size_of_the_next(tmp_path):
+    """Torch compiles what walks along a list, and would hold the next one to the length of the first."""
+    net = Net(walks_back).eval()
+    fixed = li.convert(net, to="onnx", example=(torch.randn(3, 5, 4),))
+    li.convert(fixed, tmp_path / "fixed.pt2", verify=False)
+    text = """<ir_version: 10, opset_import: ["": 21]>
+    agraph (float[batch, 4] h, float[batch, steps, 4] x) => (float[batch, 4] last, float[steps, batch, 4] rows) {
+        last, rows = Scan <num_scan_inputs = 1, scan_input_axes = [1], body = body (float[batch, 4] s, float[batch, 4] v)
+            => (float[batch, 4] t, float[batch, 4] u) { t = Add(s, v)  u = LeakyRelu<alpha = 0.3>(t) }> (h, x)
+    }"""
+    model = onnx.parser.parse_model(text)
+    li.convert(model, tmp_path / "open.pt2", verify=False)
+    for steps in (1, 5, 3):
+        arrays = [np.ones((2, 4), np.float32), np.full((2, steps, 4), -0.75, np.float32)]
+        for one, two in zip(li.run(model, arrays), li.run(tmp_path / "open.pt2", arrays), strict=True):
+            np.testing.assert_array_equal(two, one)

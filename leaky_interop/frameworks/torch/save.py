@@ -29,6 +29,8 @@ def save(model: Any, path: Path, graph: Graph) -> None:
         hint = "Write .safetensors, whose source holds it in arrays of str"
         raise Refused("a .pt2 of text", graph.description, "torch.export takes tensors, and there are none of text", hint)
     flows = any(node.op.bodies for node in graph.nodes)
+    if flows:
+        torch._dynamo.reset()  # torch traces loops by what it compiled before, whose sizes it would take for fixed
     example = tuple(torch.from_numpy(a) for a in example_arrays(graph, batch=2))
     open_axes = [{i: torch.export.Dim.AUTO for i, d in enumerate(v.shape) if isinstance(d, Size)} for v in graph.inputs]
     try:
