@@ -71,15 +71,7 @@ def verify(
     stage("verify")
     comparison = compare_graphs(first, second)
     with reproducing(reproducer) as evidence:
-        first_run = Verification(comparison, inputs, atol=atol, rtol=rtol)
-        report = first_run.report()
-        if not report.passed and (fewer := _without_parts(first_run)) is not None:
-            again = Verification(fewer, inputs).report()  # whatever the user allows, the whole has to agree
-            if again.passed:
-                judged = {node.name for node in again.nodes}
-                parts = ", ".join(node.name for node in report.nodes if node.name not in judged)
-                note = f"{parts}: compared with what follows, since the other network computes it in other parts"
-                report = dataclasses.replace(again, notes=(*again.notes, note))
+        report = _judged(comparison, inputs, atol, rtol)
         if not report.passed and evidence is not None:
             report = Verification(comparison, inputs, atol=atol, rtol=rtol, evidence=evidence).report()
     if not gradients:
@@ -90,6 +82,22 @@ def verify(
     aligned = align_weights(first, second, numbers=True)
     found, notes = compare_training(comparison, second, aligned, steps)
     return dataclasses.replace(report, gradients=tuple(found), notes=(*report.notes, *notes))
+
+
+def _judged(comparison: Comparison, inputs: Any, atol: Any, rtol: Any) -> Report:
+    """The report of a comparison; where only unlike parts of one sum differ, that of the whole, which names them."""
+    run = Verification(comparison, inputs, atol=atol, rtol=rtol)
+    report = run.report()
+    fewer = None if report.passed else _without_parts(run)
+    if fewer is None:
+        return report
+    again = Verification(fewer, inputs).report()  # whatever the user allows, the whole has to agree
+    if not again.passed:
+        return report
+    judged = {node.name for node in again.nodes}
+    parts = ", ".join(node.name for node in report.nodes if node.name not in judged)
+    note = f"{parts}: compared with what follows, since the other network computes it in other parts"
+    return dataclasses.replace(again, notes=(*again.notes, note))
 
 
 def _without_parts(run: Verification) -> Comparison | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from ...bodies import Captures, close
+from ...bodies import Captures, close, ended
 from ...errors import Refused
 from ...graph import Graph, Value, label, prune
 from ...layout import settle
@@ -39,7 +39,7 @@ def read_body(reader: Reader, name: str, kinds: Sequence[Kind], apply: Callable[
 
     inputs = [graph.input(f"input_{i}", tuple(map(inside, shape)), dtype) for i, (shape, dtype) in enumerate(kinds)]
     with _reading(reader, graph, None):
-        graph.outputs = list(apply(*inputs))
+        ended(graph, apply(*inputs))
     return _finished(graph)
 
 
@@ -60,7 +60,7 @@ def read_traced(
         captures = Captures(graph, reader.graph, reader.captures)
         inputs = [graph.input(f"input_{i}", shape, dtype) for i, (shape, dtype) in enumerate(own)]
         with _reading(reader, graph, captures):
-            graph.outputs = list(apply(_run(reader, name, trace, captured, captures), *inputs))
+            ended(graph, apply(_run(reader, name, trace, captured, captures), *inputs))
         graphs.append(graph)
         taken.append(captures)
     operands = close(taken)
@@ -93,8 +93,6 @@ def _run(
 
 
 def _finished(graph: Graph) -> Graph:
-    graph.output_names = [f"output_{i}" for i in range(len(graph.outputs))]
-    graph.structure = tuple(range(len(graph.outputs)))
     prune(graph)
     label(graph)
     return after_import(settle(graph))

@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ... import kinds
-from ...bodies import close, inline
+from ...bodies import close, ended, inline
 from ...errors import Computed, Refused
 from ...graph import Graph, Node, Value
 from ...op import Op
@@ -111,10 +111,7 @@ class NodeCall(Call):
         graph.source = self.graph.source
         inputs = [graph.input(f"input_{i}", shape, dtype) for i, (shape, dtype) in enumerate(own)]
         results = apply(*inputs, *(graph.input(v.name or "captured", v.shape, v.dtype) for v in captured))
-        graph.outputs = list(results) if isinstance(results, tuple) else [results]
-        graph.output_names = [f"output_{i}" for i in range(len(graph.outputs))]
-        graph.structure = tuple(range(len(graph.outputs)))
-        return bodies.finished(graph)
+        return bodies.finished(ended(graph, results if isinstance(results, tuple) else [results]))
 
     def applied(self, body: Graph, operands: Sequence[Value]) -> list[Value]:
         """What a body makes of values, computed in their graph."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...bodies import Captures, close
+from ...bodies import Captures, close, ended
 from ...errors import Refused
 from ...graph import Graph, Value, label, prune
 from ...passes import after_import
@@ -85,9 +85,7 @@ class ControlCall(Call):
         inputs = [graph.input(f"input_{i}", shape, dtype) for i, (shape, dtype) in enumerate(kinds)]
         captures = Captures(graph, self.reader.graph, self.reader.captures)
         with _reading(self.reader, captures, f"{self.label}."):
-            graph.outputs = list(apply(*inputs))
-        graph.output_names = [f"output_{i}" for i in range(len(graph.outputs))]
-        graph.structure = tuple(range(len(graph.outputs)))
+            ended(graph, apply(*inputs))
         self.captures.append(captures)
         return graph
 
