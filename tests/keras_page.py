@@ -43,6 +43,7 @@ WHY = {  # in a sentence, where the message of the conversion does not say it al
     "ops.multi_hot": SPARSE,
     "ops.ndim": "Keras gives a Python number, which is no output of a network.",
     "ops.nonzero": DEPENDS,
+    "ops.pad": "Keras on PyTorch repeats the last entry for symmetric, and pads the last axis alone where one pair is given; a conversion warns, and computes the definition.",
     "ops.one_hot": SPARSE,
     "ops.perspective_transform": "The drawn corners almost make a line: the backend's own solution is off by as much.",
     "ops.polar": COMPLEX,

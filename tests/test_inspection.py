@@ -299,3 +299,20 @@ def test_uneven_same_means_on_torch_are_a_hazard():
     assert [text.partition(":")[0] for text in uneven] == (["mean"] if keras.backend.backend() == "torch" else [])
     assert hazards(pooled(5, pool_size=3, strides=2, padding="same")) == []
     assert hazards(pooled(5, pool_size=2, strides=2)) == []
+
+
+@pytest.mark.parametrize(("pads", "mode", "known"), [
+    (((0, 0), (1, 1)), "symmetric", False),
+    (((0, 0), (0, 2)), "symmetric", True),
+    (((0, 0), (0, 2)), "reflect", False),
+    (((1, 1),), "constant", True),
+    (1, "reflect", True),
+])  # fmt: skip
+def test_pads_that_keras_on_torch_computes_otherwise_are_a_hazard(pads, mode, known):
+    import keras
+
+    from leaky_interop.frameworks.keras import hazards
+
+    x = keras.Input(batch_shape=(3, 4))
+    found = hazards(keras.Model(x, keras.ops.pad(x, pads, mode=mode)))
+    assert len(found) == (1 if known and keras.backend.backend() == "torch" else 0)

@@ -106,7 +106,6 @@ CALLS = {
     "slice_update at the end": (lambda x, s: K.slice_update(x, s, x[:2, :2] * 3), PLAIN, np.array([-1, -2], np.int32)),
     "depth_to_space channels first": (lambda x: K.depth_to_space(x, 2, data_format="channels_first"), np.arange(64, dtype=np.float32).reshape(1, 16, 2, 2)),
     "space_to_depth channels first": (lambda x: K.space_to_depth(x, 2, data_format="channels_first"), np.arange(64, dtype=np.float32).reshape(1, 4, 4, 4)),
-    "pad symmetric": (lambda x: K.pad(x, ((0, 0), (2, 3)), mode="symmetric"), PLAIN),
     "slogdet": (K.slogdet, SPREAD[::-1].copy() * 1e4),
     "logdet": (K.logdet, SPREAD * 1e4),
 }  # fmt: skip

@@ -26,6 +26,10 @@ def hazards(model: Any) -> list[str]:
         "torch": (
             (list(_averages_a_repeated_border(functional(model))),
              "Keras on PyTorch counts the border twice in a mean over windows with uneven 'same' pads"),
+            (list(_pads_by_the_edge(functional(model))),
+             "Keras on PyTorch repeats the last entry where a symmetric pad turns back, which shows from two places on"),
+            (list(_pads_one_axis(functional(model))),
+             "Keras on PyTorch pads the last axis alone where one pair of pads is given for all"),
         ),
     }  # fmt: skip
     found = rules.get(keras.backend.backend(), ())
@@ -51,6 +55,22 @@ def _averages_a_repeated_border(function: Any) -> Iterator[str]:
             axes = zip(sizes, spread(pool.pool_size, len(sizes)), spread(pool.strides or pool.pool_size, len(sizes)), strict=True)
             if any(n is None or max(0, (-(-n // s) - 1) * s + k - n) % 2 for n, k, s in axes):
                 yield pool.name
+
+
+def _pads_by_the_edge(function: Any) -> Iterator[str]:
+    """Symmetric pads of more than one place."""
+    for node in _calls(function):
+        pad = node.operation
+        if type(pad).__name__ == "Pad" and pad.mode == "symmetric" and max(map(max, pad.pad_width)) > 1:
+            yield pad.name
+
+
+def _pads_one_axis(function: Any) -> Iterator[str]:
+    """One pair of pads for several axes."""
+    for node in _calls(function):
+        pad = node.operation
+        if type(pad).__name__ == "Pad" and len(pad.pad_width) == 1 < len(node.input_tensors[0].shape):
+            yield pad.name
 
 
 def _sums_along_another_axis(function: Any) -> Iterator[str]:
