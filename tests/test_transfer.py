@@ -310,3 +310,17 @@ def test_chains_are_told_apart_by_the_operand_that_they_become():
 
 def test_operands_of_a_sum_may_trade_places():
     assert same_chains(chains("ab", "ab", "add"), chains("ab", "ba", "add"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_numbers_that_were_read_from_keras_stay_when_the_model_is_trained_on(dtype):
+    from leaky_interop.frameworks.keras.read import numbers
+
+    layer = keras.layers.Dense(3, dtype=dtype)
+    layer.build((None, 2))
+    read = numbers(layer.kernel)
+    before = read.copy()
+    layer.kernel.assign_add(keras.ops.ones((2, 3), dtype))
+    layer.kernel.assign(layer.kernel * 2)
+    np.testing.assert_array_equal(read, before)
+    assert (numbers(layer.kernel) != before).all() and read.dtype.name == dtype

@@ -48,13 +48,13 @@ def read_onnx(
     `trust`: operators of ai.onnx.ml are taken, whose kernels in onnxruntime have read beyond their data.
     """
     path = Path(path)
-    model = _parse(path)
+    model, length = _parse(path)
     _judge_messages(model, path.name, trust)
     _judge_functions(model, path.name)
     tensors = [(tensor, place, kept) for tensor, place, kept in _tensors(model)]
     sizes = [_size(tensor, f"{place} of {path.name}") for tensor, place, _ in tensors]
     external = [i for i, (tensor, _, _) in enumerate(tensors) if tensor.data_location == tensor.EXTERNAL]
-    large = sum(sizes[i] for i in external) + model.ByteSize() > MOST_INLINE
+    large = sum(sizes[i] for i in external) + length > MOST_INLINE
     mapped: dict[str, np.ndarray] = {}
     with ExternalFiles(path, allow_root) as files:
         for i in external:
@@ -69,12 +69,14 @@ def read_onnx(
     return _on_maps(model, mapped) if mapped else model
 
 
-def _parse(path: Path) -> Any:
+def _parse(path: Path) -> tuple[Any, int]:
+    """The message and how long it is in the file: to ask the message itself would serialize it once more."""
     onnx = require("onnx")
     from google.protobuf.message import DecodeError
 
     with opened(path) as handle:
-        if size_of(handle) > MOST_PROTOBUF:
+        length = size_of(handle)
+        if length > MOST_PROTOBUF:
             raise Usage(
                 f"{path.name} is larger than 2 GiB", why="a protobuf message cannot be", hint="Use external data"
             )
@@ -88,7 +90,7 @@ def _parse(path: Path) -> Any:
                 raise damaged(path.name, "its protobuf message does not parse") from None
     if not model.HasField("graph"):
         raise damaged(path.name, "it has no graph")
-    return model
+    return model, length
 
 
 def _tensors(model: Any) -> Iterator[tuple[Any, str, bool]]:

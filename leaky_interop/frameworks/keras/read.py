@@ -387,6 +387,11 @@ def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
 
 
 def numbers(variable: Any) -> np.ndarray:
-    """A variable's array; TensorFlow's own way takes a quarter of the time of Keras' for small ones."""
+    """A variable's array. TensorFlow lends its own memory, which it never changes once it is lent."""
     value = variable.value
-    return value.numpy() if keras.backend.backend() == "tensorflow" else keras.ops.convert_to_numpy(value)
+    if keras.backend.backend() != "tensorflow":
+        return keras.ops.convert_to_numpy(value)
+    try:
+        return np.asarray(memoryview(value.value()))
+    except ValueError:  # a buffer has no such element type
+        return value.numpy()
