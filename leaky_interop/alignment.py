@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .graph import Graph, Node, Parameter, Value
-from .ops.shape import Transpose
+from .ops.transpose import Transpose
 from .sizes import Size, rename
 
 Pairs = list[tuple[Node, Node]]

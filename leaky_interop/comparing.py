@@ -17,7 +17,8 @@ from .graph import Graph, Value, consumers
 from .judging import rule_of
 from .layout import identity, to_first, to_last
 from .loading import load, open_model
-from .ops.shape import Reshape, Transpose
+from .ops.shape import Reshape
+from .ops.transpose import Transpose
 from .report.record import Report
 from .reproducer import reproducing
 from .running import to_array

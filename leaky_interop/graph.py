@@ -69,7 +69,7 @@ class Value:
 
     def transpose(self, *perm: int) -> Value:
         """The value with its axes in another order: a view of a weight, a Transpose of anything else."""
-        from .ops.shape import Transpose
+        from .ops.transpose import Transpose
 
         return self if perm == tuple(range(self.rank)) else Transpose(perm=perm)(self)
 

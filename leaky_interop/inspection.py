@@ -19,7 +19,7 @@ from .frameworks.base import Unread
 from .graph import Graph, Parameter, Value
 from .loading import load, open_model
 from .op import EXPORTERS
-from .ops.shape import Transpose
+from .ops.transpose import Transpose
 from .passes.idioms import NearMiss, near_misses
 from .provenance import slopes
 from .report.phrases import printable

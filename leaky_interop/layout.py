@@ -15,7 +15,8 @@ import numpy as np
 
 from .graph import Graph, Node, Rewrite, Value, consumers, inherit
 from .op import Moved, Op, Perm, invert, op
-from .ops.shape import Reshape, Transpose
+from .ops.shape import Reshape
+from .ops.transpose import Transpose
 from .sizes import Shape
 
 

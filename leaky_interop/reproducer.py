@@ -20,7 +20,7 @@ from .draws import turned
 from .errors import LeakyInteropError, Usage
 from .graph import Graph, Parameter, Value, label
 from .layout import ChannelsLast, native_ports, to_first, to_last
-from .ops.shape import Transpose
+from .ops.transpose import Transpose
 from .report.phrases import measured, worst
 from .report.record import NodeResult
 

@@ -12,7 +12,7 @@ from leaky_interop.graph import Anchor, Graph, Parameter
 from leaky_interop.layout import settle
 from leaky_interop.numeric import compare, exact_limit, rounding_limit, sum_limit
 from leaky_interop.op import CASES
-from leaky_interop.ops.shape import Transpose
+from leaky_interop.ops.transpose import Transpose
 from leaky_interop.sizes import symbol
 
 FRAMEWORKS = [f for f in os.environ.get("LEAKY_INTEROP_FRAMEWORKS", "keras,torch,onnx").split(",") if f]

@@ -5,7 +5,7 @@ import pytest
 
 from leaky_interop.graph import Graph
 from leaky_interop.op import CASES
-from leaky_interop.ops.shape import Transpose
+from leaky_interop.ops.transpose import Transpose
 
 PERMS = {
     2: [(1, 0)],

@@ -13,7 +13,7 @@ from leaky_interop.ops.dense import Dense
 from leaky_interop.ops.math import Add, Div, Mul, Sub
 from leaky_interop.ops.norm import BatchNorm, BatchStatisticsNorm
 from leaky_interop.ops.relu import LeakyRelu
-from leaky_interop.ops.shape import Transpose
+from leaky_interop.ops.transpose import Transpose
 from leaky_interop.passes.fold import ELSEWHERE, INEXACT, NO_LAYER, PADDED, SHARED, fold_batch_norms
 
 

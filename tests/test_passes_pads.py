@@ -20,7 +20,8 @@ from leaky_interop.ops.index import Slice
 from leaky_interop.ops.pad import Pad
 from leaky_interop.ops.pool import MaxPool
 from leaky_interop.ops.relu import Relu
-from leaky_interop.ops.shape import Reshape, Transpose
+from leaky_interop.ops.shape import Reshape
+from leaky_interop.ops.transpose import Transpose
 from leaky_interop.passes.pads import fold_pads
 from leaky_interop.passes.slices import fold_slices
 

@@ -10,7 +10,7 @@ import math
 from ..errors import Refused
 from .blocks import Fold, Unfold, blocks
 from .matmul import MatMul
-from .shape import Transpose
+from .transpose import Transpose
 from .window import reach, spread
 
 

@@ -33,7 +33,8 @@ from ..op import (
     product,
 )  # fmt: skip
 from .promotion import as_value
-from .shape import Reshape, Transpose, with_axes
+from .shape import Reshape, with_axes
+from .transpose import Transpose
 
 
 @op

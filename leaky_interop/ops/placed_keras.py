@@ -21,7 +21,8 @@ from .picking import diagonal
 from .promotion import floating, in_one_dtype
 from .range import ranged
 from .reduce import ReduceMean, reduced
-from .shape import merged, moved_axes, with_axes
+from .shape import merged, with_axes
+from .transpose import moved_axes
 
 
 @imports("keras", "ops.Diag")

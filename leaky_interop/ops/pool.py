@@ -18,7 +18,7 @@ import numpy as np
 from ..op import Link, Op, Operand, Shape, Value, agree, case, exports, imports, op
 from .bounds import Clip
 from .relu import Relu
-from .shape import Transpose
+from .transpose import Transpose
 from .window import (
     Pads,
     batched,

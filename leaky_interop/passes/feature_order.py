@@ -14,7 +14,8 @@ import numpy as np
 
 from ..graph import Graph, Node, Rewrite, Value, consumers, inherit
 from ..op import Link, Op, Perm
-from ..ops.shape import Reshape, Transpose, axis_groups
+from ..ops.shape import Reshape, axis_groups
+from ..ops.transpose import Transpose
 
 Index = tuple[int, ...]
 

@@ -27,7 +27,7 @@ from ..ops.dense import Dense
 from ..ops.math import Add, Div, Mul, Sub
 from ..ops.moments import ROUNDINGS
 from ..ops.norm import BatchNorm
-from ..ops.shape import Transpose
+from ..ops.transpose import Transpose
 
 LAYERS = (Conv, ConvTranspose, Dense)
 SHOWN = 5  # names in a note

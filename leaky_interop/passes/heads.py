@@ -22,7 +22,8 @@ from ..graph import Graph, Node, Rewrite, Value, consumers, inherit
 from ..ops.dense import Dense
 from ..ops.gather import Gather
 from ..ops.heads import PARTS, MultiHeadAttention
-from ..ops.shape import Reshape, Transpose
+from ..ops.shape import Reshape
+from ..ops.transpose import Transpose
 from ..sizes import Size, agree, evaluate
 from .attention import Allowed, Scores, found_attention
 from .moves import chain_to, is_move, moved, places, scaled, tried_sizes

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ..graph import Graph, Node, Rewrite, Value, consumers, inherit
 from ..op import Moved, Perm, invert
-from ..ops.shape import Reshape, Transpose
+from ..ops.shape import Reshape
+from ..ops.transpose import Transpose
 
 
 def hoist_to_inputs(graph: Graph) -> Graph:

@@ -21,7 +21,8 @@ from ..ops.join import Split
 from ..ops.math import Div, Mul
 from ..ops.noise import Dropout
 from ..ops.repeat import Repeat
-from ..ops.shape import Reshape, Transpose
+from ..ops.shape import Reshape
+from ..ops.transpose import Transpose
 from ..sizes import evaluate
 
 MOVES: tuple[type[Op], ...] = (Reshape, Transpose, Select, Slice, Split, Gather, Expand, Repeat, Dropout)

@@ -17,7 +17,8 @@ from ..ops.average_pool import AveragePool
 from ..ops.conv import Conv
 from ..ops.pad import Pad
 from ..ops.pool import MaxPool, lowest, zeros_lose
-from ..ops.shape import Reshape, Transpose
+from ..ops.shape import Reshape
+from ..ops.transpose import Transpose
 from ..ops.window import Pads
 
 

@@ -14,8 +14,9 @@ from ..graph import Graph, Node, Rewrite, Value, consumers, inherit
 from ..layout import identity, settle
 from ..op import Op, Perm
 from ..ops.gather import Gather
-from ..ops.shape import Reshape, Transpose
+from ..ops.shape import Reshape
 from ..ops.shuffle import Block, ChannelShuffle, DepthToSpace, SpaceToDepth
+from ..ops.transpose import Transpose
 from ..sizes import Dim, Shape, agree
 
 

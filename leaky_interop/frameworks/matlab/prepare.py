@@ -8,7 +8,8 @@ from ...graph import Graph, Node, Value
 from ...layout import settle, wrap
 from ...op import CHANNELS_LAST, EXPORTERS
 from ...ops.column_major import ColumnMajor
-from ...ops.shape import Reshape, Transpose
+from ...ops.shape import Reshape
+from ...ops.transpose import Transpose
 from ...passes.feature_order import reordered
 from ...passes.hoist import hoist_to_inputs
 from .run import NOT_RUN
