@@ -4,20 +4,26 @@
 |--------------|-----------------------------------------------------------------------------------------|
 | kthvalue     | the k-th smallest entry; NaN is larger than any other                                    |
 | median       | the lower one of two in the middle; NaN, and where the first stands, if there is any     |
+| nanmedian    | that of what is a number; NaN if nothing is                                              |
+| mode         | the smallest of the entries that occur most often, and where the last of them stands     |
 | searchsorted | how many entries are smaller (right: not larger); of NaN, all                            |
+
+Which of equal entries PyTorch names is left open, here the first (mode: the last); so is the mode of data with NaN.
 """
 
 import numpy as np
 
 from ..op import imports, product
 from .arg import ArgMax, located
-from .compare import Greater, GreaterOrEqual, Where
+from .bounds import Maximum
+from .compare import Equal, Greater, GreaterOrEqual, Where
 from .functions import IsNaN
 from .gather import GatherElements, picked
 from .logic import Not
+from .math import Add, FloorDiv, Sub
 from .promotion import as_value
-from .reduce import ReduceAny, ReduceSum, reduced
-from .shape import of_rank_1, with_axes
+from .reduce import ReduceAny, ReduceMax, ReduceSum, reduced
+from .shape import of_rank_1, with_axes, without
 from .sort import Sort
 
 
@@ -49,6 +55,39 @@ def median_from_torch(call, x, axis, keepdim):
 @imports("torch", "aten.median.default")
 def whole_median_from_torch(call, x):
     return median_from_torch(call, x.reshape(product(x.shape)), 0, False)[0]
+
+
+@imports("torch", "aten.nanmedian.dim")
+@of_rank_1
+def median_of_numbers_from_torch(call, x, axis, keepdim):
+    if x.dtype.kind in "iu":
+        return median_from_torch(call, x, axis, keepdim)
+    axis %= x.rank
+    numbers = reduced(ReduceSum, Not()(IsNaN()(x)).cast(np.int32), [axis], True)
+    counted = Where()(Equal()(numbers, 0), x.graph.of_sizes(x.shape[axis]).cast(np.int32), numbers)
+    middle = FloorDiv()(Sub()(counted, 1), 2).cast(np.int64)
+    found = (GatherElements(axis=axis)(y, middle) for y in Sort(axis=axis, descending=False)(x))
+    return tuple(y if keepdim else without(y, [axis]) for y in found)
+
+
+@imports("torch", "aten.nanmedian.default")
+def whole_median_of_numbers_from_torch(call, x):
+    return median_of_numbers_from_torch(call, x.reshape(product(x.shape)), 0, False)[0]
+
+
+@imports("torch", "aten.mode.default")
+@of_rank_1
+def most_frequent_from_torch(call, x, axis, keepdim):
+    """Every entry of the sorted data is compared with every other."""
+    axis %= x.rank
+    ordered, places = Sort(axis=axis, descending=False)(x)
+    equal = Equal()(with_axes(ordered, [axis]), with_axes(ordered, [axis + 1]))
+    often = reduced(ReduceSum, equal.cast(np.int32), [axis + 1], False)
+    first = ArgMax(axis=axis, keepdims=True)(often)
+    last = Sub()(Add()(first, reduced(ReduceMax, often, [axis], True).cast(np.int64)), 1)
+    last = Maximum()(last, first)  # NaN equals nothing, itself neither
+    found = GatherElements(axis=axis)(ordered, first), GatherElements(axis=axis)(places, last)
+    return tuple(y if keepdim else without(y, [axis]) for y in found)
 
 
 @imports("torch", "aten.searchsorted.Tensor", "aten.searchsorted.Scalar")

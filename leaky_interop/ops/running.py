@@ -46,7 +46,9 @@ class Running(Op):
         size = parts[0].shape[self.axis]
         if not isinstance(size, int):
             raise Refused(
-                f"{self} of an open size", why="how often entries are joined depends on it", hint="Fix it with input_shapes"
+                f"{self} of an open size",
+                why="how often entries are joined depends on it",
+                hint="Fix it with input_shapes",
             )
         step = 1
         while step < size:
@@ -153,11 +155,27 @@ _JOINED = dict.fromkeys(("keras", "onnx"), "entries joined with those 1, 2, 4 ..
 _TIES = np.array([[1.0, 3.0, -0.0, 3.0, 0.0, 2.0, 3.0], [np.nan, 1.0, np.inf, np.nan, -np.inf, 0.0, 2.0]])
 for _largest in (True, False):
     case(f"running_extreme/{_largest}", RunningExtreme(axis=1, largest=_largest), (2, 5, 3), composed=_JOINED)
-    case(f"running_extreme/ties{_largest}", RunningExtreme(axis=1, largest=_largest), Operand((2, 7), numbers=_TIES), composed=_JOINED)
-    case(f"running_extreme/int64{_largest}", RunningExtreme(axis=0, largest=_largest), Operand((9, 2), dtype="int64"), composed=_JOINED)
+    case(
+        f"running_extreme/ties{_largest}",
+        RunningExtreme(axis=1, largest=_largest),
+        Operand((2, 7), numbers=_TIES),
+        composed=_JOINED,
+    )
+    case(
+        f"running_extreme/int64{_largest}",
+        RunningExtreme(axis=0, largest=_largest),
+        Operand((9, 2), dtype="int64"),
+        composed=_JOINED,
+    )
 case("running_extreme/one", RunningExtreme(axis=2, largest=True), (2, 3, 1), composed=_JOINED)
 case("log_cum_sum_exp/channels", LogCumSumExp(axis=1), (2, 6, 3), composed=_JOINED)
 case("log_cum_sum_exp/far", LogCumSumExp(axis=0), Operand((5, 3), low=-300, high=300), composed=_JOINED)
 case("log_cum_sum_exp/infinite", LogCumSumExp(axis=1), Operand((2, 4), numbers=[[-np.inf, -np.inf, 1.0, 2.0], [0.0, np.inf, 3.0, -np.inf]]),
      composed=_JOINED)  # fmt: skip
-case("log_cum_sum_exp/float64", LogCumSumExp(axis=1), Operand((2, 5), dtype="float64"), composed=_JOINED, refused=IN_32_BITS)
+case(
+    "log_cum_sum_exp/float64",
+    LogCumSumExp(axis=1),
+    Operand((2, 5), dtype="float64"),
+    composed=_JOINED,
+    refused=IN_32_BITS,
+)
