@@ -15,7 +15,6 @@ import numpy as np
 from ..errors import Refused
 from ..op import Op, Shape, Value, exports, imports, op, product
 from ..sizes import symbol
-from .arg import located
 from .compare import NotEqual
 from .cumulative import PLAIN, CumSum
 from .expand import filled
