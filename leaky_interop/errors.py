@@ -103,6 +103,10 @@ class Refused(LeakyInteropError, NotImplementedError):
     exit_code = 3
 
 
+class OpenSize(Refused, TypeError):
+    """A plain number that an operator needs, where a size is known only when the network runs."""
+
+
 class Computed(Refused):
     """A number that an operator needs before the run, and that the network computes: read as `Deferred` where that can be."""
 

@@ -13,7 +13,9 @@ import dataclasses
 import random
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any, Union
+from typing import Any, NoReturn, Union
+
+from .errors import OpenSize
 
 Dim = Union[int, "Size"]
 Shape = tuple[Dim, ...]
@@ -49,7 +51,14 @@ class Size:
         return hash(self.terms)
 
     def __bool__(self) -> bool:
-        raise TypeError(f"the size {self} is not known, so it has no truth value; compare with == or `agree`")
+        raise OpenSize(f"the size {self} is not known, so it has no truth value", why="compare with == or `agree`")
+
+    def refuse(self, *_: Any) -> NoReturn:
+        """What asks for a plain number, or for which of two sizes is larger, has none before the run."""
+        raise OpenSize(f"the open size {self}", why="a number is needed before the run", hint="Fix it with input_shapes")
+
+    __lt__ = __le__ = __gt__ = __ge__ = __index__ = __int__ = __float__ = refuse
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __round__ = __abs__ = refuse
 
     def __add__(self, other: Dim) -> Dim:
         terms = dict(self.terms)

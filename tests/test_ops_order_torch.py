@@ -63,3 +63,10 @@ def test_not_a_number_and_infinities(name, to):
 def test_an_open_size_that_keras_cannot_count_with_is_refused():
     with pytest.raises(Refused, match="open size"):
         li.convert(Function(lambda x: torch.nn.functional.unfold(x[None, None], 2)), to="keras", example=(torch.randn(5, 5),))
+
+
+@pytest.mark.parametrize("function", [lambda x: torch.linalg.lu_factor(x @ x.T)[0], lambda x: (x @ x.T).diagonal()])
+@pytest.mark.parametrize("to", ["onnx", "keras", "torch"])
+def test_an_operator_that_needs_a_plain_number_refuses_an_open_size_with_its_place(function, to):
+    with pytest.raises(Refused, match=r"batch.*at torch aten.*input_shapes"):
+        li.convert(Function(function), to=to, example=(torch.randn(5, 5),))

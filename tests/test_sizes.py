@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaky_interop import sizes
+from leaky_interop.errors import OpenSize
 from leaky_interop.sizes import Size, agree, ceil_divide, evaluate, floor_divide, maximum, symbol, symbols
 
 h, w = symbol("h"), symbol("w")
@@ -88,3 +89,9 @@ def test_text_reads_as_arithmetic():
     assert str((h + 1) // 2) == "((h + 1) // 2)"
     assert str(2 * h * w - 1) == "2*h*w - 1"
     assert repr(Size({("h",): 1})) == "Size(h)"
+
+
+@pytest.mark.parametrize("ask", [int, float, range, abs, round, lambda n: n < 3, lambda n: max(n, 3), lambda n: n / 2])
+def test_who_needs_a_plain_number_is_refused(ask):
+    with pytest.raises(OpenSize, match="open size 2\\*batch"):
+        ask(symbol("batch") * 2)

@@ -232,8 +232,13 @@ class Builder:
         self.check_dtypes(inner)
         exporter = EXPORTERS[self.framework, type(inner)]
         operands = [self.operand(inner, i, v) for i, v in enumerate(node.inputs)]
-        with self.writing():
-            result = exporter(inner, self, *operands)
+        try:
+            with self.writing():
+                result = exporter(inner, self, *operands)
+        except Refused as error:
+            if error.where:
+                raise
+            raise Refused(error.what, self.origin(), error.why, error.hint) from error
         results = result if isinstance(result, tuple | list) else (result,)
         for value, native in zip(node.outputs, results, strict=True):
             if native is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import Refused
 from ..frameworks.base import attribute
 from ..graph import Graph, Rewrite, inherit
 from ..op import EXPORTERS, Op
@@ -32,7 +33,10 @@ def _once(graph: Graph, wanting: Callable[[Op], bool], exact: Any) -> Graph:
             continue
         start = len(rewrite.new.nodes)
         rewrite.new.source, rewrite.new.left_out = node.source, node.left_out
-        made = node.op.lowered(exact, *map(rewrite.get, node.inputs))
+        try:
+            made = node.op.lowered(exact, *map(rewrite.get, node.inputs))
+        except Refused as error:
+            raise Refused(error.what, error.where or node.source or node.name, error.why, error.hint) from error
         attribute(rewrite.new, start, node.name)
         for old, new in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True):
             inherit(new, old)
