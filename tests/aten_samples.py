@@ -21,7 +21,8 @@ PER_OPERATOR = {
     torch.float32: 6, torch.float64: 1, torch.float16: 1, torch.bfloat16: 1, torch.int64: 2, torch.int32: 1, torch.uint8: 1, torch.bool: 1,
 }  # fmt: skip
 PER_FUNCTION = {torch.float32: 3, torch.int64: 1, torch.bool: 1, torch.float64: 1, torch.float16: 1}
-LOOKED_AT = 60  # samples of one function and element type: some have hundreds
+LOOKED_AT = {torch.float32: (60, 20)}  # samples of one function: how many are made, and run to catch what they call
+OTHERWISE = (12, 5)  # of other element types: making them takes longer than asking them
 aten: Any = torch.ops.aten
 
 
@@ -85,6 +86,11 @@ def is_random(overload: Any) -> bool:
     return torch.Tag.nondeterministic_seeded in overload.tags
 
 
+def signature(call: Any) -> str:
+    """What tells a call from others: its numbers, and the shapes and element types of its tensors."""
+    return repr(pytree.tree_map(lambda a: (a.shape, a.dtype) if isinstance(a, torch.Tensor) else a, call))
+
+
 class _Calls(TorchDispatchMode):
     """Keeps every call of core ATen, one of each signature, and whether anything was drawn."""
 
@@ -98,10 +104,7 @@ class _Calls(TorchDispatchMode):
         self.random |= isinstance(func, torch._ops.OpOverload) and is_random(func)
         if isinstance(func, torch._ops.OpOverload) and torch.Tag.core in func.tags:
             known = self.found.setdefault(str(func), {})
-            key = repr(
-                pytree.tree_map(lambda a: (a.shape, a.dtype) if isinstance(a, torch.Tensor) else a, (args, kwargs))
-            )
-            if key not in known:
+            if (key := signature((args, kwargs))) not in known:
                 known[key] = (
                     func,
                     *pytree.tree_map(lambda a: a.clone() if isinstance(a, torch.Tensor) else a, (args, kwargs)),
@@ -143,9 +146,11 @@ def _function_samples() -> tuple[list[tuple[Any, torch.dtype, list[Any]]], dict[
         for dtype in PER_OPERATOR:
             if dtype in info.supported_dtypes("cpu"):
                 torch.manual_seed(0)
-                made = list(itertools.islice(info.sample_inputs("cpu", dtype, requires_grad=False), LOOKED_AT))
+                wanted, run = LOOKED_AT.get(dtype, OTHERWISE)
+                found_here = itertools.islice(info.sample_inputs("cpu", dtype, requires_grad=False), wanted)
+                made = list({signature((s.input, s.args, s.kwargs)): s for s in found_here}.values())
                 calls.random = False
-                for sample in spread(made, 20 if dtype in PER_FUNCTION else 5):
+                for sample in spread(made, run):
                     with torch.no_grad(), calls:
                         info.op(sample.input, *sample.args, **sample.kwargs)
                 if dtype in PER_FUNCTION and not calls.random and not info.name.removeprefix("new_").startswith("empty"):

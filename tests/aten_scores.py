@@ -9,6 +9,9 @@ but the first are weights. Whatever is refused counts as failed. Writes docs/ate
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
+import os
 import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -167,30 +170,49 @@ How many operators convert in all their samples of an element type:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.aten_scores", description=__doc__)
     parser.add_argument("--group", choices=PAGES, help="only these samples, and their page")
-    parser.add_argument("--work", choices=PROCESSES, help=argparse.SUPPRESS)
-    parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     for group in [options.group] if options.group else PAGES:
-        write(group, options)
+        write(group)
 
 
-def write(group: str, options: argparse.Namespace) -> None:
-    """Judge the samples of a group and write their page; a worker judges them on the routes of its backend."""
+def write(group: str) -> None:
+    """Judge the samples of a group and write their page; each backend in a process of its own."""
     from tests.aten_samples import samples
 
     asked = [s for s in samples() if s.group == group]
-    if options.work:
-        warnings.simplefilter("ignore")
-        scoring.work(judge, options.work, asked, options.start)
-        return
-    reasons: dict[str, list[str]] = {}
     with ThreadPoolExecutor() as pool:
-        command = ("--group", group)
-        found = pool.map(lambda b: scoring.judged("tests.aten_scores", b, b, len(asked), command=command), PROCESSES)
-        for texts, routes in zip(found, PROCESSES.values(), strict=True):
-            reasons |= {route: [t if isinstance(t, str) else t[route] for t in texts] for route in routes}
-    text = page(group, asked, {route: reasons[route] for route in ROUTES})
+        found = pool.map(lambda backend: judged(backend, asked), PROCESSES)
+        by_route = {r: [t if isinstance(t, str) else t[r] for t in texts] for b, texts in zip(PROCESSES, found, strict=True) for r in PROCESSES[b]}
+    text = page(group, asked, {route: by_route[route] for route in ROUTES})
     (scoring.REPOSITORY / "docs" / PAGES[group][0]).write_text(text)
+
+
+def judged(backend: str, asked: Sequence[Any]) -> list[Any]:
+    """The reasons of all samples. What kills the process counts against its sample, and the rest goes on.
+
+    Processes are forked: to make the samples takes as long as to judge half of them.
+    """
+    found: list[Any] = []
+    while len(found) < len(asked):
+        mine, its = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.get_context("fork").Process(target=worker, args=(backend, asked[len(found) :], its))
+        process.start()
+        its.close()
+        with contextlib.suppress(EOFError):
+            while len(found) < len(asked):
+                found.append(mine.recv())
+        process.join()
+        if len(found) < len(asked):
+            found.append(f"the process ended with {process.exitcode}")
+    return found
+
+
+def worker(backend: str, asked: Sequence[Any], its: Any) -> None:
+    """Judge samples one by one, and send what comes of each."""
+    os.environ.update(scoring.SILENT | {"KERAS_BACKEND": backend})
+    warnings.simplefilter("ignore")
+    for sample in asked:
+        its.send(scoring.attempted(lambda sample=sample: judge(backend, sample)))
 
 
 if __name__ == "__main__":
