@@ -240,3 +240,28 @@ def test_a_file_that_is_not_safe(tmp_path):
 def test_living_results_are_graph_modules():
     made = transfer_graph(li.load(compiled(Network()), (X,)), "torch").model
     assert isinstance(made, torch.fx.GraphModule)
+
+
+class Halved(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 0.5 + (x > 1) * 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.int64, torch.bool])
+def test_a_number_in_a_trace_decides_no_element_type(dtype):
+    x = torch.tensor([[0, 1], [2, 3]]).to(dtype)
+    script = compiled(Halved(), traced(x > 0 if dtype == torch.bool else x))
+    made = li.run(li.convert(script, to="torch", example=(x,)), [x.numpy()])
+    np.testing.assert_array_equal(np.asarray(made).reshape(2, 2), script(x).numpy(), strict=True)
+
+
+def test_element_types_are_compared_as_numbers():
+    class Kind(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2 if x.dtype == torch.float32 else x - 1
+
+    for dtype in (torch.float32, torch.int64):
+        x = torch.tensor([[1, 2]]).to(dtype)
+        script = compiled(Kind())
+        made = li.run(li.convert(script, to="torch", example=(x,)), [x.numpy()])
+        np.testing.assert_array_equal(np.asarray(made).reshape(1, 2), script(x).numpy())

@@ -17,7 +17,8 @@ import torch
 
 from ...errors import Refused
 from .decompose import definition, importer_for, is_random
-from .script_numbers import CODES, PLAIN
+from .script_fused import attention, encoder_layer
+from .script_numbers import CODES, LAYOUTS, PLAIN, TYPES
 
 KEPT = "leaky_interop::CallMethod"  # what calls of methods are called while functions are inlined
 MANGLED = re.compile(r"___torch_mangle_\d+\.|^__torch__\.")
@@ -135,7 +136,7 @@ def _step(node: Any, inputs: Sequence[Any], env: dict[str, Any]) -> Sequence[Any
     if kind in PLAIN and not any(isinstance(i, torch.Tensor) for i in inputs):
         return [PLAIN[kind](*inputs)]
     if kind in ASKED:
-        return [getattr(inputs[0], kind.removeprefix("prim::"))]
+        return [_numbered(getattr(inputs[0], kind.removeprefix("prim::")))]
     if kind == "prim::unchecked_cast":
         return inputs
     if kind in ("prim::ListUnpack", "prim::TupleUnpack"):
@@ -153,13 +154,26 @@ def _called(node: Any, kind: str, inputs: Sequence[Any]) -> Sequence[Any]:
     found = getattr(getattr(torch.ops.aten, name, None), schema.overload_name or "default", None)
     if found is None:
         raise Refused(f"{text} of TorchScript", _place(node), "it is no operator of tensors", HINT)
-    values = [_plain(a, v) for a, v in zip(schema.arguments, inputs, strict=True)]
+    given = map(_number, node.inputs(), inputs) if sum(isinstance(i, torch.Tensor) for i in inputs) > 1 else inputs
+    values = [_plain(a, v) for a, v in zip(schema.arguments, given, strict=True)]
     places = [v for a, v in zip(schema.arguments, values, strict=True) if not a.kwarg_only]
     named = {a.name: v for a, v in zip(schema.arguments, values, strict=True) if a.kwarg_only}
     made = found(*places, **named)
     if len(schema.returns) == 1:
         return [list(made) if isinstance(made, tuple) else made]
     return list(made) if schema.returns else []
+
+
+def _number(place: Any, value: Any) -> Any:
+    """What a trace holds as a tensor is the Python number that it was: it does not make floats of 64 bits of whole numbers."""
+    constant = isinstance(value, torch.Tensor) and not value.ndim and place.node().kind() == "prim::Constant"
+    return value.item() if constant and value.dtype in (torch.float64, torch.int64) else value
+
+
+def _numbered(value: Any) -> Any:
+    """An element type or a layout as the number that TorchScript compares it as."""
+    kinds = TYPES if isinstance(value, torch.dtype) else LAYOUTS if isinstance(value, torch.layout) else ()
+    return kinds.index(value) if value in kinds else value
 
 
 def _plain(argument: Any, value: Any) -> Any:
@@ -223,6 +237,12 @@ def _raised(node: Any, inputs: Sequence[Any], env: dict[str, Any]) -> Sequence[A
     )
 
 
+def _nested(node: Any, inputs: Sequence[Any], env: dict[str, Any]) -> Sequence[Any]:
+    what = f"{node.kind().partition('::')[2]} of TorchScript"
+    hint = "Make the encoder with enable_nested_tensor=False, or leave the mask out"
+    raise Refused(what, _place(node), "rows of different lengths are no tensor of another framework", hint)
+
+
 def _is_a(value: Any, kind: Any) -> bool:
     """Whether a value is of a type of TorchScript's."""
     inner = kind.containedTypes()
@@ -262,6 +282,13 @@ STEPS: dict[str, Callable[[Any, Sequence[Any], dict[str, Any]], Sequence[Any]]] 
     "aten::is_floating_point": lambda node, inputs, env: [inputs[0].is_floating_point()],
     "aten::__is__": lambda node, inputs, env: [inputs[0] is inputs[1]],
     "aten::__isnot__": lambda node, inputs, env: [inputs[0] is not inputs[1]],
+    "aten::is_grad_enabled": lambda node, inputs, env: [False],  # as a network runs
+    "aten::is_autocast_enabled": lambda node, inputs, env: [False],
+    "aten::_native_multi_head_attention": lambda node, inputs, env: attention(*inputs),
+    "aten::_transformer_encoder_layer_fwd": lambda node, inputs, env: [encoder_layer(*inputs)],
+    "aten::_nested_tensor_from_mask": _nested,
+    "aten::_nested_tensor_from_mask_left_aligned": _nested,
+    "aten::to_padded_tensor": _nested,
     "aten::append": lambda node, inputs, env: [inputs[0].append(inputs[1]) or inputs[0]],
 }
 
