@@ -15,8 +15,8 @@ from typing import Any
 
 MODULES = (
     "classic", "residual", "dense", "inception", "mobile", "efficient", "reparametrised", "normaliser_free", "modern",
-    "attending", "vision_transformer", "windows", "segmentation", "detection", "yolo", "mixers", "hybrids",
-    "audio", "generators",
+    "attending", "vision_transformer", "windows", "segmentation", "nested", "detection", "yolo", "yolo_pyramids", "mixers",
+    "hybrids", "audio", "generators",
 )  # fmt: skip
 @dataclasses.dataclass(frozen=True, eq=False)
 class Family:
