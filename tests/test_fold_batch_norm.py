@@ -128,3 +128,22 @@ def test_what_cancelled_is_allowed_for():
         verify=True,
     )
     assert [n.op_type for n in made.graph.node] == ["Conv"]
+
+
+@pytest.mark.parametrize("shape", [(5,), (15,)])
+def test_numbers_of_a_lower_rank_before_a_layer(shape):
+    """A dense layer's input that a node makes of fewer axes, by broadcasting or reshaping, has no channel there to scale."""
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.randn(4, 3, 5))
+            self.dense, self.norm = torch.nn.Linear(5, 6), torch.nn.BatchNorm1d(3)
+
+        def forward(self, x):
+            return self.norm(self.dense(x * self.scale if shape == (5,) else x.reshape(1, 3, 5)))
+
+    example = torch.randn(shape)
+    made = li.convert(Net().eval(), "onnx", example=example, static_batch=True, fold_batch_norm=True, verify=True)
+    assert "BatchNormalization" in [n.op_type for n in made.graph.node]

@@ -236,8 +236,10 @@ def _data(node: Node) -> Value | None:
 
 def _affine(node: Node, axis: int) -> Affine | None:
     """What a node does to each channel, where it does nothing else; None where it does."""
-    if (x := _data(node)) is None or not is_float(x.dtype) or not isinstance(x.shape[axis], int):
+    if not isinstance(node.op, BatchNorm | Add | Sub | Mul | Div) or (x := _data(node)) is None:
         return None
+    if not is_float(x.dtype) or x.rank != node.outputs[0].rank or not isinstance(x.shape[axis], int):
+        return None  # of another rank, it is spread over axes that it does not have
     if isinstance(node.op, BatchNorm):
         if axis != 1 or node.inputs[0] is not x:
             return None
@@ -246,8 +248,6 @@ def _affine(node: Node, axis: int) -> Affine | None:
             factor = (1.0 if scale is None else scale) / np.sqrt(variance + node.op.epsilon)
             bias = np.zeros_like(factor) if bias is None else bias
             return Affine(factor, bias - mean * factor, np.abs(bias) + np.abs(mean * factor))
-    if not isinstance(node.op, Add | Sub | Mul | Div):
-        return None
     first = node.inputs[0] is x
     other = node.inputs[1 if first else 0]
     assert other is not None
