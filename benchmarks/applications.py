@@ -35,8 +35,8 @@ Random weights, batch norms' statistics included; Keras on TensorFlow; pictures 
 
 * *weights* in MB; *seconds*: the first conversion to ONNX in a process that has converted one layer before, by this project
   (*folded*: with `fold_batch_norm`) and by keras' own export; *times*: keras' over this project's. Not verified.
-* *memory*: the most that a conversion took, in sizes of the weights, the source's included; where a Keras network is made,
-  above what Keras takes itself to make it.
+* *memory*: the most that a conversion took, in sizes of the weights, the source's included (a file's as far as it is read);
+  where a Keras network is made, above what Keras takes itself to make it.
 * *nodes*: as it is, with batch norms folded, and of keras' export, which folds them always; *inside*: transposes that are at
   no input or output.
 * *latency*: of the files in onnxruntime, as it is and folded, over that of keras' file; medians of {runs} interleaved runs in one

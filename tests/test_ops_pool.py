@@ -321,3 +321,16 @@ def test_R49_pads_of_a_mean_and_of_a_maximum():
     assert kinds(found["mean"]) == ["AveragePool"] and kinds(found["max"]) == ["MaxPool"]
     assert found["mean"].nodes[0].op.counted == found["max"].nodes[0].op.pads == ((2, 0), (0, 1))
     assert kinds(found["zeros"]) == ["Pad", "MaxPool"]
+
+
+@pytest.mark.parametrize(("size", "written"), [(8, [((1, 1), (1, 1))]), (9, [])])
+def test_pads_around_a_maximum_come_back_to_keras_as_they_were(size, written):
+    """Of an even size no window reaches the last row, as in residual networks; of an odd one the pads are Keras' 'same'."""
+    x = keras.Input((size, size, 3))
+    y = layers.ZeroPadding2D(1, name="pad")(layers.ReLU(name="act")(x))
+    model = keras.Model(x, layers.MaxPooling2D(3, 2, name="pool")(y))
+    back = li.convert(li.convert(model, "torch"), "keras")
+    assert [la.padding for la in back.layers if isinstance(la, layers.ZeroPadding2D)] == written
+    (pool,) = (node.op for node in li.load(back).nodes if isinstance(node.op, MaxPool))
+    assert pool.pads == ((1, 1), (1, 1))
+    check(back, np.random.default_rng(0).standard_normal((2, size, size, 3)).astype(np.float32))

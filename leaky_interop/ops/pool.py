@@ -293,6 +293,7 @@ def max_pool_to_keras(op, keras, x):
     elif any(pair != (0, 0) for pair in pads):
         if not fixed(pads):
             raise open_pads(keras, pads)
+        pads = op.pads if fixed(op.pads) else pads  # as they were said, where some are needed
         if zeros_lose(op, keras.node.inputs[0], pads):
             x = keras.place(getattr(keras.layers, f"ZeroPadding{spatial}D")(pads if spatial > 1 else pads[0]), part="pad")(x)
         else:
