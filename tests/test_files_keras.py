@@ -249,7 +249,7 @@ def test_every_layer_of_keras_is_judged():
 @pytest.mark.filterwarnings("error:The structure of `inputs`")
 @pytest.mark.parametrize("path", sorted(KERAS2.glob("*.h5")) + sorted(KERAS2.glob("*.keras")), ids=lambda p: p.name)
 def test_keras_2_files_compute_what_keras_2_computed(path):
-    with np.load(KERAS2 / "expected.npz") as stored:
+    with np.load(KERAS2 / ("early.npz" if path.stem.startswith("early") else "expected.npz")) as stored:
         mine = {key.rpartition("/")[2]: stored[key] for key in stored if key.startswith(f"{path.stem}/")}
     model = files.open_keras(path)
     inputs = [array for key, array in mine.items() if key[0] == "x"]
@@ -258,6 +258,26 @@ def test_keras_2_files_compute_what_keras_2_computed(path):
     tolerance = 2e-3 if path.stem == "mixed" else 2e-6  # float16 inside, rounded in another order
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(one).astype("float64"), other, rtol=tolerance, atol=tolerance)
+
+
+def test_names_of_keras_2_come_back_as_they_were():
+    """Keras 3 takes neither "/" nor "."; each is written as every backend takes it, and read as it was."""
+    for suffix in ("h5", "keras"):
+        model = files.open_keras(KERAS2 / f"slashes.{suffix}")
+        assert [layer.name for layer in model.layers[:2]] == ["data_u002f_in", "b_u002f_1"]
+        graph = li.load(model)
+        assert graph.inputs[0].name == "data/in"
+        assert {"b/1", "b.2", "s/um"} <= {node.name for node in graph.nodes}
+
+
+@pytest.mark.parametrize("path", sorted(KERAS2.glob("*.h5")), ids=lambda p: p.name)
+def test_keras_2_files_become_onnx(path):
+    with np.load(KERAS2 / ("early.npz" if path.stem.startswith("early") else "expected.npz")) as stored:
+        mine = {key.rpartition("/")[2]: stored[key] for key in stored if key.startswith(f"{path.stem}/")}
+    found = li.run(li.convert(path, to="onnx"), [array for key, array in mine.items() if key[0] == "x"])
+    tolerance = 2e-3 if path.stem == "mixed" else 1e-5
+    for one, other in zip(found, (array for key, array in mine.items() if key[0] == "y"), strict=True):
+        np.testing.assert_allclose(one.astype("float64"), other, rtol=tolerance, atol=tolerance)
 
 
 def test_keras_2_hard_sigmoid_is_not_keras_3s():
@@ -308,6 +328,42 @@ def test_other_words_of_keras_2():
     with pytest.raises(Refused, match=r"TensorFlow calls.*tf.math.add"):
         keras_legacy.upgraded({"class_name": "TFOpLambda", "name": "tf.math.add", "config": {}}, (2, 9))
     assert keras_legacy.upgraded({"class_name": "LeakyReLU", "config": {"alpha": 1}}, (3,))["config"] == {"alpha": 1}
+
+
+@pytest.mark.parametrize(
+    ("config", "kind", "version", "words"),
+    [
+        ({"dilation_rate": [2, 1]}, "SeparableConv2D", (2, 0, 8), r"dilation_rate=\[2, 1\] at layer 'it': Keras before 2.0.9"),
+        ({"interpolation": "bilinear"}, "UpSampling2D", (2, 3, 1), "UpSampling2D with interpolation='bilinear'"),
+        ({"interpolation": "mitchellcubic"}, "Resizing", (2, 12), "mitchellcubic"),
+        ({"height": 3}, "RandomCrop", (2, 12), "RandomCrop at layer 'it': Keras 2 resizes"),
+        ({}, "RandomHeight", (2, 12), "RandomHeight at layer 'it'"),
+    ],
+)
+def test_what_keras_2_computed_otherwise_is_refused(config, kind, version, words):
+    with pytest.raises(Refused, match=words):
+        keras_legacy.upgraded({"class_name": kind, "config": {"name": "it", **config}}, version)
+
+
+def test_what_keras_2_computed_alike_is_taken():
+    for config, kind, version in (
+        ({"dilation_rate": [2, 1]}, "SeparableConv2D", (2, 0, 9)),
+        ({"dilation_rate": [1, 1]}, "SeparableConv2D", (2, 0, 8)),
+        ({"interpolation": "bilinear"}, "UpSampling2D", (2, 4)),
+        ({"interpolation": "nearest"}, "UpSampling2D", (2, 2)),
+    ):
+        given = {"class_name": kind, "config": {"name": "it", **config}}
+        assert keras_legacy.upgraded(given, version)["config"] == given["config"]
+
+
+@pytest.mark.parametrize("kind", ["UpSampling2D", "Resizing"])
+def test_keras_2_bicubic_is_tensorflows(kind):
+    given = {"class_name": kind, "config": {"name": "it", "interpolation": "bicubic"}}
+    if keras.backend.backend() == "tensorflow":
+        assert keras_legacy.upgraded(given, (2, 12)) == given
+    else:
+        with pytest.raises(Refused, match=r"bicubic interpolation of Keras 2 at layer 'it'.*KERAS_BACKEND=tensorflow"):
+            keras_legacy.upgraded(given, (2, 12))
 
 
 def test_compressed_honest_weights_are_read(tmp_path):

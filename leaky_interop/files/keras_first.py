@@ -56,7 +56,7 @@ def is_first(config: Any) -> bool:
 
 def renamed(given: Any) -> Any:
     """A model or layer, as {class_name, config, ...}, in Keras 2's words. Raises Refused for what is no longer there."""
-    stated = {row["dim_ordering"] for row in _configs(given) if "dim_ordering" in row}
+    stated = {row["dim_ordering"] for row in configs(given) if "dim_ordering" in row}
     return _Renaming(stated.pop() if len(stated) == 1 else None).layer(given)
 
 
@@ -128,7 +128,7 @@ class _Renaming:
 
 def judge_shapes(config: Any, layers: Config) -> None:
     """Refuse a Deconvolution2D that was told to give another shape than Keras 3 gives it."""
-    for row in _configs(config, "Deconvolution2D"):
+    for row in configs(config, "Deconvolution2D"):
         wanted, layer = row.get("output_shape"), layers.get(row.get("name"))
         if wanted and layer is not None and list(layer.output.shape[1:]) != list(wanted[1:]):
             raise _refused(
@@ -136,7 +136,7 @@ def judge_shapes(config: Any, layers: Config) -> None:
             )
 
 
-def _configs(value: Any, class_name: str | None = None) -> Iterator[Config]:
+def configs(value: Any, class_name: str | None = None) -> Iterator[Config]:
     """The configurations of all layers, or of those of a class."""
     if (
         isinstance(value, dict)
@@ -145,7 +145,7 @@ def _configs(value: Any, class_name: str | None = None) -> Iterator[Config]:
     ):
         yield value["config"]
     for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _configs(child, class_name)
+        yield from configs(child, class_name)
 
 
 def _fields(name: str, config: Config) -> Config:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from leaky_interop.errors import LeakyInteropError, Refused, UnsafeFile, Usage, require
+from leaky_interop.names import decode, encode
 
 from . import keras_first
 
@@ -26,7 +27,18 @@ RENAMED = {
     "BatchNormalizationV2": "BatchNormalization",
     "CuDNNLSTM": "LSTM",
     "CuDNNGRU": "GRU",
+    "SyncBatchNormalization": "BatchNormalization",  # the same outside training
 }
+GONE = {
+    "RandomCrop": "Keras 2 resizes to the crop's size outside training, Keras 3 leaves pictures as they are",
+    **dict.fromkeys(("RandomHeight", "RandomWidth", "ConvRNN2D"), "Keras 3 has no such layer"),
+}
+# Layers that computed something else before a version, unless a field has one of these values.
+EARLY: tuple[tuple[str, tuple[int, ...], str, tuple[Any, ...], str], ...] = (
+    ("SeparableConv2D", (2, 0, 9), "dilation_rate", (1, [1, 1]), "ignored the dilation"),
+    ("UpSampling2D", (2, 4), "interpolation", ("nearest",), "placed the points by their corners, not by their centres"),
+)
+AGAIN = "Train the network again with a later version, or write the layer with keras.ops"
 # TensorFlow operations that Keras 2 wrapped in layers: Keras 3 has nothing that holds them.
 TENSORFLOW = {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty"}
 RECURRENT = {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
@@ -42,6 +54,11 @@ def hard_sigmoid_keras2(x: Any) -> Any:
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {"hard_sigmoid_keras2": hard_sigmoid_keras2}
 
 
+def legal(name: str) -> str:
+    """A layer's name as Keras 3 takes it on every backend: no "/" (DenseNet has them) and no "."; it is read back as it was."""
+    return encode("keras", decode("keras", name)) if {"/", "."} & set(name) else name
+
+
 def version(text: str | None) -> tuple[int, ...]:
     """(2, 3, 1) of "2.3.1"; a file that does not say was written by Keras 2 or earlier."""
     return tuple(int(number) for number in re.findall(r"\d+", (text or "2").partition("-")[0])) or (2,)
@@ -52,6 +69,7 @@ def upgraded(config: Config, written_by: tuple[int, ...]) -> Config:
     try:
         if written_by < (2,):
             config = keras_first.renamed(config)
+        _judge_early(config, written_by)
         return dict(_with_numbers(config) if written_by >= (3,) else _upgraded(config))
     except RecursionError:
         raise UnsafeFile("a configuration is nested too deeply") from None
@@ -71,7 +89,27 @@ def _upgraded(config: Config) -> Config:
             why="Keras 3 has no layer that holds them",
             hint="Convert the model with the TensorFlow that made it, or write the calls with keras.ops",
         )
-    return dict(_value(config, ""))
+    return dict(_value(_with_legal_names(config), ""))
+
+
+def _judge_early(config: Any, written_by: tuple[int, ...]) -> None:
+    """Refuse settings by which early versions computed something else than later ones."""
+    for name, corrected, field, plain, why in EARLY:
+        for row in keras_first.configs(config, name) if written_by < corrected else ():
+            if row.get(field, plain[0]) not in plain:
+                before = f"Keras before {'.'.join(map(str, corrected))}"
+                raise Refused(f"{name} with {field}={row[field]!r}", f"layer {row.get('name')!r}", f"{before} {why}", AGAIN)
+
+
+def _with_legal_names(value: Any) -> Any:
+    """The configuration with its layers' names, and the references to them, as Keras 3 takes them."""
+    if isinstance(value, list):
+        told = len(value) >= 3 and isinstance(value[0], str) and all(type(number) is int for number in value[1:3])
+        rest = [_with_legal_names(child) for child in value]
+        return [legal(value[0]), *rest[1:]] if told else rest
+    if not isinstance(value, dict):
+        return value
+    return {k: legal(v) if k == "name" and isinstance(v, str) else _with_legal_names(v) for k, v in value.items()}
 
 
 def _with_numbers(value: Any) -> Any:
@@ -131,8 +169,10 @@ def _object(given: Config) -> Config:
     config = given.get("config")
     if name == "CuDNNGRU" and isinstance(config, dict):
         config = {**config, "reset_after": True}
-    if name in keras_first.GONE:
-        raise Refused(name, f"layer {given.get('name')!r}", keras_first.GONE[name], "Write the layer with keras.ops")
+    for gone, hint in ((keras_first.GONE, "Write the layer with keras.ops"), (GONE, "Save the model without it")):
+        if name in gone:
+            stated = given.get("name") or (config.get("name") if isinstance(config, dict) else None)
+            raise Refused(name, f"layer {stated!r}", gone[name], hint)
     if name == "Merge" and isinstance(config, dict):  # which Keras 2 still had for a while
         return keras_first.renamed(given)
     name = RENAMED.get(name, name)
@@ -158,8 +198,8 @@ def _sequential(config: Any, name: str | None) -> Any:
     layers = config.get("layers") if isinstance(config, dict) else None
     first = layers[0] if layers else None
     inner = first.get("config") if isinstance(first, dict) else None
-    if isinstance(inner, dict) and "name" not in config:  # nor a name, where none is beside it
-        config = {"name": name or f"{inner.get('name', 'layer')}_model", **config}
+    if isinstance(config, dict) and layers and "name" not in config:  # nor a name, where none is beside it
+        config = {"name": name or f"{_first_name(first)}_model", **config}
     is_input = isinstance(first, dict) and first.get("class_name") == "InputLayer"
     if not isinstance(inner, dict) or is_input or "batch_input_shape" not in inner:
         return config
@@ -171,6 +211,14 @@ def _sequential(config: Any, name: str | None) -> Any:
         "name": f"{inner.get('name', 'sequential')}_input",
     }
     return {**config, "layers": [{"class_name": "InputLayer", "config": batch}, *(layers or [])]}
+
+
+def _first_name(layer: Any) -> str:
+    """The name of a layer; of a Sequential that has none, which was a list of layers then, that of its first."""
+    while isinstance(layer, dict) and isinstance(layer.get("config"), list) and layer["config"]:
+        layer = layer["config"][0]
+    config = layer.get("config") if isinstance(layer, dict) else None
+    return str(config.get("name", "layer")) if isinstance(config, dict) else "layer"
 
 
 def _functional(config: Config) -> Config:
@@ -203,6 +251,8 @@ def _functional(config: Config) -> Config:
             return node
         keywords = arguments(node[0][3]) if isinstance(node, list) and node and len(node[0]) > 3 else {}
         inputs = arguments(node)
+        if row["class_name"] in RECURRENT and isinstance(keywords, dict) and keywords.pop("constants", None) is not None:
+            raise Refused("constants", f"layer {row['name']!r}", "no recurrent layer of Keras 3 takes them")
         if isinstance(inputs, list) and len(inputs) > 1 and row["class_name"] in RECURRENT:
             keywords, inputs = {**keywords, "initial_state": inputs[1:]}, inputs[:1]
         single = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
@@ -254,6 +304,7 @@ def _references(value: Any, rows: Config) -> Iterator[list[Any]]:
 
 def _every_layer(config: Config) -> None:
     config.pop("batch_input_shape", None)
+    config.pop("implementation", None)  # of recurrent layers: in which order they compute the same
     if config.pop("time_major", False):
         raise Refused(
             "time_major=True",
@@ -294,6 +345,23 @@ def _ungrouped(config: Config) -> None:
         raise Refused("groups other than 1", where=f"layer {config.get('name')!r}", why="the layer has none in Keras 3")
 
 
+def _cubic(config: Config) -> None:
+    """TensorFlow, on which all of Keras 2 runs, knows other weights than other backends do."""
+    backend = require("keras").backend.backend()
+    if config.get("interpolation") == "bicubic" and backend != "tensorflow":
+        raise Refused(
+            "bicubic interpolation of Keras 2",
+            where=f"layer {config.get('name')!r}",
+            why=f"Keras on {backend} computes it otherwise than TensorFlow, on which Keras 2 ran",
+            hint="Set KERAS_BACKEND=tensorflow",
+        )
+
+
+def _known_interpolation(config: Config) -> None:
+    if config.get("interpolation") in ("gaussian", "mitchellcubic"):
+        raise Refused(f"{config['interpolation']} interpolation", f"layer {config.get('name')!r}", "Keras 3 has none")
+
+
 def _without(*fields: str) -> Callable[[Config], None]:
     """A rule that drops fields that say nothing in these layers."""
 
@@ -312,6 +380,9 @@ RULES: dict[str, tuple[Callable[[Config], None], ...]] = {
     "Flatten": (_flatten,),
     "GRU": (_gru,),
     "GRUCell": (_gru,),
+    "Discretization": (_without("trainable"),),
+    "Resizing": (_known_interpolation, _cubic),
+    "UpSampling2D": (_known_interpolation, _cubic),
     "MultiHeadAttention": (_without("query_shape", "key_shape", "value_shape", "softmax_robust_masking"),),
     **{f"{kind}Conv{n}D": (_ungrouped, _NO_KERNEL) for n in (1, 2) for kind in ("Depthwise", "Separable")},
     **{f"Conv{n}DTranspose": (_ungrouped,) for n in (1, 2, 3)},

@@ -16,6 +16,7 @@ import numpy as np
 from leaky_interop.errors import Refused, Usage
 
 from .hdf5 import array, hdf5, text
+from .keras_legacy import legal
 
 Arrays = list[np.ndarray]
 GATES = {"GRU": (0, 1, 2), "LSTM": (0, 2, 1, 3), "ConvLSTM2D": (0, 2, 1, 3)}  # Keras 1's i, c, f, o in Keras 2's order
@@ -38,7 +39,8 @@ def load(model: Any, path: Path, name: str, written_by: tuple[int, ...], backend
     reader.judge(model)
     with hdf5(path, name) as file:
         store = file["model_weights"] if "model_weights" in file else file
-        found = {key: [array(group[text(w)]) for w in _listed(group, "weight_names")] for key, group in _groups(store)}
+        groups = {legal(key): group for key, group in _groups(store)}
+        found = {key: [array(group[text(w)]) for w in _listed(group, "weight_names")] for key, group in groups.items()}
     found = {key: arrays for key, arrays in found.items() if arrays}
     named = {layer.name: layer for layer in layers}
     if len(found) != len(layers):

@@ -48,7 +48,7 @@ def bidirectional_from_keras(layer, x, initial_state=None, mask=None):
     halves = states[: len(states) // 2], states[len(states) // 2 :]
     both = None if mask is not None else [one_cell(layer, way, path) for way, path in zip(ways, PATHS, strict=True)]
     sequence = layer.return_sequences
-    if not ways[0].go_backwards and both and both[0] and both[1] and both[0][0] == both[1][0]:
+    if not ways[0].go_backwards and both and both[0] and both[1] and _alike(*both):
         x = as_floats(x, ways[0])
         op, _ = both[0]
         halves = tuple(beginning(layer, way, path, half) for way, path, half in zip(ways, PATHS, halves, strict=True))
@@ -73,6 +73,12 @@ def bidirectional_from_keras(layer, x, initial_state=None, mask=None):
     outputs = [v.cast(layer.compute_dtype) for v in outputs]
     merged_outputs = merge(layer, outputs)
     return [*merged_outputs, *(v for f in finals for v in f)] if layer.return_state else merged_outputs
+
+
+def _alike(one: tuple[Any, Cell], other: tuple[Any, Cell]) -> bool:
+    """Whether two directions are one operator's: of one kind, with weights of the same shapes."""
+    shapes = ([None if v is None else v.shape for v in cell] for _, cell in (one, other))
+    return one[0] == other[0] and next(shapes) == next(shapes)
 
 
 def flat(states: Any) -> list[Value]:

@@ -141,6 +141,8 @@ def interpolated(x: Value, sizes: tuple[Dim, ...], interpolation: str, *, antial
     if interpolation == "nearest":
         return resized(x, shape, scales, "nearest", *CENTRED, picker=lambda n, m, s: nearest_in_torch(n, m, s, True))
     mode = {"bilinear": "linear", "bicubic": "cubic"}.get(interpolation, interpolation)
+    if mode not in ("linear", "cubic", "area", "lanczos3", "lanczos5"):
+        raise Refused(f"{interpolation} interpolation", why="no backend of Keras 3 computes it", hint="Use bilinear or bicubic")
     antialias = antialias and mode != "area"
     if mode == "cubic" and not antialias and backend == "torch":
         return resized(x, shape, scales, mode, "half_pixel", cubic_a=-0.75)

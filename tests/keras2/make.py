@@ -1,10 +1,13 @@
 """Makes the files in this folder, as Keras 2 writes them: run once with tf_keras 2.21 and TensorFlow installed.
 
+    python tests/keras2/make.py [NAME ...]
+
 Every network has random weights; `expected.npz` holds random inputs (`name/x0`) and what Keras 2 itself computes from
 them (`name/y0`). The tests only read the files: nothing but this script needs Keras 2.
 """
 
 import pathlib
+import sys
 
 import numpy as np
 import tf_keras as keras
@@ -66,6 +69,29 @@ def small_cnn():
     )
 
 
+def slashes():
+    """Names with "/", which DenseNet has, of layers, a model inside, and calls; one that is legal where "/" is written out."""
+    given = keras.Input((3,), name="data/in")
+    y = layers.Dense(3, name="b/1")(given)
+    z = layers.Dense(3, name="b.2")(y)
+    inner = keras.Sequential(
+        [layers.Dense(3, input_dim=3, name="in/1"), layers.BatchNormalization(name="in/2")], name="mo/del"
+    )
+    return keras.Model(given, [inner(layers.Add(name="s/um")([y, z])), inner(y)])
+
+
+def both_states():
+    """The states of one bidirectional layer start another."""
+    given = keras.Input((5, 4))
+    _, h, g = layers.Bidirectional(layers.GRU(3, return_state=True))(given)
+    return keras.Model(given, layers.Bidirectional(layers.GRU(3))(given, initial_state=[h, g]))
+
+
+def unlike():
+    """Two directions of unlike width."""
+    return layers.Bidirectional(layers.LSTM(3), backward_layer=layers.LSTM(2, go_backwards=True))
+
+
 NETWORKS = {
     "leaky_relu_default": lambda: through(layers.LeakyReLU(), 3),
     "leaky_relu": lambda: through(layers.LeakyReLU(0.1), 3),
@@ -79,13 +105,19 @@ NETWORKS = {
     "states": states,
     "attention": attention,
     "mixed": mixed,
+    "slashes": slashes,
+    "both_states": both_states,
+    "unlike": lambda: through(unlike(), 5, 4),
+    "bins": lambda: through(layers.Discretization([-1.0, 0.0, 2.0], output_mode="multi_hot"), 5),
 }
-BOTH_FORMATS = ("leaky_relu", "nested", "states", "small_cnn")
+BOTH_FORMATS = ("slashes", "leaky_relu", "nested", "states", "small_cnn")
 
 
 def main():
-    expected = {}
-    for name, network in NETWORKS.items():
+    """Every network, or those that are named."""
+    names = sys.argv[1:] or list(NETWORKS)
+    expected = dict(np.load(HERE / "expected.npz")) if sys.argv[1:] else {}
+    for name, network in ((name, NETWORKS[name]) for name in names):
         keras.backend.clear_session()
         keras.utils.set_random_seed(3)
         model, random = network(), np.random.default_rng(1)

@@ -13,10 +13,11 @@ from ...op import Dim
 from .foreign import native_name
 
 # Results that Keras states wrongly: attention scores as wide as they are high, scores in a dtype that the layer does not
-# cast to, images as large after an even blur as before; multi-hot vectors in the dtype of their indices and the other way
-# round; texts in the dtype of their indices; `unique`, whose integers are as wide as the backend has them.
-OTHERWISE = """GaussianBlur IntegerLookup MultiHot PSNR Resizing ReversibleEmbedding StringLookup UpSampling1D UpSampling2D
-    UpSampling3D""".split()
+# cast to, images as large after an even blur as before, two directions of unlike width; multi-hot vectors in the dtype of
+# their indices and the other way round; texts in the dtype of their indices; `unique`, whose integers are as wide as the
+# backend has them.
+OTHERWISE = """Bidirectional GaussianBlur IntegerLookup MultiHot PSNR Resizing ReversibleEmbedding StringLookup UpSampling1D
+    UpSampling2D UpSampling3D""".split()
 MISSTATED = {("MultiHeadAttention", 1), *(("ops.Unique", result) for result in range(4))}
 MISSTATED |= {(p + name, 0) for name in OTHERWISE for p in ("", "ops.")}
 
