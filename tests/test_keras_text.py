@@ -1,4 +1,4 @@
-"""StringLookup: text into numbers and back, in every setting that no hash decides; what splits or hashes text is refused."""
+"""StringLookup and TextVectorization: text into numbers and back, in every setting that ONNX has operators for."""
 
 import keras
 import numpy as np
@@ -71,8 +71,69 @@ def test_a_file_holds_its_words_and_opens_none(tmp_path):
     assert only(li.run(tmp_path / "net.onnx", [WORDS])).shape == (3, 3, 4)
 
 
-def test_what_splits_text_is_refused():
+TEXTS = np.array([["The cat  sat"], ["the DOG\tand\r\nÄ bird\vthe\fthe\u3000cat "], ["  "], ["" ]], object)
+TERMS = ["the", "cat", "dog", "bird", "Ä"]
+VECTORS = {
+    "cut": {"output_sequence_length": 3},
+    "filled up": {"output_sequence_length": 11},
+    "multi_hot": {"output_mode": "multi_hot"},
+    "count, filled up": {"output_mode": "count", "max_tokens": 12, "pad_to_max_tokens": True},
+    "tf_idf": {"output_mode": "tf_idf", "idf_weights": [0.5, 1.0, 1.5, 2.0, 3.0]},
+    "one word": {"split": None},
+    "one word, filled up": {"split": None, "output_sequence_length": 3},
+    "one word, multi_hot": {"split": None, "output_mode": "multi_hot"},
+}
+
+
+def vectorization(shape=(1,), **settings):
+    inputs = keras.Input(shape, dtype="string")
+    layer = keras.layers.TextVectorization(**{"vocabulary": TERMS, "standardize": "lower", **settings})
+    return keras.Model(inputs, layer(inputs))
+
+
+@pytest.mark.parametrize("standardize", [None, "lower"])
+@pytest.mark.parametrize("settings", VECTORS.values(), ids=VECTORS)
+def test_words_become_numbers(settings, standardize):
+    """At every kind of white space that TensorFlow splits at, and no other; lower case of ASCII alone."""
+    model = vectorization(standardize=standardize, **settings)
+    wanted = np.asarray(model(keras.ops.convert_to_tensor(TEXTS)))
+    graph = li.load(model)
+    made = li.convert(model, to="onnx")
+    for rows in (slice(0, 1), slice(1, 4), slice(3, 4), slice(None)):
+        for found in (only(li.run(made, [TEXTS[rows]])), only(graph.run(TEXTS[rows]))):
+            assert found.dtype == wanted.dtype
+            np.testing.assert_array_equal(found, wanted[rows])
+    assert li.verify(model, made, inputs=[TEXTS]).passed
+
+
+def test_texts_without_a_second_axis():
+    model = vectorization((), output_sequence_length=4)
+    wanted = np.asarray(model(keras.ops.convert_to_tensor(TEXTS[:, 0])))
+    np.testing.assert_array_equal(only(li.run(li.convert(model, to="onnx"), [TEXTS[:, 0]])), wanted)
+
+
+def test_words_of_a_file_are_embedded(tmp_path):
     inputs = keras.Input((1,), dtype="string")
-    model = keras.Model(inputs, keras.layers.TextVectorization(vocabulary=TOKENS)(inputs))
-    with pytest.raises(Refused, match="TextVectorization"):
-        li.load(model)
+    found = keras.layers.TextVectorization(vocabulary=TERMS, standardize="lower", output_sequence_length=5)(inputs)
+    model = keras.Model(inputs, keras.layers.Embedding(7, 4)(found))
+    model.save(tmp_path / "net.keras")
+    li.convert(tmp_path / "net.keras", tmp_path / "net.onnx", inputs=[TEXTS])
+    np.testing.assert_array_equal(
+        only(li.run(tmp_path / "net.onnx", [TEXTS])), np.asarray(model(keras.ops.convert_to_tensor(TEXTS)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"standardize": "lower_and_strip_punctuation"}, "standardize='lower_and_strip_punctuation'.*leaving punctuation out"),
+        ({"standardize": "strip_punctuation"}, "standardize='strip_punctuation'"),
+        ({"split": "character"}, "split='character'"),
+        ({"ngrams": 2}, "ngrams=2"),
+        ({"ragged": True}, "ragged=True"),
+        ({}, "output_sequence_length=None"),
+    ],
+)
+def test_what_onnx_has_no_operator_for_is_refused(settings, words):
+    with pytest.raises(Refused, match=rf"TextVectorization with {words}"):
+        li.load(vectorization(**settings))

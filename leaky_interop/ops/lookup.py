@@ -6,6 +6,7 @@
 | Discretization   | how many boundaries are at most x                           | int, one_hot, multi_hot, count               |
 | IntegerLookup    | the place in a vocabulary, 0 or more others for what is not | the same and tf_idf                          |
 | StringLookup     | the same for text                                           | the same and tf_idf                          |
+| TextVectorization| the same for the words of a text                            | int, multi_hot, count, tf_idf                |
 
 In lookups indices go: the mask token if there is one, `num_oov_indices` for what is outside, the vocabulary. Hashes of text
 (FarmHash, SipHash) have no operators anywhere else.
@@ -16,19 +17,19 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..op import imports, refuses
+from ..op import Value, imports, product, refuses
 from .classical import looked_up
+from .compare import Equal
+from .expand import filled
+from .index import sliced
+from .join import Concat
 from .promotion import as_value
+from .strings import StringNormalizer, StringSplit
 
 HASHED = "it hashes its input as text (FarmHash or SipHash), for which no other framework has operators"
 refuses(
     "keras", "Hashing", "HashedCrossing",
     what="which sorts into bins by a hash", why=HASHED, instead="Compute it before the network, and give that the bins",
-)  # fmt: skip
-refuses(
-    "keras", "TextVectorization",
-    what="which splits text", why="ONNX has no operator that replaces parts of a text, as its standardization does",
-    instead="Compute it before the network, and give that the indices; StringLookup converts",
 )  # fmt: skip
 DENSE = 16  # a table of all numbers between the least and the greatest key, where it has at most so many places a key
 
@@ -80,7 +81,7 @@ def discretization_from_keras(layer, x):
 def integer_lookup_from_keras(layer, x):
     native, outside = layer.native, layer.num_oov_indices
     x = as_value(layer, x)
-    keys, values = _vocabulary(layer, np.int64)
+    keys, values = _vocabulary(layer, native, np.int64)
 
     def code(ops, x):
         x = ops.cast(x, "int64")
@@ -91,60 +92,126 @@ def integer_lookup_from_keras(layer, x):
             other = ops.cast(native._default_value, "int64")
         indices = ops.where(known, found, other)
         if layer.mask_token is not None:
-            indices = ops.where(ops.equal(x, int(layer.mask_token)), ops.cast(_masked(layer), "int64"), indices)
-        return _in_mode(layer, ops, indices)
+            indices = ops.where(ops.equal(x, int(layer.mask_token)), ops.cast(_masked(native), "int64"), indices)
+        return _in_mode(native, ops, indices)
 
-    return layer.written(code, x).cast(_weights(layer).dtype)
+    return layer.written(code, x).cast(_weights(native).dtype)
 
 
 @imports("keras", "StringLookup")
 def string_lookup_from_keras(layer, x):
-    native = layer.native
-    keys, values = _vocabulary(layer, object)
-    if layer.mask_token is not None:
-        ends = (0, str(layer.mask_token)) if layer.invert else (str(layer.mask_token), _masked(layer))
+    found = _indices(layer, layer.native, as_value(layer, x))
+    return found if layer.invert else _vectors(layer, layer.native, found)
+
+
+@imports("keras", "TextVectorization")
+def text_vectorization_from_keras(layer, x):
+    """Lower case, words, places in the vocabulary. The words of a row are followed by empty ones, which are masked."""
+    native, lookup = layer.native, layer.native._lookup_layer
+    _judge_text(native)
+    x = as_value(layer, x)
+    if native._standardize == "lower":  # of ASCII alone
+        shape, flat = x.shape, x.reshape(product(x.shape))
+        lowered = StringNormalizer(label=layer.unique("lower"), case="LOWER", case_sensitive=True, stop_words=(), locale="C")
+        x = lowered(flat).reshape(*shape)
+    if native._split is not None:
+        batch = x.shape[0]
+        x = x.reshape(batch)
+        for i, space in enumerate(SPACES):  # each by its name: without one, onnxruntime splits at " " alone, Python at more
+            x, _ = StringSplit(label=layer.unique(f"split_{i}"), delimiter=space, most=None)(x)
+        x = x.reshape(batch, product(x.shape[1:]))
+    length = native._output_sequence_length or 1  # no row is empty, which has no largest
+    x = Concat(axis=x.rank - 1)(x, filled(layer.graph, (*x.shape[:-1], length), "", object)) if native._split or length > 1 else x
+    found = _indices(layer, lookup, x)
+    if native._output_mode != "int":
+        return _vectors(layer, lookup, found)
+    if native._split is not None:
+        empty = Equal()(x, layer.graph.constant(np.array("", object)))
+        found = layer.written(_empty_last, found, empty)
+    return sliced(found, {found.rank - 1: slice(0, native._output_sequence_length)})
+
+
+SPACES = "\v\f\r\t\n "  # what TensorFlow splits at
+
+
+def _empty_last(ops: Any, found: Any, empty: Any) -> Any:
+    """The entries of each row that are not empty, in their order, then the others."""
+    place = ops.cumsum(ops.ones_like(found), axis=1)
+    order = ops.argsort(ops.where(empty, place + 2**40, place), axis=1)
+    return ops.take_along_axis(found, order, axis=1)
+
+
+def _judge_text(native: Any) -> None:
+    """Raises Refused for what ONNX has no operator for."""
+    length, mode = native._output_sequence_length, native._output_mode
+    reasons = {
+        f"standardize={native._standardize!r}": (
+            native._standardize not in (None, "lower"),
+            "ONNX has no operator that replaces parts of a text, as leaving punctuation out does",
+        ),
+        f"split={native._split!r}": (native._split not in (None, "whitespace"), "ONNX splits texts at delimiters alone"),
+        f"ngrams={native._ngrams_arg}": (native._ngrams is not None, "no operator joins the words of a row"),
+        "ragged=True": (native._ragged, "no other framework's network gives rows of unlike length"),
+        f"output_mode={mode!r}": (mode == "one_hot", "Keras says the shape of its result otherwise than it is"),
+        "output_sequence_length=None": (
+            mode == "int" and native._split is not None and length is None,
+            "the longest row of a batch would decide how many words each has",
+        ),
+    }
+    for what, (met, why) in reasons.items():
+        if met:
+            hint = "Compute it before the network, and give that the indices; StringLookup and other settings convert"
+            raise Refused(f"TextVectorization with {what}", why=why, hint=hint)
+
+
+def _indices(layer: Any, lookup: Any, x: Value) -> Value:
+    """The indices of texts, or the texts of indices, by a StringLookup: that which is called or one inside."""
+    keys, values = _vocabulary(layer, lookup, object)
+    if lookup.mask_token is not None:
+        ends = (0, str(lookup.mask_token)) if lookup.invert else (str(lookup.mask_token), _masked(lookup))
         keys, values = (np.concatenate([np.array([end], a.dtype), a]) for end, a in zip(ends, (keys, values), strict=True))
-    found = looked_up(as_value(layer, x), keys, values, layer.oov_token if layer.invert else native._default_value)
-    if layer.invert:
-        return found
-    return layer.written(lambda ops, indices: _in_mode(layer, ops, indices), found).cast(_weights(layer).dtype)
+    return looked_up(x, keys, values, lookup.oov_token if lookup.invert else lookup._default_value)
 
 
-def _vocabulary(layer: Any, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+def _vectors(layer: Any, lookup: Any, indices: Value) -> Value:
+    return layer.written(lambda ops, indices: _in_mode(lookup, ops, indices), indices).cast(_weights(lookup).dtype)
+
+
+def _vocabulary(layer: Any, lookup: Any, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """What a lookup finds, and as what. Raises Refused for lookups that hash."""
-    _dense(layer)
-    native, outside = layer.native, layer.num_oov_indices
-    tokens = np.array(native.get_vocabulary(include_special_tokens=False), dtype)
-    places = np.arange(len(tokens)) + native._token_start_index()
-    if outside > 1 and not layer.invert and (dtype is object or layer.oov_method == "farmhash"):
+    _dense(lookup)
+    outside = lookup.num_oov_indices
+    tokens = np.array(lookup.get_vocabulary(include_special_tokens=False), dtype)
+    places = np.arange(len(tokens)) + lookup._token_start_index()
+    if outside > 1 and not lookup.invert and (dtype is object or lookup.oov_method == "farmhash"):
         hint = "Use num_oov_indices=1" if dtype is object else "Use floormod"
         raise Refused("a lookup that hashes what is outside its vocabulary", why=HASHED, hint=hint)
-    if not outside and not layer.invert:
+    if not outside and not lookup.invert:
         layer.graph.notes.append(f"{layer.name}: what is outside the vocabulary stops Keras; here it becomes -1")
-    return (places, tokens) if layer.invert else (tokens, places)
+    return (places, tokens) if lookup.invert else (tokens, places)
 
 
-def _weights(layer: Any) -> np.ndarray:
+def _weights(lookup: Any) -> np.ndarray:
     """What the counts of a lookup are multiplied with."""
-    return np.asarray(layer.native.idf_weights_const if layer.output_mode == "tf_idf" else np.int64(1))
+    return np.asarray(lookup.idf_weights_const if lookup.output_mode == "tf_idf" else np.int64(1))
 
 
-def _depth(layer: Any) -> int:
+def _depth(lookup: Any) -> int:
     """How long the vectors of a lookup are."""
-    return int(layer.max_tokens if layer.pad_to_max_tokens else layer.native.vocabulary_size())
+    return int(lookup.max_tokens if lookup.pad_to_max_tokens else lookup.vocabulary_size())
 
 
-def _masked(layer: Any) -> int:
+def _masked(lookup: Any) -> int:
     """The index of a masked entry: 0, or one behind the vectors' end, so that it leaves no trace in them."""
-    return 0 if layer.output_mode == "int" else _depth(layer)
+    return 0 if lookup.output_mode == "int" else _depth(lookup)
 
 
-def _in_mode(layer: Any, ops: Any, indices: Any) -> Any:
+def _in_mode(lookup: Any, ops: Any, indices: Any) -> Any:
     """The indices of a lookup in its output mode."""
-    mode, weights = layer.output_mode, _weights(layer)
+    mode, weights = lookup.output_mode, _weights(lookup)
     if mode == "int":
         return indices
-    result = encoded(ops, indices, "count" if mode == "tf_idf" else mode, _depth(layer), "int64")
+    result = encoded(ops, indices, "count" if mode == "tf_idf" else mode, _depth(lookup), "int64")
     return result if mode != "tf_idf" else ops.cast(result, weights.dtype.name) * weights
 
 

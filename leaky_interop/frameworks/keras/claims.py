@@ -16,8 +16,8 @@ from .foreign import native_name
 # cast to, images as large after an even blur as before, two directions of unlike width; multi-hot vectors in the dtype of
 # their indices and the other way round; texts in the dtype of their indices; `unique`, whose integers are as wide as the
 # backend has them.
-OTHERWISE = """Bidirectional GaussianBlur IntegerLookup MultiHot PSNR Resizing ReversibleEmbedding StringLookup UpSampling1D
-    UpSampling2D UpSampling3D""".split()
+OTHERWISE = """Bidirectional GaussianBlur IntegerLookup MultiHot PSNR Resizing ReversibleEmbedding StringLookup TextVectorization
+    UpSampling1D UpSampling2D UpSampling3D""".split()
 MISSTATED = {("MultiHeadAttention", 1), *(("ops.Unique", result) for result in range(4))}
 MISSTATED |= {(p + name, 0) for name in OTHERWISE for p in ("", "ops.")}
 
