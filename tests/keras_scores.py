@@ -7,7 +7,7 @@ that the tests made in numpy's default float64 are float32 (docs/keras-dtypes-to
 dtypes). One case of each layer runs once more under each other dtype policy, and with every size open but the batch's and the
 channels'. A case passes where every output of the converted network agrees with the Keras model's own, in shape,
 dtype and numbers: float32 within rtol 1e-4 and an atol of 1e-5 of the largest magnitude (or 5e-7), float64 within
-1e-9, float16 within 2e-2 and an atol of 1e-2, bfloat16 within 5e-2 and 5e-2. What Keras itself does not run on a backend is
+1e-9 (that of Keras' numbers in float32 as float32), float16 within 2e-2 and an atol of 1e-2, bfloat16 within 5e-2 and 5e-2. What Keras itself does not run on a backend is
 not counted there; whatever is refused counts as failed. Writes docs/keras-scores.md.
 """
 
@@ -296,9 +296,11 @@ def difference(expected: Sequence[np.ndarray], received: Sequence[np.ndarray]) -
             return f"{r.dtype}{list(r.shape)}, expected {e.dtype}{list(e.shape)}"
         real = e.dtype.kind not in "iub"
         wide = [a.astype(np.complex128 if e.dtype.kind == "c" else np.float64 if real else np.int64) for a in (r, e)]
-        rtol, atol = (RTOL.get(e.dtype.name, 1e-4), ATOL.get(e.dtype.name, 1e-5)) if real else (0, 0)
+        narrow = e.dtype == np.float64 and np.array_equal(e, e.astype(np.float32), equal_nan=True)
+        name = "float32" if narrow else e.dtype.name  # Keras on PyTorch computes much of float64 in float32
+        rtol, atol = (RTOL.get(name, 1e-4), ATOL.get(name, 1e-5)) if real else (0, 0)
         largest = np.abs(wide[1][np.isfinite(wide[1])]).max(initial=0)
-        if not np.allclose(*wide, rtol=rtol, atol=max(atol * largest, FLOOR.get(e.dtype.name, 0)), equal_nan=True):
+        if not np.allclose(*wide, rtol=rtol, atol=max(atol * largest, FLOOR.get(name, 0)), equal_nan=True):
             return f"values differ by {np.nanmax(np.abs(wide[0] - wide[1])):.3g}"
     return ""
 

@@ -172,6 +172,10 @@ def attention_from_torch(call, q, k, v, mask, dropout, causal, scale, enable_gqa
 def attention_from_keras(call, q, k, v, bias=None, mask=None, scale=None):
     if call.attn_logits_soft_cap is not None:
         raise Refused("attn_logits_soft_cap", why="Keras computes it on the JAX backend only")
+    if q.dtype.kind in "iub":
+        raise Refused(f"attention in {q.dtype}", why="Keras rounds its weights to whole numbers", hint="Cast to float32")
+    if scale is None and q.dtype == np.float64 and call.backend == "tensorflow" and isinstance(q.shape[-1], int):
+        scale = float(1 / np.sqrt(np.float32(q.shape[-1])))  # held in float32
     k, v = (repeated(x, q.shape[2], 2) for x in (k, v))
     q, k, v = (x.transpose(0, 2, 1, 3) for x in (q, k, v))
     if bias is not None:

@@ -39,10 +39,9 @@ class Blocks(Op):
         """As PyTorch and Keras take them: kernel, dilation, padding, stride."""
         return self.kernel, self.dilations, tuple(before for before, _ in self.pads), self.strides
 
-    @property
-    def plain(self) -> bool:
+    def plain(self, x: Value) -> bool:
         """Whether PyTorch and Keras have it."""
-        return len(self.kernel) == 2 and even(self.pads)
+        return len(self.kernel) == 2 and even(self.pads) and x.dtype.kind in "fV"
 
     def numbers(self, sizes: Shape) -> np.ndarray:
         """(elements of a block, blocks): the number of each element in the padded image."""
@@ -182,21 +181,21 @@ def image(op: Fold, x: Value) -> tuple[Value]:
 
 @exports("torch", Unfold)
 def unfold_to_torch(op, torch, x):
-    if not op.plain:
+    if not op.plain(torch.inputs[0]):
         return torch.composed(lambda x: columns(op, x))
     return torch.nn.functional.unfold(x, *op.settings)
 
 
 @exports("torch", Fold)
 def fold_to_torch(op, torch, x):
-    if not op.plain:
+    if not op.plain(torch.inputs[0]):
         return torch.composed(lambda x: image(op, x))
     return torch.nn.functional.fold(x, op.sizes, *op.settings)
 
 
 @exports("keras", Unfold)
 def unfold_to_keras(op, keras, x):
-    if not op.plain or not all(isinstance(d, int) for d in keras.inputs[0].shape[1:]):
+    if not op.plain(keras.inputs[0]) or not all(isinstance(d, int) for d in keras.inputs[0].shape[1:]):
         return keras.composed(lambda x: columns(op, x))
     exact_in_keras(keras, "blocks as columns")
     return keras.ops.unfold(x, *op.settings)
@@ -205,7 +204,7 @@ def unfold_to_keras(op, keras, x):
 @exports("keras", Fold)
 def fold_to_keras(op, keras, x):
     exact_in_keras(keras, "a sum of blocks")
-    if not op.plain:
+    if not op.plain(keras.inputs[0]):
         return keras.composed(lambda x: image(op, x))
     return keras.ops.fold(x, op.sizes, *op.settings)
 

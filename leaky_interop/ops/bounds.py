@@ -132,7 +132,7 @@ def hard_tanh_from_torch(call, x, minimum, maximum):
 
 @imports("keras", "ops.HardTanh", "activations.hard_tanh")
 def hard_tanh_from_keras(call, x):
-    return Clip(minimum=-1.0, maximum=1.0)(x)
+    return clipped(x, -1, 1)
 
 
 @imports("keras", "ops.Clip")

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import Refused
 from ..op import Operand, Pointwise, Shape, Size, Value, agree, case, constant, exports, imports, op
 from .precision import IN_32_BITS
-from .promotion import as_value, in_one_dtype
+from .promotion import as_value, in_one_dtype, in_stated_dtype
 from .table import binary
 
 
@@ -119,7 +119,7 @@ def masked_fill_from_torch(call, x, mask, value):
 @imports("keras", "ops.Select")
 def select_from_keras(call, conditions, choices, default=0):
     """The first condition that holds decides."""
-    *choices, result = in_one_dtype(call, *choices, default)
+    *choices, result = in_stated_dtype(call, *in_one_dtype(call, *choices, default))
     for condition, choice in reversed(list(zip(conditions, choices, strict=True))):
         result = Where()(as_value(call, condition).cast(bool), choice, result)
     return result

@@ -5,6 +5,7 @@ framework handles (an infinity, a zero, a NaN).
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -120,13 +121,21 @@ def log_add_exp(call, x, y):
 @imports("torch", "aten.deg2rad.default")
 @imports("keras", "ops.Deg2rad")
 def radians(call, x):
-    return Mul()(*in_stated_dtype(call, floating(call, x)), math.pi / 180)
+    return _scaled(call, x, math.pi / 180)
 
 
 @imports("torch", "aten.rad2deg.default")
 @imports("keras", "ops.Rad2deg")
 def degrees(call, x):
-    return Mul()(*in_stated_dtype(call, floating(call, x)), 180 / math.pi)
+    return _scaled(call, x, 180 / math.pi)
+
+
+def _scaled(call: Any, x: Value, factor: float) -> Value:
+    """Keras on torch multiplies int64 in float32 and calls it float64; on TensorFlow it is float64."""
+    x = floating(call, x)
+    if call.graph.framework == "keras" and call.backend == "tensorflow":
+        (x,) = in_stated_dtype(call, x)
+    return in_stated_dtype(call, Mul()(x, factor))[0]
 
 
 @imports("torch", "aten.copysign.Tensor", "aten.copysign.Scalar")

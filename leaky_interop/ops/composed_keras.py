@@ -93,7 +93,8 @@ def next_float(call, x, towards):
 def range_of_entries(call, x):
     x, axis, keepdims = entries(stated(call, x)[0], call.axis, call.keepdims)
     keepdims = keepdims and not (axis is None and call.backend == "torch")  # which then forgets it
-    return Sub()(reduced(ReduceMax, x, axis, keepdims), reduced(ReduceMin, x, axis, keepdims))
+    ends = (reduced(kind, x, axis, keepdims) for kind in (ReduceMax, ReduceMin))
+    return (NotEqual() if x.dtype == bool else Sub())(*ends)
 
 
 @imports("keras", "ops.AllClose")
@@ -245,6 +246,7 @@ def sparsemax_from_keras(call, x):
     from .cumulative import PLAIN, CumSum
     from .sort import Sort
 
+    (x,) = stated(call, x)
     axis = call.axis % x.rank
     ordered = Sort(axis=axis, descending=True)(x)[0]
     sums = CumSum(axis=axis, **PLAIN)(ordered)
@@ -290,6 +292,11 @@ def saturating_cast(call, x):
     if {x.dtype.kind, to.kind} & set("bV"):
         return x.cast(to)
     ends = [np.finfo(d) if d.kind == "f" else np.iinfo(d) for d in (x.dtype, to)]
+    with np.errstate(over="ignore"):
+        nearest = to.type(ends[0].max)
+    if x.dtype.kind in "iu" and to.kind == "f" and np.isfinite(nearest) and int(nearest) > ends[0].max:
+        why = f"Keras bounds it by the {to} beside the largest {x.dtype}, which is beyond, and makes one number of all"
+        raise Refused(f"a saturating cast of {x.dtype} to {to}", why=why, hint="Use keras.ops.cast: no number is out of range")
     low, high = max(e.min for e in ends), min(e.max for e in ends)
     if x.dtype.kind == "f" and to.kind in "iu":  # the largest float that is not beyond the integers
         high = np.nextafter(x.dtype.type(high), x.dtype.type(0)) if int(x.dtype.type(high)) > int(high) else high

@@ -264,7 +264,7 @@ def full_like_from_keras(call, x, number):
 @imports("keras", "ops.Full")
 def full_from_keras(call, number):
     number = as_value(call, number)
-    return expanded(number.cast(call.dtype or number.dtype), call.shape)
+    return expanded(number.cast(call.stated[0]), call.shape)
 
 
 @imports("onnx", "ConstantOfShape")

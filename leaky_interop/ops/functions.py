@@ -66,7 +66,8 @@ def _rounding(kind):
 
 EXACT = {"tolerance": "exact", "operand": as_value}
 
-Abs = unary("Abs", "|x|.", np.abs, torch="abs", keras="absolute", onnx="Abs", **EXACT)
+Abs = unary("Abs", "|x|.", np.abs, torch="abs", keras="absolute", onnx="Abs",
+            read=lambda x: x if x.dtype == bool else Abs()(x), **EXACT)  # fmt: skip
 Neg = unary("Neg", "-x.", np.negative, torch="neg", keras="negative", onnx="Neg", **EXACT)
 Sign = unary("Sign", "-1, 0 or 1.", np.sign, torch="sign", keras="sign", onnx="Sign",
              read=lambda x: x if x.dtype == bool else Sign()(x), **EXACT)  # fmt: skip
@@ -75,7 +76,8 @@ Floor = unary("Floor", "The largest integer that is not above x.", np.floor, tor
 Ceil = unary("Ceil", "The smallest integer that is not below x.", np.ceil, torch="ceil", keras="ceil",
              onnx="Ceil", **_rounding(lambda: Ceil))  # fmt: skip
 Round = unary("Round", "The nearest integer, the even one of two.", np.rint, torch=lambda torch, x: torch.round(x),
-              keras=lambda keras, x: keras.ops.round(x), onnx="Round", grid="made", **EXACT)  # fmt: skip
+              keras=lambda keras, x: keras.ops.round(x), onnx="Round", grid="made",
+              read=lambda x: x if x.dtype.kind in "iu" else Round()(x), **EXACT)  # fmt: skip
 Trunc = unary("Trunc", "The nearest integer that is not farther from 0.", np.trunc, torch="trunc", keras="trunc",
               onnx=lambda onnx, x: onnx.Where(onnx.Less(x, 0), onnx.Ceil(x), onnx.Floor(x)),
               **_rounding(lambda: Trunc))  # fmt: skip

@@ -34,7 +34,6 @@ from .moments import (
 )
 from .norm import reads_further_outputs
 from .precision import IN_32_BITS, exact_in_keras
-from .promotion import floating
 from .reduce import reduce_in_onnx
 from .variance import mean_and_inverse_deviation
 
@@ -161,10 +160,17 @@ def layer_norm_from_keras(layer, x, mask=None):
 def layer_norm_function_from_keras(call, x, gamma=None, beta=None):
     """Weights are reshaped, not transposed: so does Keras where positive and negative axes are mixed."""
     axes = axes_from_keras(call.axis, x.rank)
-    gamma, beta = (over(x, axes, w) for w in (gamma, beta))
+    numbers, gamma, beta = in_floats(x, *(over(x, axes, w) for w in (gamma, beta)))
     if getattr(call, "rms_scaling", False):
-        return scaled_by_deviation(x, gamma, axes, epsilon_of(call))
-    return in_one_dtype(LayerNorm(axes=axes, epsilon=epsilon_of(call)), x, gamma, beta)
+        return scaled_by_deviation(numbers, gamma, axes, epsilon_of(call)).cast(x.dtype)
+    return in_one_dtype(LayerNorm(axes=axes, epsilon=epsilon_of(call)), numbers, gamma, beta).cast(x.dtype)
+
+
+def in_floats(x: Value, *weights: Value | None) -> tuple[Value | None, ...]:
+    """Whole numbers, and what they are scaled by, in float32, as Keras computes them; floats as they are."""
+    if x.dtype.kind in "fV":
+        return (x, *weights)
+    return tuple(None if v is None else v.cast(np.float32) for v in (x, *weights))
 
 
 def scaled_by_deviation(x: Value, gamma: Value | None, axes: tuple[int, ...], epsilon: float) -> Value:
@@ -186,7 +192,8 @@ def rms_norm_from_keras(layer, x):
 def rms_norm_function_from_keras(call, x, scale=None):
     """Keras broadcasts the scale along the last axes whatever the others are."""
     axes = axes_from_keras(call.axis, x.rank)
-    norm, numbers = RMSNorm(axes=axes, epsilon=epsilon_of(call)), floating(call, x)
+    norm = RMSNorm(axes=axes, epsilon=epsilon_of(call))
+    numbers, scale = in_floats(x, scale)
     if scale is None or (is_last(axes, x.rank) and scale.rank == len(axes)):
         return in_one_dtype(norm, numbers, over(x, axes, scale)).cast(x.dtype)
     return Mul()(norm(numbers, None), scale).cast(x.dtype)

@@ -123,6 +123,8 @@ def normalize_from_keras(call, x):
     axes = tuple(range(x.rank)) if call.axis is None else axes_from_keras(call.axis, x.rank)
     if call.order != 2 and len(axes) > 1:
         raise Refused(f"normalize of order {call.order} over {len(axes)} axes", why="Keras takes a matrix's norm there")
+    if x.dtype == np.float64 and call.backend != "tensorflow":
+        raise Refused("normalize in float64", why=f"Keras on {call.backend} takes the norm in float32", hint="Use float32")
     return LpNormalize(axes=axes, order=call.order, epsilon=epsilon_of(call))(floating(call, x))
 
 

@@ -7,7 +7,7 @@ signed ones are shifted as the unsigned ones of the same bits.
 import numpy as np
 
 from ..op import Operand, case, constant, importer_of, imports
-from .promotion import as_value
+from .promotion import as_value, in_one_dtype
 from .table import binary, unary
 
 
@@ -43,8 +43,18 @@ def _shifted(onnx, x, y, direction):
     return onnx.Cast(onnx.BitShift(x, y, direction=direction), to=onnx.element_type(dtype))
 
 
+def _shifts(call, x, y):
+    """Keras on TensorFlow shifts by as many places as there are, at most, and never back."""
+    from .bounds import clipped
+
+    x, y = in_one_dtype(call, x, y)
+    places = 8 * y.dtype.itemsize - 1
+    return x, clipped(y, 0, places) if call.graph.framework == "keras" and call.backend == "tensorflow" else y
+
+
 LOGIC = {"tolerance": "exact", "predicate": True, "operands": booleans, "legacy": True}
 BITS = {"tolerance": "exact", "scalars": False}
+SHIFTS = {**BITS, "operands": _shifts}
 
 Not = unary("Not", "Whether x is false.", np.logical_not, torch="logical_not", keras="logical_not", onnx="Not",
             tolerance="exact", predicate=True, operand=boolean)  # fmt: skip
@@ -80,11 +90,11 @@ BitwiseXor = binary("BitwiseXor", "The bits set in just one.", np.bitwise_xor, t
 LeftShift = binary("LeftShift", "Bits moved up by y places.", np.left_shift, torch="<<", keras="bitwise_left_shift",
                    onnx=_shift_left_to_onnx, ops=("ops.LeftShift",),
                    aten=("aten.bitwise_left_shift.Tensor", "aten.bitwise_left_shift.Tensor_Scalar",
-                         "aten.__lshift__.Tensor", "aten.__lshift__.Scalar"), **BITS)  # fmt: skip
+                         "aten.__lshift__.Tensor", "aten.__lshift__.Scalar"), **SHIFTS)  # fmt: skip
 RightShift = binary("RightShift", "Bits moved down by y places; negative numbers stay negative.", np.right_shift,
                     torch=">>", keras="bitwise_right_shift", onnx=_shift_right_to_onnx, ops=("ops.RightShift",),
                     aten=("aten.bitwise_right_shift.Tensor", "aten.bitwise_right_shift.Tensor_Scalar",
-                          "aten.__rshift__.Tensor", "aten.__rshift__.Scalar"), **BITS)  # fmt: skip
+                          "aten.__rshift__.Tensor", "aten.__rshift__.Scalar"), **SHIFTS)  # fmt: skip
 
 imports("keras", "ops.BitwiseInvert")(importer_of("keras", "ops.BitwiseNot"))
 

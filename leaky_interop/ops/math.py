@@ -18,7 +18,7 @@ from ..op import Operand, Pointwise, agree, case, constant, exports, imports, op
 from .adding import avoided, otherwise
 from .logic import And, Or
 from .precision import IN_32_BITS, whole_quotient
-from .promotion import aligned, floating, in_one_dtype
+from .promotion import aligned, floating, in_one_dtype, in_stated_dtype
 from .table import SIGNS, binary, tensors, widened
 
 
@@ -79,7 +79,7 @@ def _modulo_to_onnx(onnx, x, y):
 
 
 def _fmod_to_keras(keras, x, y):
-    rest = keras.ops.mod(keras.ops.absolute(x), keras.ops.absolute(y))
+    rest = _modulo_to_keras(keras, *(abs(v) if isinstance(v, int | float) else keras.ops.absolute(v) for v in (x, y)))
     return keras.ops.where(keras.ops.less(x, 0), keras.ops.negative(rest), rest)
 
 
@@ -126,6 +126,20 @@ def _power_to_torch(torch, x, y):
     return torch.pow(x, y) if isinstance(x, int | float) and x < 0 else x**y
 
 
+def _power_to_onnx(onnx, x, y):
+    """onnxruntime takes whole exponents of 32 and 64 bits alone."""
+    dtype = onnx.inputs[1].dtype
+    if dtype.kind in "iu" and dtype.name not in ("int32", "int64"):
+        y = onnx.Cast(onnx.typed(y, dtype), to=onnx.element_type("int64"))
+    return onnx.Pow(x, y)
+
+
+def _modulo_to_keras(keras, x, y):
+    """A bare number would be one of 32 bits on TensorFlow, whatever stands beside it."""
+    x, y = (np.asarray(v, keras.outputs[0].dtype) if isinstance(v, int | float) else v for v in (x, y))
+    return keras.ops.mod(x, y)
+
+
 def _multiply_to_keras(keras, x, y):
     first, second = keras.node.inputs
     return keras.ops.square(x) if first is second else merged("Multiply", "multiply")(keras, x, y)
@@ -142,9 +156,9 @@ Mul = binary("Mul", "x * y.", np.multiply, torch="*", keras=_multiply_to_keras, 
              read=lambda x, y: (And() if x.dtype == bool else Mul())(x, y), **ADDITIVE)  # fmt: skip
 Div = binary("Div", "x / y; integers are divided and truncated towards 0.", _divide, torch=_divide_to_torch,
              keras=_divide_to_keras, onnx="Div", **ADDITIVE)  # fmt: skip
-Pow = binary("Pow", "x to the power y.", np.power, torch=_power_to_torch, keras="power", onnx=lambda onnx, x, y: onnx.Pow(x, y),
+Pow = binary("Pow", "x to the power y.", np.power, torch=_power_to_torch, keras="power", onnx=_power_to_onnx,
              aten=("aten.pow.Tensor_Tensor", "aten.pow.Tensor_Scalar", "aten.pow.Scalar"))  # fmt: skip
-Mod = binary("Mod", "The rest of x / y, with the sign of y.", np.mod, torch="%", keras="mod", onnx=_modulo_to_onnx,
+Mod = binary("Mod", "The rest of x / y, with the sign of y.", np.mod, torch="%", keras=_modulo_to_keras, onnx=_modulo_to_onnx, ops=("ops.Mod",),
              aten=("aten.remainder.Tensor", "aten.remainder.Scalar", "aten.remainder.Scalar_Tensor"),
              symbolic=True)  # fmt: skip
 Fmod = binary("Fmod", "The rest of x / y, with the sign of x.", np.fmod, torch="fmod", keras=_fmod_to_keras,
@@ -215,6 +229,7 @@ def power_from_chainer(call, x):
 @imports("keras", "ops.Square")
 def square(call, x):
     x = x.cast(np.int64) if x.dtype == bool and call.graph.framework == "torch" else x
+    (x,) = in_stated_dtype(call, x)
     return Mul()(x, x)
 
 

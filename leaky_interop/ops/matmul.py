@@ -78,11 +78,14 @@ def matrix_product(call: Any, a: Any, b: Any) -> Value:
     """numpy's matmul: an operand with one axis counts as a row or a column; a weight on the right makes a Dense."""
     a, b = in_one_dtype(call, a, b)
     a, b = in_stated_dtype(call, a, b) if getattr(call, "name", "") and a.dtype.kind in "iub" else (a, b)
+    truth = a.dtype == bool  # whether any pair is true: frameworks multiply numbers
+    a, b = (v.cast(np.int32) if truth else v for v in (a, b))
     if is_weight(b) and a.rank and not is_weight(a):
         return Dense()(a, b.transpose(1, 0), None)
     left, right = a.rank == 1, b.rank == 1
     y = MatMul()(with_axes(a, [0]) if left else a, with_axes(b, [-1]) if right else b)
-    return without(y, [y.rank - 2] * left + [y.rank - 1] * right)
+    y = without(y, [y.rank - 2] * left + [y.rank - 1] * right)
+    return y.cast(bool) if truth else y
 
 
 def contracted(call: Any, a: Any, b: Any, axes_a: Sequence[int], axes_b: Sequence[int]) -> Value:

@@ -18,6 +18,7 @@ from .expand import expanded
 from .gather import Gather, GatherElements
 from .index import sliced
 from .math import Sub
+from .promotion import in_stated_dtype
 from .range import ranged
 from .reduce import ReduceSum, reduced
 
@@ -52,7 +53,8 @@ def trace_from_torch(call, x):
 
 @imports("keras", "ops.Trace")
 def trace_from_keras(call, x):
-    return reduced(ReduceSum, diagonal(x, call.offset, call.axis1, call.axis2), -1, False)
+    (found,) = in_stated_dtype(call, diagonal(x, call.offset, call.axis1, call.axis2))
+    return reduced(ReduceSum, found, -1, False)
 
 
 @imports("onnx", "ReverseSequence")

@@ -18,7 +18,7 @@ from .math import Add, Div, Mul, Pow, Sub
 from .matmul import matrix_product
 from .pad import pad
 from .picking import diagonal
-from .promotion import floating, in_one_dtype
+from .promotion import floating, in_one_dtype, in_stated_dtype
 from .range import ranged
 from .reduce import ReduceMean, reduced
 from .shape import merged, with_axes
@@ -111,7 +111,9 @@ def correlation(call, x, y):
 
 @imports("keras", "ops.Corrcoef")
 def correlation_matrix(call, x):
-    x = floating(call, x)
+    if call.backend == "tensorflow" and x.dtype == np.int64:
+        raise Refused("corrcoef of int64", why="TensorFlow rounds the means to whole numbers", hint="Cast it to float32")
+    (x,) = in_stated_dtype(call, floating(call, x))
     away = Sub()(x, reduced(ReduceMean, x, -1, True))
     rows = with_axes(away, [0]) if x.rank == 1 else away
     shared = matrix_product(call, rows, rows.transpose(1, 0))

@@ -107,14 +107,20 @@ def concatenated_relu_from_chainer(call, x):
     return joined(call, [Relu()(x), Relu()(Neg()(x))], call.axis)
 
 
+def _above(x, threshold, value, *, nan_passes):
+    """The operator; among whole numbers both frameworks take what is before the point of the threshold."""
+    number = int if x.dtype.kind in "iu" else float
+    return Threshold(threshold=number(threshold), value=number(value), nan_passes=nan_passes)(x)
+
+
 @imports("torch", "aten.threshold.default")
 def threshold_from_torch(call, x, threshold, value):
-    return Threshold(threshold=float(threshold), value=float(value), nan_passes=True)(x)
+    return _above(x, threshold, value, nan_passes=True)
 
 
 @imports("keras", "ops.Threshold")
 def threshold_from_keras(call, x):
-    return Threshold(threshold=float(call.threshold), value=float(call.default_value), nan_passes=False)(x)
+    return _above(x, call.threshold, call.default_value, nan_passes=False)
 
 
 @imports("onnx", "ThresholdedRelu")
@@ -147,7 +153,7 @@ def threshold_to_keras(op, keras, x):
 def threshold_to_onnx(op, onnx, x):
     if op.nan_passes:
         return onnx.Where(onnx.LessOrEqual(x, op.threshold), op.value, x)
-    if op.value == 0 and onnx.runs("ThresholdedRelu"):
+    if op.value == 0 and onnx.inputs[0].dtype.kind in "fV" and onnx.runs("ThresholdedRelu"):
         return onnx.ThresholdedRelu(x, alpha=op.threshold)
     return onnx.Where(onnx.Greater(x, op.threshold), x, op.value)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, broadcast, case, constant, exports, imports, op, product
 from .bounds import Maximum
 from .compare import Where
@@ -233,15 +234,24 @@ def scatter_nd_to_torch(op, torch, x, index, updates):
 # --- keras ------------------------------------------------------------------------------------------------------------
 
 
+def _places(call: Any, index: Any) -> Value:
+    """Places in integers of a width that every framework indexes with."""
+    index = whole(as_value(call, index))
+    return index if index.dtype.itemsize >= 4 else index.cast(np.int64)
+
+
 @imports("keras", "ops.ScatterUpdate")
 def scatter_update_from_keras(call, x, index, updates):
-    index, updates = whole(as_value(call, index)), as_value(call, updates, x.dtype)
+    index, updates = _places(call, index), as_value(call, updates, x.dtype)
     return ScatterND(reduction=call.reduction or "none")(x, index, updates)
 
 
 @imports("keras", "ops.Scatter")
 def scatter_from_keras(call, index, updates):
-    index, updates = whole(as_value(call, index)), as_value(call, updates)
+    index, updates = as_value(call, index), as_value(call, updates)
+    if call.backend == "torch" and index.dtype in (bool, np.uint8):
+        raise Refused(f"a scatter to places of {index.dtype}", why="Keras on torch takes them for a mask", hint="Cast them to int32")
+    index = _places(call, index)
     return ScatterND(reduction="add")(filled(call.graph, tuple(call.shape), 0, updates.dtype), index, updates)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Refused
 from ..op import Op, Operand, Pointwise, Value, case, exports, imports, op, shortest
 from .bounds import Clip
 from .compare import LessOrEqual, Where
@@ -24,7 +25,7 @@ from .functions import Sqrt, log1p_to_onnx
 from .join import Split
 from .math import Add, Div, Mul
 from .precision import IN_32_BITS
-from .promotion import floating
+from .promotion import floating, in_stated_dtype
 from .table import unary, widened
 
 
@@ -307,17 +308,28 @@ def _gated(x: Value, axis: int) -> Value:
 
 @imports("keras", "ops.Squareplus", "activations.squareplus")
 def squareplus_from_keras(call, x):
-    return Div()(Add()(x, Sqrt()(Add()(Mul()(x, x), call.b))), 2)
+    """Whole numbers are squared as such, and wrap around."""
+    wide, squared = in_stated_dtype(call, x, Mul()(x, x))
+    return Div()(Add()(wide, Sqrt()(Add()(squared, call.b))), 2)
+
+
+def _signed(call: Any, x: Value) -> Value:
+    """What is compared with -1. Of bytes without a sign torch compares it with 255."""
+    if x.dtype == np.uint8:
+        raise Refused("an activation of uint8", why="torch takes -1 for 255 beside it", hint="Cast the data to float32")
+    return x
 
 
 @imports("keras", "ops.SparseSigmoid", "activations.sparse_sigmoid")
 def sparse_sigmoid_from_keras(call, x):
+    (x,) = in_stated_dtype(call, _signed(call, x))
     return Clip(minimum=0.0, maximum=1.0)(Mul()(Add()(x, 1), 0.5))
 
 
 @imports("keras", "ops.SparsePlus", "activations.sparse_plus")
 def sparse_plus_from_keras(call, x):
     """0 up to -1, x from 1 on, and a parabola between."""
+    (x,) = in_stated_dtype(call, _signed(call, x))
     inner = Clip(minimum=-1.0, maximum=1.0)(x)
     parabola = Mul()(Mul()(Add()(inner, 1), Add()(inner, 1)), 0.25)
     return Where()(LessOrEqual()(x, 1), parabola, x)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Refused
 from ..op import Value, case, exports, imports, op, product
 from .bounds import Clip
 from .functions import Rsqrt, Sqrt
@@ -113,6 +114,8 @@ def deviation_from_keras(call, x):
 @imports("keras", "ops.Moments")
 def moments_from_keras(call, x):
     """Those of halves are computed in float32, and kept within float16."""
+    if call.backend == "tensorflow" and x.dtype.kind in "iub":
+        raise Refused(f"moments of {x.dtype}", why="TensorFlow rounds their means to whole numbers", hint="Cast them to float32")
     x = floating(call, x)
     half = x.dtype if x.dtype.itemsize == 2 and (x.dtype == np.float16 or call.backend == "tensorflow") else None
     x = x if half is None else x.cast(np.float32)

@@ -50,7 +50,7 @@ def _mirrored(ops: Any, index: Any, size: int) -> Any:
 
 def elements(ops: Any, place: Any, order: int) -> list[tuple[Any, Any]]:
     """The elements that are mixed along one axis, with their weights; None is a weight of one."""
-    if "int" in str(place.dtype):
+    if "float" not in str(place.dtype):
         return [(ops.cast(place, "int32"), None)]
     if order == 0:
         return [(ops.cast(ops.round(place), "int32"), None)]
@@ -124,6 +124,12 @@ def _inside(ops: Any, index: Any, size: int, fill: str) -> Any:
 @imports("keras", "ops.AffineTransform")
 def affine_transform_from_keras(call, images, transform):
     fill = call.fill_mode if call.backend == "tensorflow" else (call.fill_mode, "in Keras")
+    if call.backend == "tensorflow" and images.dtype.kind in "iu" and call.interpolation != "nearest":
+        raise Refused(
+            f"affine_transform of {images.dtype}",
+            why="TensorFlow drops what is behind the point, so that whether 2.9999998 or 3 is computed makes a difference of 1",
+            hint="Cast the images to float32, and round the result",
+        )
 
     def code(ops, images, transform):
         numbers = ops.reshape(transform, (-1, 8)) if len(transform.shape) == 1 else ops.convert_to_tensor(transform)
@@ -136,6 +142,12 @@ def affine_transform_from_keras(call, images, transform):
 @imports("keras", "ops.PerspectiveTransform")
 def perspective_transform_from_keras(call, images, start, end):
     fill = "constant" if call.backend == "tensorflow" else ("constant", "in Keras")
+    if call.backend == "torch" and images.dtype.kind in "fV" and images.dtype != np.float32:
+        raise Refused(
+            f"perspective_transform in {images.dtype}",
+            why="Keras on torch finds the map partly in float32 and partly not, and so reads at other places than the map's",
+            hint="Use float32",
+        )
 
     def code(ops, images, start, end):
         dtype = "float32" if call.backend == "tensorflow" else images.dtype
@@ -255,15 +267,22 @@ def scale_and_translate_from_keras(call, images, output_shape, scale, translatio
             why="places are counted with it",
             hint="Fix the size with input_shapes",
         )
+    if images.dtype == np.float64 and call.backend != "tensorflow":
+        raise Refused("scale_and_translate in float64", why=f"Keras on {call.backend} weighs in float32", hint="Use float32")
     whole = images.dtype.kind in "iu"
 
     def code(ops, x, scale, translation):
-        result = ops.cast(x, "float32") if whole else x
+        result = ops.cast(x, "float32") if whole or images.dtype.itemsize == 2 else x
+        if not {str(v.dtype) for v in (scale, translation)} <= {"float16", "bfloat16", "float64"}:
+            scale, translation = (ops.cast(v, "float32") for v in (scale, translation))
         for i, axis in enumerate(axes):
             weights = _weights(ops, x.shape[axis], shape[axis], scale[i], translation[i], kernel, call.antialias)
-            result = ops.moveaxis(ops.tensordot(result, ops.cast(weights, result.dtype), [[axis], [0]]), -1, axis)
+            # Three axes: onnxruntime 1.32 dies of a matrix beside a cast of a transposed batch.
+            weights = ops.expand_dims(ops.cast(weights, result.dtype), 0)
+            result = ops.moveaxis(ops.matmul(ops.moveaxis(result, axis, -1), weights), -1, axis)
         if whole:
-            result = ops.clip(ops.round(result), ops.cast(ops.min(x), "float32"), ops.cast(ops.max(x), "float32"))
+            low, high = (ops.cast(end(x), "float32") for end in (ops.min, ops.max))
+            result = ops.minimum(ops.maximum(ops.round(result), low), high)
         return ops.cast(result, x.dtype)
 
     return call.written(code, images, scale, translation)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from ...graph import Graph, Value
 from ...layout import to_first, to_last
@@ -15,7 +16,9 @@ from ...numeric import dtype as dtype_of
 from ...sizes import Dim, Shape
 from ..base import Call, permuted
 from .bodies import read_body, read_states, read_traced
+from .foreign import native_name
 from .masks import refusal
+from .operations import float64_kept
 
 if TYPE_CHECKING:
     from .read import Reader
@@ -64,7 +67,7 @@ class LayerCall(Call):
         name = f"{self.name}.{attribute.lstrip('_')}"
         if not isinstance(variable, keras.Variable):  # with its low-rank changes (LoRA) merged in, as Keras saves it
             return self.reader.merged(self.native, attribute, variable, name)
-        value = self.reader.variable(variable, name)
+        value = in_float32(self.native, self.reader.variable(variable, name))
         compute = getattr(self.native, "compute_dtype", None) if cast else None
         return value if compute is None or value.dtype.kind not in "fV" else value.cast(dtype_of(compute))
 
@@ -81,8 +84,9 @@ class LayerCall(Call):
         return permuted([self.reader.activation(function, permuted([value], to_last)[0])], to_first)[0]  # softmax has an axis
 
     def written(self, code: Any, *operands: Value) -> Any:
-        """What `code(keras.ops, *operands)` computes: the definition of this call in other operations."""
-        return self.reader.written(lambda *tensors: code(keras.ops, *tensors), operands)
+        """What `code(keras.ops, *operands)` computes: the definition of this call in other operations, in its own precision."""
+        with float64_kept():
+            return self.reader.written(lambda *tensors: code(keras.ops, *tensors), operands)
 
     def call(self, layer: Any, *operands: Any) -> Any:
         """Another layer, or a function of keras.ops, applied inside this call: a cell, a wrapped layer."""
@@ -123,6 +127,18 @@ class LayerCall(Call):
         return self.reader.one(layer, list(operands), more, f"{self.name}.{part}")
 
 
+# What Keras computes of float64 in float32, on every backend but TensorFlow, and hands on in float64 again.
+_NARROWING = """BatchNormalization GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GroupNormalization
+    LayerNormalization RMSNormalization ops.LayerNorm ops.Mean ops.RMSNorm"""
+NARROWING = frozenset(_NARROWING.split())
+
+
+def in_float32(operation: Any, value: Value) -> Value:
+    """An operand of float64 in the float32 in which a few layers and operations compute it."""
+    narrow = value.dtype == np.float64 and native_name(operation) in NARROWING
+    return value.cast(keras.backend.result_type("float64")) if narrow else value
+
+
 HELD_BY_TORCH = {"uint16": "int32", "uint32": "int64"}  # what Keras on torch makes of integers that torch barely has
 
 
@@ -131,9 +147,11 @@ def as_computed(operation: Any, argument: Any) -> Any:
     if isinstance(argument, Value) and argument.dtype.name in HELD_BY_TORCH and keras.backend.backend() == "torch":
         return argument.cast(HELD_BY_TORCH[argument.dtype.name])
     casting = getattr(operation, "autocast", False) and getattr(operation, "_convert_input_args", True)
-    if not isinstance(argument, Value) or argument.dtype.kind not in "fV" or not casting:
+    if not isinstance(argument, Value) or argument.dtype.kind not in "fV":
         return argument
-    return argument.cast(dtype_of(operation.input_dtype)) if operation.input_dtype else argument
+    if not casting:
+        return in_float32(operation, argument)
+    return in_float32(operation, argument.cast(dtype_of(operation.input_dtype)) if operation.input_dtype else argument)
 
 
 def given(importer: Any, kwargs: Mapping[str, Any]) -> Any:

@@ -37,9 +37,11 @@ def stated_dtype(node: Any, index: int) -> str:
 # Dtypes for which Keras' rules are not always what a backend does.
 DOUBTFUL = frozenset("int8 int16 int64 uint8 uint16 uint32 uint64 float64".split())
 # Operations of which Keras states another dtype, or shape, than it computes, at least on one backend.
-UNSURE = frozenset(f"ops.{n}" for n in "Arctan2 LuFactor Max Min MultiHot Normalize Reciprocal Size Slogdet TopK".split())
+_UNSURE = """Arctan2 CategoricalCrossentropy Erf Erfinv Geomspace Logsumexp LuFactor Max Meshgrid Min MultiHot Normalize RFFT Reciprocal Rsqrt
+    Select Sigmoid Size Slogdet Softsign SparseCategoricalCrossentropy SparsePlus SparseSigmoid Sparsemax Squareplus TanhShrink TopK"""
+UNSURE = frozenset(f"ops.{n}" for n in _UNSURE.split())
 _MISSHAPEN = """Average CategoricalCrossentropy Corrcoef Correlate CountNonzero Cross Dot DotProductAttention FullLike ISTFT MultiHot
-    Nanquantile Pad Ptp Quantile Slice Slogdet Sum"""
+    Nanquantile Pad Ptp Quantile Slice Slogdet Sum View"""
 MISSHAPEN = frozenset(f"ops.{n}" for n in _MISSHAPEN.split())
 
 

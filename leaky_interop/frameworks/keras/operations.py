@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as NARROWER
 from keras.src.utils import backend_utils
 
 from ...errors import Refused
@@ -49,6 +50,16 @@ class Operations:
     def is_tensor(value: Any) -> bool:
         """Whether it is a tensor, symbolic ones included."""
         return isinstance(value, keras.KerasTensor) or bool(keras.ops.is_tensor(value))
+
+
+@contextlib.contextmanager
+def float64_kept() -> Iterator[None]:
+    """Inside the block keras.ops makes float64 of float64, also on backends whose rules make float32 of it."""
+    before, NARROWER["float64"] = NARROWER["float64"], "float64"
+    try:
+        yield
+    finally:
+        NARROWER["float64"] = before
 
 
 @contextlib.contextmanager

@@ -153,7 +153,7 @@ class Reader:
             return {k: self.operand(v) for k, v in argument.items()}
         if isinstance(argument, list | tuple):
             return type(argument)(self.operand(a) for a in argument)
-        return keras.ops.convert_to_numpy(argument) if keras.ops.is_tensor(argument) else argument
+        return array_of(argument) if keras.ops.is_tensor(argument) else argument
 
     def progression(self, found: Progression) -> Value:
         """A captured array that is as long as the batch."""
@@ -220,7 +220,9 @@ class Reader:
         keys: Any = None,
         attribute: Any = getattr,
     ) -> list[Any]:
-        args, kwargs = keras.tree.map_structure(functools.partial(calls.as_computed, operation), (list(args), dict(kwargs)))
+        given = (list(args), dict(kwargs))
+        args, kwargs = keras.tree.map_structure(functools.partial(calls.as_computed, operation), given)
+        narrow = any(calls.in_float32(operation, v) is not v for v in keras.tree.flatten(given) if isinstance(v, Value))
         if not args and (first := next(iter(inspect.signature(operation.call).parameters), None)) in kwargs:
             args = [kwargs.pop(first)]
         native = native_name(operation)
@@ -237,6 +239,11 @@ class Reader:
             args = [*permuted(args[:1], to_first), *args[1:]] if isinstance(args[0], Value) else args
         layer = calls.LayerCall(operation, self, name, left_out, attribute, claims)
         layer.turned = turned
+
+        def after(results: list[Any]) -> list[Any]:
+            results = permuted(results, to_last) if turned else results
+            return narrowed([r if r is None else r.cast(np.float64) for r in results] if narrow else results, claims)
+
         results = self.importing.call(
             calls.given(importer, kwargs) if kwargs else importer,
             layer,
@@ -244,7 +251,7 @@ class Reader:
             name=name,
             source=source,
             left_out=left_out,
-            after=lambda results: narrowed(permuted(results, to_last) if turned else results, claims),
+            after=after,
             claims=claims,
             keys=keys,
         )
@@ -384,6 +391,12 @@ def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
         if narrower or signed:
             found[index] = value.cast(theirs)
     return found
+
+
+def array_of(tensor: Any) -> np.ndarray:
+    """A tensor's numbers; Keras' own way stumbles over one of bfloat16 without axes on TensorFlow."""
+    plain = keras.backend.backend() == "tensorflow" and hasattr(tensor, "numpy")
+    return np.asarray(tensor.numpy() if plain else keras.ops.convert_to_numpy(tensor))
 
 
 def numbers(variable: Any) -> np.ndarray:

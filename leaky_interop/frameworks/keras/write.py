@@ -16,7 +16,7 @@ from ...errors import Refused
 from ...graph import Graph, Node, Value
 from ...layout import settle, wrap
 from ...numeric import is_float
-from ...op import CHANNELS_LAST, EXPORTERS
+from ...op import CHANNELS_LAST, EXPORTERS, Op
 from ...ops.heads import in_keras
 from ...passes import before_keras
 from ...passes.heads import group_heads
@@ -130,6 +130,12 @@ class KerasBuilder(Holding):
             yield
         finally:
             keras.config.set_dtype_policy(chosen)
+
+    def operand(self, op: Op, position: int, value: Value | None) -> Any:
+        """As everywhere, but a number beside tensors without axes keeps its dtype: torch takes it for one of 32 bits."""
+        made = super().operand(op, position, value)
+        alone = isinstance(made, int | float) and value is not None and not any(port.rank for port in self.inputs if port)
+        return self.tensor(value) if alone and value.dtype.name not in ("float32", "int32", "bool") else made  # type: ignore[union-attr]
 
     def static_shape(self, dims: Iterable[Dim]) -> tuple[int, ...]:
         """A shape for keras: -1 for one size that is known only at run time; more than one cannot be said."""

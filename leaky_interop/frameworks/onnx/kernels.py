@@ -35,9 +35,9 @@ LACKING = {  # by dtype: operators without a kernel, or that ONNX itself does no
     "uint8": {"CumSum", "Pow", "ReduceMean", "ReduceProd", "ReduceSum", "Trilu"},
     "int16": {"ArgMax", "ArgMin", "Clip", "CumSum", "Max", "Min", "Pad", "Pow", "Relu", "Resize", "Trilu", "Where"},
     "uint16": {"ArgMax", "ArgMin", "Clip", "CumSum", "Max", "Min", "Pad", "Pow", "Resize", "Trilu", "Where"},
-    "uint32": {"CumSum", "Pow", "Resize"},
+    "uint32": {"CumSum", "Pow", "Resize", "Trilu"},
     "int64": {"Resize"},
-    "uint64": {"CumSum", "Pow", "Resize", "Where"},
+    "uint64": {"CumSum", "Pow", "Resize", "Trilu", "Where"},
 }  # fmt: skip
 _MOVED = {"DepthToSpace", "SpaceToDepth", "Col2Im"}
 _REDUCED = {"Max", "Min", "Sum", "Prod", "Mean", "SumSquare", "L1", "L2", "LogSumExp"}
