@@ -107,7 +107,7 @@ def dense_to_keras(op, keras, x, kernel, bias):
 
 @exports("onnx", Dense)
 def dense_to_onnx(op, onnx, x, kernel, bias):
-    if onnx.inputs[0].rank == 2:
+    if onnx.inputs[0].rank == 2 and onnx.runs("Gemm"):
         return onnx.Gemm(x, kernel, bias, transB=1)
     y = onnx.MatMul(x, kernel.transpose(1, 0) if onnx.holds(kernel) else onnx.Transpose(kernel, perm=[1, 0]))
     return y if bias is None else onnx.Add(y, bias)

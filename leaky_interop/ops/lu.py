@@ -46,8 +46,7 @@ class LuFactors(Op):
             for j in range(min(m, n)):
                 pivots[place][j] = row = j + np.abs(matrix[j:, j]).argmax()
                 matrix[[j, row]] = matrix[[row, j]]
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    matrix[j + 1 :, j] /= matrix[j, j]
+                matrix[j + 1 :, j] /= matrix[j, j] or 1  # where nothing is left to divide by, all below is 0 too
                 matrix[j + 1 :, j + 1 :] -= np.outer(matrix[j + 1 :, j], matrix[j, j + 1 :])
         return a.astype(arrays[0].dtype), pivots
 
@@ -71,16 +70,17 @@ class LuFactors(Op):
             column = sliced(a, {a.rank - 1: slice(j, j + 1)})
             candidates = Where()(graph.constant(np.arange(rows)[:, None] >= j), Abs()(column), -1.0)
             pivot = ArgMax(axis=a.rank - 2, keepdims=True)(candidates)
-            a = _exchanged(a, places, j, pivot)
+            a = exchanged(a, places, j, pivot)
             row, column = sliced(a, {a.rank - 2: slice(j, j + 1)}), sliced(a, {a.rank - 1: slice(j, j + 1)})
-            share = Div()(column, sliced(row, {a.rank - 1: slice(j, j + 1)}))
+            divisor = sliced(row, {a.rank - 1: slice(j, j + 1)})
+            share = Div()(column, Where()(Equal()(divisor, 0), 1, divisor))
             a = Where()(graph.constant(below & right), Sub()(a, Mul()(share, row)), a)
             a = Where()(graph.constant(below & (np.arange(columns) == j)), share, a)
             pivots.append(pivot.reshape(*a.shape[:-2], 1))
         return a.cast(dtype), Concat(axis=a.rank - 2)(*pivots).cast(np.int32)
 
 
-def _exchanged(a: Value, places: Value, j: int, pivot: Value) -> Value:
+def exchanged(a: Value, places: Value, j: int, pivot: Value) -> Value:
     """Row j in the place of another, and the other way round."""
     other, own = Equal()(places, pivot), Equal()(places, j)
     row = reduced(ReduceSum, Where()(other, a, 0), -2, True)
@@ -104,14 +104,14 @@ def lu_factors_from_keras(call, x):
     places = call.graph.constant(np.arange(rows, dtype=np.int32)[:, None])
     went = Add()(places, Mul()(sliced(with_axes(pivots, [-1]), {x.rank - 2: slice(0, 1)}), 0))  # as often as matrices
     for j in reversed(range(pivots.shape[-1])):
-        went = _exchanged(went, places, j, with_axes(sliced(pivots, {x.rank - 2: slice(j, j + 1)}), [-1]))
+        went = exchanged(went, places, j, with_axes(sliced(pivots, {x.rank - 2: slice(j, j + 1)}), [-1]))
     return factors, went.reshape(*x.shape[:-1])
 
 
 @exports("torch", LuFactors)
 def lu_factors_to_torch(op, torch, x):
     dtype = torch.inputs[0].dtype
-    factors, pivots = torch.unpack(torch.linalg.lu_factor(x if dtype.itemsize >= 4 else x.float()), 2)
+    factors, pivots = torch.unpack(torch.linalg.lu_factor_ex(x if dtype.itemsize >= 4 else x.float()), 3)[:2]
     return factors if dtype.itemsize >= 4 else factors.to(torch.torch_dtype(dtype)), pivots - 1
 
 

@@ -111,7 +111,8 @@ def _row(
     def from_torch(call: Any, x: Value, *how: Any) -> Value:
         axes, keepdims = how[:2] if len(how) > 1 else (None, False)
         dtype = how[0] if len(how) == 1 else how[2] if len(how) > 2 else None
-        return reduced(kind, x.cast(dtype) if dtype is not None else prepared(call, x), axes, keepdims)
+        y = reduced(kind, x.cast(dtype) if dtype is not None else prepared(call, x), axes, keepdims)
+        return y.cast(x.dtype) if prepared is _boolean and x.dtype == np.uint8 else y  # which torch held truths in
 
     def from_keras(call: Any, x: Any) -> Value:
         x, dtype = as_value(call, x), getattr(call.native, "dtype", None)

@@ -79,7 +79,7 @@ class YoloV4(nn.Module):
         return torch.cat([boxes for boxes, _ in found], 1), torch.cat([scores for _, scores in found], 1)
 
 
-@family((3, 16, 24), inside=12)
+@family((3, 16, 24), inside=4)
 def yolo_v4():
     return YoloV4()
 
@@ -147,7 +147,7 @@ class YoloV6(nn.Module):
         return torch.cat(results, 2).permute(0, 2, 1)
 
 
-@family((3, 16, 24), inside=10)
+@family((3, 16, 24), plain=True)
 def yolo_v6():
     return YoloV6()
 
@@ -241,6 +241,6 @@ class YoloV7(nn.Module):
         return torch.cat(results, 1), raw
 
 
-@family((3, 16, 24), inside=12)
+@family((3, 16, 24), inside=2)
 def yolo_v7():
     return YoloV7()

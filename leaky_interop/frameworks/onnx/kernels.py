@@ -47,6 +47,8 @@ for _kind in ("uint32", "uint64"):
     LACKING[_kind] |= {"ArgMax", "ArgMin", "NonZero", "TopK"} | {f"Reduce{name}" for name in _REDUCED}
 for _kind, _names in {"int8": {"Col2Im", "NonZero"}, "uint8": {"Col2Im"}, "int16": {"NonZero"}, "uint16": {"NonZero", "TopK"}}.items():
     LACKING[_kind] |= _names
+for _kind in ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
+    LACKING[_kind] |= {"Gemm"}
 NOWHERE = frozenset(("float4_e2m1fn",))  # element types without any kernel
 NEWEST = dict.fromkeys(  # later ones have no kernel yet
     ("Optional", "OptionalGetElement", "OptionalHasElement", "Quantize", "Dequantize"), 27
