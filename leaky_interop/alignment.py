@@ -34,8 +34,8 @@ def align(first: Graph, second: Graph, weighted: Pairs | None = None, sizes: Seq
     for mark, nodes in ours.nodes.items():
         pairs += zip(nodes, theirs.nodes.get(mark, ()), strict=False)
     mine, yours = ([n for n in _left(g.nodes, pairs) if not isinstance(n.op, Transpose)] for g in (first, second))
-    known = {id(n): _known(n.outputs[0], s) for nodes, s in zip((mine, yours), sizes, strict=True) for n in nodes}
-    pairs += _by_sequence(mine, yours, lambda n: (type(n.op).__name__, known[id(n)]))
+    shapes = {id(n): known(n.outputs[0], s) for nodes, s in zip((mine, yours), sizes, strict=True) for n in nodes}
+    pairs += _by_sequence(mine, yours, lambda n: (type(n.op).__name__, shapes[id(n)]))
     return _in_order(first, pairs)
 
 
@@ -56,7 +56,7 @@ def align_weights(first: Graph, second: Graph, *, numbers: bool) -> Pairs:
     ours, theirs = _Structure(first, first.outputs), _Structure(second, ends)
     while ours.refine() | theirs.refine():  # both as often, so that the colors mean the same
         pass
-    pairs: Pairs = []
+    pairs = _of_one_content(ours.nodes, theirs.nodes) if numbers else []
     for colors in reversed(list(zip(ours.rounds, theirs.rounds, strict=True))):  # where the networks differ somewhere,
         mine, yours = _by_color(ours.nodes, colors[0], pairs), _by_color(theirs.nodes, colors[1], pairs)
         for color, nodes in mine.items():  # only less refined colors agree
@@ -81,7 +81,8 @@ def signature(node: Node) -> tuple[str, tuple[tuple[int, tuple[int, ...]], ...]]
     return type(node.op).__name__, tuple((i, tuple(d for d in parameter.shape if d != 1)) for i, parameter in held)
 
 
-def _known(value: Value, sizes: Mapping[str, int]) -> tuple[int | None, ...]:
+def known(value: Value, sizes: Mapping[str, int]) -> tuple[int | None, ...]:
+    """A shape with the sizes that are known; None for the others."""
     return tuple(None if isinstance(d, Size) else d for d in rename(value.shape, sizes))
 
 
@@ -165,7 +166,7 @@ class _Origins:
                 marks[id(node.outputs[0])] = before[0] if before else 0
                 continue
             kind = type(node.op).__name__
-            mark = hash((kind, _known(node.outputs[0], sizes), *(sorted(before) if kind in COMMUTATIVE else before)))
+            mark = hash((kind, known(node.outputs[0], sizes), *(sorted(before) if kind in COMMUTATIVE else before)))
             self.nodes.setdefault(mark, []).append(node)
             marks.update({id(v): hash((mark, v.index)) for v in node.outputs})
 
@@ -175,11 +176,32 @@ def _told_apart(ours: Sequence[Node], theirs: Sequence[Node], numbers: bool) -> 
     pairs: Pairs = []
     rules: list[Callable[[Node, Node], bool]] = [lambda a, b: a.name == b.name, lambda a, b: True]
     for rule in [_equal_weights, *rules] if numbers and len(ours) > 1 else rules:
-        for node in _left(ours, pairs):
-            other = next((n for n in _left(theirs, pairs) if rule(node, n)), None)
-            if other is not None:
-                pairs.append((node, other))
+        pairs += _of_one_rule(_left(ours, pairs), _left(theirs, pairs), rule)
     return pairs
+
+
+def _of_one_rule(ours: Sequence[Node], theirs: Sequence[Node], rule: Callable[[Node, Node], bool]) -> Pairs:
+    """Each node with the first of the others that fits it and is in no pair yet."""
+    pairs: Pairs = []
+    for node in ours:
+        other = next((n for n in _left(theirs, pairs) if rule(node, n)), None)
+        if other is not None:
+            pairs.append((node, other))
+    return pairs
+
+
+def _of_one_content(ours: Sequence[Node], theirs: Sequence[Node]) -> Pairs:
+    """The nodes that hold the same numbers, which no other node of either graph holds.
+
+    Structure may lead astray: one network holds in parts what is one matrix in the other, or moves axes elsewhere.
+    """
+    found: tuple[dict[Any, list[Node]], ...] = {}, {}
+    for nodes, by_content in zip((ours, theirs), found, strict=True):
+        for node in nodes:
+            held = (p.array().tobytes() for p in weights_of(node).values())
+            by_content.setdefault((signature(node), *held), []).append(node)
+    alike = ((nodes, found[1].get(content, [])) for content, nodes in found[0].items())
+    return [(nodes[0], others[0]) for nodes, others in alike if len(nodes) == len(others) == 1]
 
 
 def _equal_weights(a: Node, b: Node) -> bool:

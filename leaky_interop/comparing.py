@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from . import frameworks
-from .alignment import Pairs, align, align_weights, output_order
+from .alignment import Pairs, align, align_weights, known, output_order
 from .draws import example_arrays
 from .errors import Usage
 from .graph import Graph, Value, consumers
 from .judging import rule_of
 from .layout import identity, to_first, to_last
 from .loading import load, open_model
+from .ops.math import Add, Mul
 from .ops.shape import Reshape
 from .ops.transpose import Transpose
 from .report.record import Report
@@ -106,14 +107,14 @@ def _without_parts(run: Verification) -> Comparison | None:
 
     Two networks of two authors may put a sum together in other ways (a batch norm within the convolution, a mean scaled
     behind the pool), or flatten in another order. Alignment cannot tell, so what differs is judged again with what follows.
-    Only sums and reshapes are left out: whatever is exact by itself, the ReLU family first of all, differs or does not. None
+    Only sums, products and reshapes are left out: whatever is exact by itself, the ReLU family first of all, differs or does not. None
     where there is no such part, or outputs differ too.
     """
     if not all(output.passed for output in run.outputs):
         return None
     order = {id(n): i for i, n in enumerate(run.graph.nodes)}
     failed = {place for place, result in run.results.items() if not result.passed}
-    parts = [p for p in run.c.pairs if isinstance(p.node.op, Reshape) or rule_of(p.node) == "sum"]
+    parts = [p for p in run.c.pairs if isinstance(p.node.op, Reshape | Add | Mul) or rule_of(p.node) == "sum"]
     left_out = {id(p) for p in parts if (order[id(p.node)], p.value.index) in failed}
     return dataclasses.replace(run.c, pairs=[p for p in run.c.pairs if id(p) not in left_out]) if left_out else None
 
@@ -163,6 +164,7 @@ def compare_graphs(first: Graph, second: Graph, aligned: Pairs | None = None) ->
         for mine, other in aligned
         for value, received in zip(mine.outputs, other.outputs, strict=False)
         if value.anchor is not None and received.anchor is not None and value.dtype == received.dtype
+        and known(value, fixed[0]) == known(received, fixed[1])  # one network may have the batch on another axis inside
     ]
     none: list[Any] = [None] * len(first.inputs)
     return Comparison(

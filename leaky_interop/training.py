@@ -21,7 +21,7 @@ from .alignment import Pairs, weights_of
 from .converting import transfer_graph
 from .draws import example_arrays, turned
 from .errors import Usage
-from .graph import Anchor, Graph, Parameter, apply_steps, label
+from .graph import Anchor, Graph, Node, Parameter, apply_steps, label
 from .judging import outcome, unit_roundoff
 from .numeric import compare, network_limit
 from .parameter import invert
@@ -31,6 +31,7 @@ from .verification import Comparison
 
 BATCH = 4  # more than one, for batch norm
 TRIES = 3  # random perturbations
+START = 1e-3  # of its size: how far two weights that are compared after some steps may begin apart; more is no rounding
 PACE = 0.01  # how far the first step goes, relative to the weights
 
 Arrays = list[np.ndarray]
@@ -103,7 +104,8 @@ def compare_training(
             raise Usage(
                 f"gradients of {graph.framework} models", why="they have none", hint="Convert to keras or torch first"
             )
-    pairs, results = _parameters(aligned)
+    pairs, results = _parameters([*aligned, *_named_alike(first, second, aligned)])
+    pairs += _numbered_alike(first, second, pairs)
     none: list[Any] = [None] * max(len(first.inputs), len(first.outputs))
     order = comparison.order or range(len(first.outputs))
     ours = Side(
@@ -114,16 +116,84 @@ def compare_training(
     with ours.kept(), theirs.kept():
         parity = _Parity(ours, theirs, arrays)
         results += parity.gradients(training=False)
+        notes = []
         both = all(side.train.trains(side.program) for side in (ours, theirs))
+        if not both:
+            notes.append("training: an exported program has no training mode, so only gradients at inference are compared")
+        for name, side in (("source", ours), ("target", theirs)):
+            if both and parity.draws(side):
+                both = False
+                notes.append(f"training: the {name} draws random numbers in training mode, so only gradients at inference are compared")
         if both:
             results += parity.gradients(training=True)
         results += parity.descent(steps, training=both)
-    notes = (
-        []
-        if both
-        else ["training: an exported program has no training mode, so only gradients at inference are compared"]
-    )
+    alone = _alone(first, pairs, 0) + _alone(second, pairs, 1)
+    if alone:
+        notes.append(f"training: no gradient is compared of {', '.join(alone)}: the other network has no such weight")
+    still = [name for side in (ours, theirs) for name in side.train.standing_still(side.program)]
+    if still:
+        notes.append(
+            f"training: {', '.join(dict.fromkeys(still))}: in training mode the estimate of the spectral norm is renewed "
+            "at every run in one network and a constant in the other; here it stands still in both"
+        )
     return results, notes + _notes(first, second)
+
+
+def _named_alike(first: Graph, second: Graph, aligned: Pairs) -> Pairs:
+    """More nodes that do the same work: of one name and kind, inside branches and loops too, with equal numbers.
+
+    A recurrent layer has two biases in one framework and one in the other; a branch is a graph of its own, or none.
+    """
+    taken = {id(n) for pair in aligned for n in pair}
+    theirs: dict[Any, Node] = {}
+    for node in second.all_nodes():
+        if id(node) not in taken:
+            theirs.setdefault((node.name, type(node.op)), node)
+    found = []
+    for node in first.all_nodes():
+        other = theirs.get((node.name, type(node.op)))
+        if other is not None and id(node) not in taken:
+            mine, yours = weights_of(node), weights_of(other)
+            if any(np.array_equal(mine[i].array().squeeze(), yours[i].array().squeeze()) for i in mine if i in yours):
+                found.append((node, other))
+    return found
+
+
+def _numbered_alike(first: Graph, second: Graph, pairs: Sequence[tuple[Parameter, Parameter]]) -> list[tuple[Parameter, Parameter]]:
+    """More pairs of trainable weights: those that hold the same numbers, and no others do; of packed weights, the parts."""
+    ours, theirs = (_by_numbers(graph, {id(pair[i].root) for pair in pairs}) for i, graph in enumerate((first, second)))
+    found = [(ours.pop(key), theirs.pop(key)) for key in [*ours] if key in theirs]
+    found += [(part, b) for a in ours.values() for b in theirs.values() if (part := _part(a, b)) is not None]
+    return found + [(a, part) for a in ours.values() for b in theirs.values() if (part := _part(b, a)) is not None]
+
+
+def _by_numbers(graph: Graph, taken: set[int]) -> dict[Any, Parameter]:
+    """The trainable weights that are not taken, as their operators see them, by shape and numbers that no two have."""
+    found: dict[Any, dict[int, Parameter]] = {}
+    for node in graph.all_nodes():
+        for weight in weights_of(node).values():
+            if weight.trainable and id(weight.root) not in taken and weight.array().size:
+                array = weight.array()
+                key = _plain(array.shape), array.dtype.name, array.tobytes()
+                found.setdefault(key, {}).setdefault(id(weight.root), weight)
+    return {key: weight for key, (weight, *others) in ((k, [*v.values()]) for k, v in found.items()) if not others}
+
+
+def _part(packed: Parameter, part: Parameter) -> Parameter | None:
+    """The rows of a weight that are another one, as queries, keys and values are of one matrix."""
+    rows, wanted = packed.array(), part.array()
+    if rows.ndim != wanted.ndim or rows.shape[1:] != wanted.shape[1:] or len(rows) <= len(wanted) or (wanted == wanted.flat[0]).all():
+        return None
+    for start in range(0, len(rows), len(wanted)):
+        if np.array_equal(rows[start : start + len(wanted)], wanted):
+            return packed.take(tuple(range(start, start + len(wanted))), 0)
+    return None
+
+
+def _alone(graph: Graph, pairs: Sequence[tuple[Parameter, Parameter]], side: int) -> list[str]:
+    """The names of the trainable weights of one network that are in none of the pairs."""
+    taken = {id(pair[side].root) for pair in pairs}
+    return [p.name for p in graph.parameters() if p.trainable and id(p.root) not in taken]
 
 
 def _parameters(aligned: Pairs) -> tuple[list[tuple[Parameter, Parameter]], list[GradientResult]]:
@@ -132,9 +202,9 @@ def _parameters(aligned: Pairs) -> tuple[list[tuple[Parameter, Parameter]], list
     for mine, other in aligned:
         theirs = weights_of(other)
         for operand, weight in weights_of(mine).items():
-            if operand in theirs:
+            if operand in theirs and _plain(weight.shape) == _plain(theirs[operand].shape) and not _turned(weight, theirs[operand]):
                 found.setdefault((id(weight.root), id(theirs[operand].root), weight.steps), (weight, theirs[operand]))
-    both = [(a, b) for a, b in found.values() if a.trainable and b.trainable]
+    both = [(a, b) for a, b in found.values() if a.trainable and b.trainable and a.dtype == b.dtype]
     lost = [
         GradientResult(
             name=a.name,
@@ -149,6 +219,17 @@ def _parameters(aligned: Pairs) -> tuple[list[tuple[Parameter, Parameter]], list
         if a.trainable != b.trainable
     ]
     return both, lost
+
+
+def _turned(one: Parameter, other: Parameter) -> bool:
+    """Whether two weights of one shape have the same numbers in another order: the gradients would have, too."""
+    a, b = one.array().reshape(-1), other.array().reshape(-1)
+    return not np.array_equal(a, b) and np.array_equal(np.sort(a), np.sort(b))
+
+
+def _plain(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without axes of size 1: slopes of shape (C, 1, 1) and (1, C, 1, 1) are the same ones."""
+    return tuple(d for d in shape if d != 1)
 
 
 class _Parity:
@@ -173,12 +254,19 @@ class _Parity:
             with self.ours.kept():
                 self.ours.assign(numbers)
                 tries.append(self.ours.gradients(arrays, self.targets, training=training)[:2])
+        scale = max((np.max(np.abs(g), initial=0.0) for kind in expected for g in kind if g is not None), default=0.0)
         results = []
         for kind, names in enumerate((self.inputs, self.weights)):
             for i, name in enumerate(names):
                 others = [t[kind][i] for t in tries]
-                results += judged(name, f"gradient, {mode}", expected[kind][i], received[kind][i], others)
+                results += judged(name, f"gradient, {mode}", expected[kind][i], received[kind][i], others, scale)
         return results
+
+    def draws(self, side: Side) -> bool:
+        """Whether two runs in training mode have different gradients."""
+        one, other = (side.gradients(self.arrays, self.targets, training=True) for _ in range(2))
+        pairs = zip(one[0] + one[2], other[0] + other[2], strict=True)
+        return any(a is not None and np.max(np.abs(a - b), initial=0) > START * np.max(np.abs(a), initial=0) for a, b in pairs)
 
     def descent(self, steps: int, *, training: bool) -> list[GradientResult]:
         """The weights of both networks after as many steps on the same batch."""
@@ -192,8 +280,12 @@ class _Parity:
         )
         tries = [self.descended(self.ours, a, n, steps, pace, training) for a, n in self.moved()]
         mode = f"weight after {steps} steps"
-        rows = zip(self.weights, expected, received, zip(*tries, strict=True), strict=True)
-        return [r for name, e, r_, t in rows for r in judged(name, mode, e, r_, t)]
+        begun = [
+            np.allclose(a.array().squeeze(), b.array().squeeze(), START, START, equal_nan=True)
+            for a, b in zip(self.ours.parameters, self.theirs.parameters, strict=True)
+        ]  # one bias of two that are added up, and their sum, learn alike and stay apart
+        rows = zip(self.weights, expected, received, zip(*tries, strict=True), begun, strict=True)
+        return [r for name, e, r_, t, alike in rows if alike for r in judged(name, mode, e, r_, t, np.max(np.abs(e), initial=0.0))]
 
     def descended(self, side: Side, arrays: Arrays, numbers: Any, steps: int, pace: float, training: bool) -> Arrays:
         """The canonical weights of a network after some steps from `numbers`, or from its own; it is left as it was."""
@@ -215,17 +307,19 @@ class _Parity:
             yield [_off(a, random) for a in self.arrays], [_off(a, random) for a in self.ours.numbers()]
 
 
-def judged(name: str, what: str, expected: Any, received: Any, others: Sequence[Any]) -> Iterator[GradientResult]:
-    """One array of either network against what perturbations change; nothing where neither has one."""
+def judged(name: str, what: str, expected: Any, received: Any, others: Sequence[Any], scale: float) -> Iterator[GradientResult]:
+    """One array of either network against what perturbations change; nothing where neither has one.
+
+    scale : the largest number of the vector that the array is a part of. All gradients are one: a bias before a batch
+        norm has none, and what is computed for it is the rounding of larger numbers that cancel.
+    """
     if expected is None and received is None:
         return
     expected, received = (np.zeros_like(b) if a is None else a for a, b in ((expected, received), (received, expected)))
-    if (
-        received.squeeze().shape == expected.squeeze().shape
-    ):  # slopes of shape (C, 1, 1) and (1, C, 1, 1) are the same ones
+    if _plain(received.shape) == _plain(expected.shape):
         received = received.reshape(expected.shape)
     distance = max((float(np.max(np.abs(o - expected), initial=0.0)) for o in others if o is not None), default=0.0)
-    limit = network_limit(0.0, distance, np.max(np.abs(expected), initial=0.0), expected.dtype)
+    limit = network_limit(0.0, distance, scale, expected.dtype)
     error = compare(expected, received, np.broadcast_to(limit, expected.shape))
     yield GradientResult(
         name=name,

@@ -87,6 +87,11 @@ def _rate(layer: Any, name: str) -> bool:
     return isinstance(getattr(layer, name, None), float) and getattr(layer, name) > 0
 
 
+def standing_still(program: Program) -> list[str]:
+    """The names of layers that are held still besides random ones: none."""
+    return []
+
+
 def trains(program: Program) -> bool:
     """Whether the network has a training mode: every Keras model has one."""
     return True

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from ...graph import Parameter
 from .arrays import from_numpy, to_numpy
 from .run import Program, leaves
+
+DROPOUT = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout)
+AFTER_MASK = ("dropout_p", "is_causal")  # what may follow the mask of attention by position
 
 Gradients = tuple[list[np.ndarray | None], list[np.ndarray | None]]
 
@@ -60,23 +68,53 @@ def pulled_back(
     return [None if g is None else to_numpy(g) for g in found]
 
 
+class WithoutDropout(TorchFunctionMode):
+    """Functions that drop out give what they are given."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in DROPOUT:
+            return args[0] if args else kwargs["input"]
+        if func is F.scaled_dot_product_attention:
+            args, kwargs = args[:4], {**(kwargs or {}), **dict(zip(AFTER_MASK, args[4:], strict=False)), "dropout_p": 0.0}
+        return func(*args, **(kwargs or {}))
+
+
 @contextlib.contextmanager
 def mode(module: torch.nn.Module, training: bool) -> Iterator[None]:
-    """A module in training or evaluation mode without dropout; modes and buffers are put back."""
+    """A module in training or evaluation mode, without dropout and new estimates; modes and buffers are put back."""
     modes = {m: m.training for m in module.modules()}
+    rates = {m: m.dropout for m in module.modules() if isinstance(m, torch.nn.MultiheadAttention | torch.nn.RNNBase)}
     buffers = {b: b.detach().clone() for b in module.buffers()}
     try:
         module.train(training)
         for part in module.modules():
-            if isinstance(part, torch.nn.modules.dropout._DropoutNd):
+            if isinstance(part, torch.nn.modules.dropout._DropoutNd) or _estimates(part):
                 part.eval()
-        yield
+        for part in rates:
+            part.dropout = 0.0
+        with WithoutDropout():
+            yield
     finally:
+        for part, rate in rates.items():
+            part.dropout = rate
         for part, was in modes.items():
             part.training = was
         with torch.no_grad():
             for buffer, numbers in buffers.items():
                 buffer.copy_(numbers)
+
+
+def standing_still(program: Program) -> list[str]:
+    """The names of the modules that would estimate the norm of a weight anew at every run in training mode."""
+    module = program.model if program.module is None else program.module
+    found = [] if isinstance(module, torch.export.ExportedProgram) else module.named_modules()
+    return [name.removesuffix(".parametrizations.weight.0") for name, part in found if _estimates(part)]
+
+
+def _estimates(module: torch.nn.Module) -> bool:
+    """Whether a module is a spectral norm, or a layer whose hook is the older kind of one."""
+    hooks = module._forward_pre_hooks.values()
+    return isinstance(module, _SpectralNorm) or any(isinstance(hook, SpectralNorm) for hook in hooks)
 
 
 def trains(program: Program) -> bool:
