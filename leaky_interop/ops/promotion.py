@@ -31,7 +31,16 @@ def in_one_dtype(call: Any, *operands: Any) -> list[Value]:
     for found in (widest(full), widest(weak), widest(numbers)):
         if found is not None and (dtype is None or KINDS[found.kind] > KINDS[dtype.kind]):
             dtype = found
-    return [as_value(call, o, dtype) for o in operands]
+    return [as_value(call, _held(call, o, dtype), dtype) for o in operands]
+
+
+def _held(call: Any, operand: Any, dtype: np.dtype | None) -> Any:
+    """A Python number beside float64 as the source holds it: in functional models Keras makes a float32 of it first.
+
+    Not on TensorFlow, and not where code runs on the backend's own tensors.
+    """
+    narrow = isinstance(operand, float) and dtype == np.float64 and call.graph.framework == "keras"
+    return float(np.float32(operand)) if narrow and not getattr(call, "in_code", True) and call.backend != "tensorflow" else operand
 
 
 def widest(dtypes: list[np.dtype]) -> np.dtype | None:

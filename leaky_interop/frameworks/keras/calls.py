@@ -37,6 +37,7 @@ class LayerCall(Call):
         self.stated = tuple(None if c is None else c[1] for c in claims or ())  # the dtypes that Keras states of the results
         self.attribute = attribute
         self.turned = False  # whether the importer sees data whose axes the engine turned
+        self.in_code = reader.in_code  # whether Python code says it, in which `x * 0.3` is the backend's own
         self.masked = reader.masked  # whether a mask comes along with an input (Masking, Embedding's mask_zero)
         self.mask_lost = reader.mask_lost  # and nothing says which
 
@@ -67,9 +68,9 @@ class LayerCall(Call):
         name = f"{self.name}.{attribute.lstrip('_')}"
         if not isinstance(variable, keras.Variable):  # with its low-rank changes (LoRA) merged in, as Keras saves it
             return self.reader.merged(self.native, attribute, variable, name)
-        value = in_float32(self.native, self.reader.variable(variable, name))
+        value = self.reader.variable(variable, name)
         compute = getattr(self.native, "compute_dtype", None) if cast else None
-        return value if compute is None or value.dtype.kind not in "fV" else value.cast(dtype_of(compute))
+        return in_float32(self.native, value if compute is None or value.dtype.kind not in "fV" else value.cast(dtype_of(compute)))
 
     def follow(self, mask: Value | None) -> None:
         """Refuse a mask that comes along, but not as an operand."""

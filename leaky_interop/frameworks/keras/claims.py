@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from ...graph import Value
 from ...numeric import dtype as dtype_of
 from ...op import Dim
 from .foreign import native_name
@@ -45,18 +46,30 @@ _MISSHAPEN = """Average CategoricalCrossentropy Corrcoef Correlate CountNonzero 
 MISSHAPEN = frozenset(f"ops.{n}" for n in _MISSHAPEN.split())
 
 
-def claimed(node: Any, shape: Callable[[Any, int], tuple[Dim | None, ...]]) -> list[Any]:
-    """Shape (None: unknown) and dtype of a call's results: what Keras states, or where that is doubtful its backend computes."""
+def claimed(node: Any, shape: Callable[[Any, int], tuple[Dim | None, ...]], operands: Any = ((), {})) -> list[Any]:
+    """Shape (None: unknown) and dtype of a call's results: what Keras states, or where that is doubtful its backend computes.
+
+    operands : positional and keyword arguments as values, whose dtypes are those that the backend has computed
+    """
     native = native_name(node.operation)
+    args, kwargs = node.arguments.args, node.arguments.kwargs
     claims: list[Any] = [(shape(node, i), dtype_of(stated_dtype(node, i))) for i in range(len(node.output_tensors))]
-    doubtful = native in UNSURE or DOUBTFUL & {t.dtype for t in (*node.input_tensors, *node.output_tensors)}
+    received = {v.dtype.name for v in keras.tree.flatten(operands) if isinstance(v, Value)}
+    doubtful = native in UNSURE or DOUBTFUL & {*received, *(t.dtype for t in (*node.input_tensors, *node.output_tensors))}
     if doubtful and native.startswith("ops."):
+        with contextlib.suppress(Exception):  # the operands may be others than Keras knows
+            args, kwargs = keras.tree.map_structure(retyped, (list(args), dict(kwargs)), (list(operands[0]), dict(operands[1])))
         with contextlib.suppress(Exception):  # the backend may not run it on symbols
-            computed = keras.tree.flatten(
-                keras.Operation.compute_output_spec(node.operation, *node.arguments.args, **node.arguments.kwargs)
-            )
+            computed = keras.tree.flatten(keras.Operation.compute_output_spec(node.operation, *args, **kwargs))
             if len(computed) == len(claims):
                 claims = [(stated, dtype_of(t.dtype)) for (stated, _), t in zip(claims, computed, strict=True)]
     if native in MISSHAPEN:
         return [(None, kind) for _, kind in claims]
     return [None if (native, i) in MISSTATED else c for i, c in enumerate(claims)]
+
+
+def retyped(stated: Any, computed: Any) -> Any:
+    """A symbolic operand in the dtype of the value that it stands for."""
+    if not isinstance(stated, keras.KerasTensor) or not isinstance(computed, Value) or stated.dtype == computed.dtype.name:
+        return stated
+    return keras.KerasTensor(stated.shape, computed.dtype.name)

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras.src.ops.node import Node
 
-from .walk import walk
+from .walk import beside_float64, walk
 
 
 class Body:
@@ -122,6 +122,7 @@ class Flow(keras.Operation):
 def _applied(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
     if isinstance(operation, keras.Layer) and operation._call_has_training_arg:
         kwargs = {**kwargs, "training": False}
+    args, kwargs = beside_float64((args, kwargs))
     found: list[Any] = keras.tree.flatten(operation(*args, **kwargs))
     return found
 

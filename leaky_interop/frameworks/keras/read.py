@@ -65,7 +65,7 @@ class Reader:
         self.model = model
         self.static_batch, self.dynamic_batch = static_batch, dynamic_batch
         self.input_shapes = input_shapes
-        self.masked = self.mask_lost = False
+        self.masked = self.mask_lost = self.in_code = False
         self.captures: Captures | None = None  # what the graph at hand takes from the one around it
         self.memory = Memory()
         self.roots: dict[Any, Any] = {}  # of weights that layers compute
@@ -187,8 +187,9 @@ class Reader:
                 kind = called(operation)[1]
                 count = counts[kind] = counts.get(kind, -1) + 1
                 shown = f"{kind}_{count}" if count else kind
-            claims = claimed(node, stated_shape)
+            claims = claimed(node, stated_shape, (args, kwargs))
             self.masked, self.mask_lost = id(node) in masked, masked.get(id(node)) is False
+            self.in_code = trace.made_here
             return self.apply(operation, args, masks.added(node, kwargs), key, shown, claims, trace.attributes(node))
 
         def of_mask(operation: Any, args: Any, kwargs: Any, node: Any) -> list[Any]:

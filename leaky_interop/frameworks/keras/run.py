@@ -12,7 +12,7 @@ import numpy as np
 
 from ...numeric import dtype
 from .holding import as_held
-from .walk import functional, walk
+from .walk import beside_float64, functional, walk
 
 # By model written here: what it holds in wider types, by value, and for each flat output. See `holding.HELD`.
 NARROW: weakref.WeakKeyDictionary[Any, tuple[dict[Any, str], list[str]]] = weakref.WeakKeyDictionary()
@@ -110,6 +110,8 @@ class Program:
         def apply(operation: Any, args: Any, kwargs: Any, key: Any, node: Any) -> list[Any]:
             if isinstance(operation, keras.Layer) and operation._call_has_training_arg:
                 kwargs = {**kwargs, "training": False}
+            if functional(self.model) is None:  # code of the user's own, in which `x * 0.3` is the backend's
+                args, kwargs = beside_float64((args, kwargs))
             results = keras.tree.flatten(operation(*args, **kwargs))
             return [see((key, i), r) for i, r in enumerate(results)]
 

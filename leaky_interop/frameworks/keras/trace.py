@@ -20,6 +20,7 @@ from ...sizes import Dim, Size, symbol
 from .control import traced_flow
 from .flow import Body, Flow
 from .foreign import reason, without_random
+from .operations import float64_kept
 from .standing import stand_in
 from .walk import functional, nodes, stated_arguments
 
@@ -133,8 +134,11 @@ def progression(a: np.ndarray, b: np.ndarray, batch: Dim) -> Progression | None:
 
 
 def trace(code: Callable[..., Any], stand_ins: Callable[[int | None], tuple[list[Any], Any]], batch: Dim) -> Trace:
-    """Trace `code`. `stand_ins(batch)` makes its symbolic tensors, flat, and the structure that goes into `code`."""
-    with without_random(), traced_flow():
+    """Trace `code`. `stand_ins(batch)` makes its symbolic tensors, flat, and the structure that goes into `code`.
+
+    Symbols of float64 stay such, as most numbers do when a backend runs: what it computes otherwise, `claims` finds out.
+    """
+    with without_random(), traced_flow(), float64_kept():
         return _trace(code, stand_ins, batch)
 
 

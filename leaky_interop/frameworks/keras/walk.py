@@ -68,6 +68,14 @@ def walk(
     return [env[id(tensor)] for tensor in function.outputs]
 
 
+def beside_float64(operands: Any) -> Any:
+    """Operands with Python's floats in float64 where a tensor is: by itself Keras makes float32 of them but on TensorFlow."""
+    flat = keras.tree.flatten(operands)
+    if keras.backend.result_type("float64") == "float64" or not any("float64" in str(getattr(v, "dtype", "")) for v in flat):
+        return operands
+    return keras.tree.map_structure(lambda v: keras.ops.convert_to_tensor(v, "float64") if isinstance(v, float) else v, operands)
+
+
 def arguments(model: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     """The flat inputs of a nested model's call, in its own order (by key for a dict)."""
     given = args[0] if args else next(iter(kwargs.values()))
