@@ -125,7 +125,7 @@ def results(case: dict[str, Any]) -> Iterator[str]:
                 received = li.convert(made, to="keras", example=tuple(arrays), static_batch=True) if made else None
             else:
                 received = made = li.convert(call.model, to=route)
-            text = "refused" if received is None else keras_scores.difference(wanted, li.run(received, arrays))
+            text = "refused: nothing came out in PyTorch" if received is None else keras_scores.difference(wanted, li.run(received, arrays))
         except (Refused, Unsupported) as error:
             text = f"refused: {' '.join(str(error).split())}"
             made = None if route == "torch" else made
