@@ -6,6 +6,7 @@ import pytest
 
 import leaky_interop as li
 from leaky_interop.converting import transfer_graph
+from leaky_interop.errors import Refused
 from leaky_interop.verification import verify_conversion
 
 layers = keras.layers
@@ -83,3 +84,10 @@ def test_a_state_that_stays_inside_is_refused():
     layer = layers.TimeDistributed(layers.LSTM(3, stateful=True))
     with pytest.raises(li.Refused, match="stateful=False"):
         li.load(keras.Model(given, layer(given)))
+
+
+def test_gradients_are_refused_with_the_reason():
+    model = keras.Sequential([keras.Input(batch_shape=SHAPE), layers.LSTM(4, stateful=True), layers.Dense(1)])
+    for other in (model, li.convert(model, to="torch")):
+        with pytest.raises(Refused, match=r"gradients of a stateful network.*stateful=False"):
+            li.verify(model, other, gradients=True)

@@ -158,6 +158,7 @@ def test_a_pad_under_an_axis_in_front_is_uncovered():
     folded = fold_pads(graph)
     assert kinds(folded) == ["Pad", "MaxPool"]
     assert folded.nodes[0].outputs[0].anchor == graph.nodes[2].outputs[0].anchor
+    assert folded.nodes[0].name == graph.nodes[2].name
     same(graph, folded)
 
 

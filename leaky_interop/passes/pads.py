@@ -119,7 +119,7 @@ def _uncovered(graph: Graph) -> Graph:
         if id(node) in covered:
             before, last = covered[id(node)]
             op = dataclasses.replace(node.op, pads=node.op.pads[1:])  # type: ignore[attr-defined,type-var]
-            (made,) = rewrite.emit(node, op, (rewrite.get(before.inputs[0]),))
+            (made,) = rewrite.emit(node, op, (rewrite.get(before.inputs[0]),), name=last.name)  # which bears the layer's
             inherit(made, last.outputs[0])
             rewrite.put(last.outputs[0], made)
         elif id(node) not in gone:

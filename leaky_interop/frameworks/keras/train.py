@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ...errors import Usage
+from ...errors import Refused, Usage
 from ...graph import Parameter
 from .run import Program, to_numpy
 
@@ -33,6 +33,9 @@ def gradients(
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "torch"):
         raise Usage(f"gradients of Keras on {backend}", hint="Set KERAS_BACKEND to tensorflow or torch")
+    if program.states:
+        why = "its layers keep their states in variables of their own, which no gradient goes through"
+        raise Refused("gradients of a stateful network", why=why, hint="Build it with stateful=False and the same weights")
     inputs = [keras.ops.convert_to_tensor(a) for a in arrays]
     real = [x for x, a in zip(inputs, arrays, strict=True) if a.dtype.kind in "fV"]
     weights = [p.root.value for p in parameters]
