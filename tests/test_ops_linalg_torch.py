@@ -87,3 +87,28 @@ def test_what_is_not_read_is_refused():
     for function in (lambda x: L.lu_factor(x, pivot=False), lambda x: torch.triangular_solve(x, x, unitriangular=True)[0]):
         with pytest.raises(Refused):
             li.load(Applied(function), (A,), static_batch=True)
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch", "keras"])
+def test_eigenvalues(to):
+    one = torch.diag(torch.tensor([3.0, -2.0, 3.0, 0.0]))
+    x = torch.cat([A + A.mT, one[None], torch.zeros(1, 4, 4), A[:1] * 1e4])
+    for function in (L.eigvalsh, lambda x: L.eigvalsh(x, UPLO="U")):
+        made = li.convert(Applied(lambda x, f=function: f(x)), to=to, example=(x,))
+        for given in (x, x[:1], x[1:3]):
+            wanted, found = function(given).numpy(), np.asarray(li.run(made, [given.numpy()])).reshape(-1, 4)
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=np.abs(wanted).max() * 2e-6)
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch", "keras"])
+def test_exponentials_of_matrices(to):
+    made = li.convert(Applied(torch.matrix_exp), to=to, example=(A,))
+    turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    for given in (A, A[:1] * 10, torch.block_diag(turn * 3, turn * 40)[None], torch.zeros(7, 4, 4)):
+        wanted, found = torch.matrix_exp(given).numpy(), np.asarray(li.run(made, [given.numpy()])).reshape(given.shape)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=np.abs(wanted).max() * 2e-5)
+
+
+def test_eigenvectors_are_refused():
+    with pytest.raises(Refused, match="eigvalsh"):
+        li.load(Applied(lambda x: L.eigh(x)[0]), (A,))

@@ -5,8 +5,9 @@
 | LogGamma | lgamma                       | (x - 1)(x - 2) times a Chebyshev series below 3, Stirling's series from there on |
 | PolyGamma | digamma (order 0), polygamma | steps of the recurrence, then the asymptotic series                             |
 
-Below 1/2 both are reflected: by the sine of pi x, and by the derivatives of its cotangent. float64 is PyTorch's alone: there its order 1 is exact to nine digits, large at its poles where it should be
-infinite, and from order 2 on NaN at infinity, where it is 0.
+Below 1/2 both are reflected: by the sine of pi x, and by the derivatives of its cotangent. float64 is PyTorch's alone.
+PyTorch's own order 1 is exact to nine digits, and large at its poles, where it should be infinite; from order 2 on it is NaN
+at infinity, where it should be 0.
 """
 
 import functools
