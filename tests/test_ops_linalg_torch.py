@@ -112,3 +112,31 @@ def test_exponentials_of_matrices(to):
 def test_eigenvectors_are_refused():
     with pytest.raises(Refused, match="eigvalsh"):
         li.load(Applied(lambda x: L.eigh(x)[0]), (A,))
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch", "keras"])
+def test_of_a_symmetric_matrix_only_the_lower_triangle_counts(to):
+    for function in (lambda x: L.pinv(x, hermitian=True), lambda x: L.pinv(x, rtol=1e-4, hermitian=True)):
+        made = li.convert(Applied(function), to=to, example=(A,))
+        np.testing.assert_allclose(np.asarray(li.run(made, [A.numpy()])).reshape(A.shape), function(A).numpy(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch", "keras"])
+def test_angles_of_real_numbers(to):
+    x = torch.tensor([-1.5, -0.0, 0.0, 2.0, float("nan"), float("-inf"), float("inf")])
+    made = li.convert(Applied(torch.angle), to=to, example=(x,), static_batch=True)
+    np.testing.assert_array_equal(np.asarray(li.run(made, [x.numpy()])).reshape(-1), torch.angle(x).numpy())
+
+
+def test_matrices_without_any_number():
+    for function in (L.inv, L.cholesky, lambda x: L.qr(x)[1], lambda x: L.lu_factor(x)[0]):
+        li.convert(Applied(lambda x, f=function: f(x)), to="torch", example=(torch.zeros(2, 0, 0),), static_batch=True)
+
+
+@pytest.mark.parametrize("name", ["_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"])
+@pytest.mark.parametrize("to", ["onnx", "keras"])
+def test_antialiased_resizing_with_a_factor_for_each_axis(name, to):
+    x = torch.randn(2, 3, 8, 9, generator=GENERATOR)
+    function = lambda x: getattr(torch.ops.aten, name).default(x, [5, 6], False, None, None)  # noqa: E731
+    made = li.convert(Applied(function), to=to, example=(x,))
+    np.testing.assert_allclose(np.asarray(li.run(made, [x.numpy()])).reshape(2, 3, 5, 6), function(x).numpy(), rtol=1e-4, atol=1e-5)

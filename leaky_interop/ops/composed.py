@@ -138,6 +138,14 @@ def _scaled(call: Any, x: Value, factor: float) -> Value:
     return in_stated_dtype(call, Mul()(x, factor))[0]
 
 
+@imports("torch", "aten.angle.default")
+def angle_of_a_real_number_from_torch(call, x):
+    """Of a number below 0 half a turn, of any other none."""
+    x = floating(call, x)
+    half = call.graph.constant(math.pi, x.dtype)
+    return Where()(IsNaN()(x), x, Where()(Less()(x, 0), half, 0.0))
+
+
 @imports("torch", "aten.copysign.Tensor", "aten.copysign.Scalar")
 def copied_sign_from_torch(call, x, y):
     x, y = (floating(call, v) for v in in_one_dtype(call, x, y))

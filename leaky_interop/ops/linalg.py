@@ -48,6 +48,11 @@ def _swap(x: np.ndarray) -> np.ndarray:
     return np.swapaxes(x, -1, -2)
 
 
+def worst_condition(a: np.ndarray) -> float:
+    """The largest condition number of some matrices, 1 for none."""
+    return float(np.max(np.linalg.cond(a.astype(np.float64)), initial=1.0)) if a.size else 1.0
+
+
 class Factoring(Op):
     """Base: steps that ONNX has no operator for. Sums cancel, so errors are measured by the condition of the matrix."""
 
@@ -70,11 +75,10 @@ class Factoring(Op):
         return a.shape[-1]
 
     def terms(self, *arrays: np.ndarray) -> tuple[Any, np.ndarray]:
-        a = arrays[0].astype(np.float64)
         results = self.reference(*(x.astype(np.float64) for x in arrays))
         first = results[0] if isinstance(results, tuple) else results
-        worst = np.max(np.linalg.cond(a), initial=1.0)
-        return a.shape[-1] ** 2, np.asarray(np.max(np.abs(first), initial=0.0) * worst)
+        worst = worst_condition(arrays[0])
+        return arrays[0].shape[-1] ** 2, np.asarray(np.max(np.abs(first), initial=0.0) * worst)
 
 
 @op

@@ -19,7 +19,7 @@ from .compare import Equal, Where
 from .functions import Abs
 from .index import sliced
 from .join import Concat
-from .linalg import LARGEST
+from .linalg import LARGEST, worst_condition
 from .math import Add, Div, Mul, Sub
 from .reduce import ReduceSum, reduced
 from .shape import with_axes
@@ -52,8 +52,7 @@ class LuFactors(Op):
 
     def terms(self, *arrays: np.ndarray) -> tuple[int, np.ndarray]:
         x = arrays[0].astype(np.float64)
-        worst = np.max(np.linalg.cond(x), initial=1.0)
-        return max(x.shape[-2:]) ** 2, np.asarray(np.max(np.abs(x), initial=0.0) * worst)
+        return max(x.shape[-2:]) ** 2, np.asarray(np.max(np.abs(x), initial=0.0) * worst_condition(x))
 
     def lowered(self, exact, a):
         rows, columns = a.shape[-2:]

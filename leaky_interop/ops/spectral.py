@@ -25,7 +25,7 @@ from .matmul import MatMul
 from .precision import IN_32_BITS, exact_in_keras
 from .reduce import ReduceMax, ReduceSum, reduced
 from .sort import Sort
-from .svd import SingularValues
+from .svd import SingularValues, symmetric
 from .table import widened
 
 SQUARINGS = 24  # as often as a matrix is halved at most: no larger one has an exponential in float32's range and digits
@@ -64,9 +64,9 @@ class SymmetricEigenvalues(OfSquares):
         return arrays[0].shape[-1] ** 2, np.broadcast_to(2 * math.sqrt(arrays[0].shape[-1]) * largest, values.shape)
 
     def lowered(self, exact, x):
-        dtype, size = x.dtype, int(x.shape[-1])
+        dtype = x.dtype
         x = x.cast(np.float32) if x.dtype.itemsize < 4 else x
-        x = Where()(x.graph.constant(np.tri(size, dtype=bool)), x, transposed(x))
+        x = symmetric(x)
         above = reduced(ReduceMax, reduced(ReduceSum, Abs()(x), -1, True), -2, True)
         values = SingularValues()(Add()(x, Mul()(above, _identity(x))))
         moved = Sub()(values, above.reshape(*above.shape[:-1]))

@@ -174,16 +174,22 @@ def singular_values_from_torch(call, x, driver):
     return SingularValues()(x)
 
 
+def symmetric(x: Value) -> Value:
+    """The symmetric matrix of a lower triangle: the other half does not count."""
+    return Where()(x.graph.constant(np.tri(int(x.shape[-1]), dtype=bool)), x, transposed(x))
+
+
 @imports("torch", "aten.linalg_pinv.default")
 def pseudo_inverse_from_torch(call, x, cutoff, hermitian):
-    return PseudoInverse(cutoff=float(cutoff))(x)
+    return PseudoInverse(cutoff=float(cutoff))(symmetric(x) if hermitian else x)
 
 
 @imports("torch", "aten.linalg_pinv.atol_rtol_float", "aten.linalg_pinv.atol_rtol_tensor")
 def pseudo_inverse_of_two_cutoffs_from_torch(call, x, absolute, relative, hermitian):
     if absolute not in (None, 0.0) or isinstance(relative, Value):
         raise Refused("pinv with a cutoff that is not relative, or computed", hint="Pass rtol as a number")
-    return PseudoInverse(cutoff=_cutoff(x) if relative is None else float(relative))(x)
+    y = PseudoInverse(cutoff=_cutoff(x) if relative is None else float(relative))
+    return y(symmetric(x) if hermitian else x)
 
 
 @imports("keras", "ops.Pinv")

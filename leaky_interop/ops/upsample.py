@@ -173,6 +173,16 @@ def upsample_bicubic_antialiased_from_torch(call, x, sizes, align_corners, facto
     return _torch(x, sizes, factors, "cubic", _centres(align_corners), cubic_a=-0.5, inside_only=True, antialias=True)
 
 
+@imports("torch", "aten._upsample_bilinear2d_aa.default")
+def upsample_bilinear_antialiased_from_torch_by_axis(call, x, sizes, align_corners, *factors):
+    return upsample_bilinear_antialiased_from_torch(call, x, sizes, align_corners, factors)
+
+
+@imports("torch", "aten._upsample_bicubic2d_aa.default")
+def upsample_bicubic_antialiased_from_torch_by_axis(call, x, sizes, align_corners, *factors):
+    return upsample_bicubic_antialiased_from_torch(call, x, sizes, align_corners, factors)
+
+
 def _centres(align_corners: bool) -> str:
     if align_corners:
         raise Refused(
