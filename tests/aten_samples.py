@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 PER_OPERATOR = {
     torch.float32: 6, torch.float64: 1, torch.float16: 1, torch.bfloat16: 1, torch.int64: 2, torch.int32: 1, torch.uint8: 1, torch.bool: 1,
 }  # fmt: skip
-PER_FUNCTION = {torch.float32: 3, torch.int64: 1, torch.bool: 1, torch.float64: 1, torch.float16: 1}
+PER_FUNCTION = {torch.float32: 3}  # other element types are asked of core ATen, which functions are made of
 LOOKED_AT = {torch.float32: (60, 20)}  # samples of one function: how many are made, and run to catch what they call
 OTHERWISE = (12, 5)  # of other element types: making them takes longer than asking them
 aten: Any = torch.ops.aten

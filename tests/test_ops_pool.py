@@ -334,3 +334,11 @@ def test_pads_around_a_maximum_come_back_to_keras_as_they_were(size, written):
     (pool,) = (node.op for node in li.load(back).nodes if isinstance(node.op, MaxPool))
     assert pool.pads == ((1, 1), (1, 1))
     check(back, np.random.default_rng(0).standard_normal((2, size, size, 3)).astype(np.float32))
+
+
+def test_whole_numbers_of_64_bits_keep_them_around_padding():
+    """Keras on PyTorch compares them in 32, where the lowest one of all is 0."""
+    x = torch.full((1, 2, 3, 4, 5), -5) - torch.arange(120).reshape(1, 2, 3, 4, 5) * 2**33
+    network = torch.nn.MaxPool3d(3, 2, 1).eval()
+    made = li.convert(network, to="keras", example=(x,), static_batch=True)
+    np.testing.assert_array_equal(np.asarray(li.run(made, [x.numpy()])).reshape(1, 2, 2, 2, 3), network(x).numpy())

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..op import Link, Op, Operand, Shape, Value, agree, case, exports, imports, op
 from .bounds import Clip
+from .precision import extreme
 from .relu import Relu
 from .transpose import Transpose
 from .window import (
@@ -299,7 +300,7 @@ def max_pool_to_keras(op, keras, x):
         else:
             x = keras.ops.pad(x, ((0, 0), *pads, (0, 0)), "constant", lowest(port.dtype))
     if not plain:
-        return op.over(x, keras.ops.maximum, first=1)
+        return op.over(x, lambda a, b: extreme(keras, "maximum", a, b), first=1)
     if port.dtype.kind in "iu":  # the layer would claim to give floats
         kernel, strides = (n[0] if len(set(n)) == 1 else n for n in (op.kernel, op.strides))  # on JAX a list, as read from a file, is none
         return keras.ops.max_pool(x, kernel, strides, padding, data_format="channels_last")
