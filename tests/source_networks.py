@@ -131,6 +131,42 @@ class Shared(nn.Module):
         return self.twin(self.encode(left)) - self.encode(right)
 
 
+class Part(nn.Module):
+    """Some channels go through equal layers one after another, the others pass."""
+
+    def __init__(self, width, changed):
+        super().__init__()
+        self.changed = changed
+        self.convolutions = nn.ModuleList(nn.Conv2d(changed, changed, 3, padding=1, groups=1, bias=False) for _ in range(3))
+
+    def forward(self, x):
+        y = x[:, : self.changed]
+        for convolution in self.convolutions:
+            y = convolution(y)
+        return torch.cat((x[:, : self.changed] * 0.5 + y, x[:, self.changed :]), 1)
+
+
+class Odd(nn.Module):
+    """Numbers of one element as scalars, a table read by many places, a fixed layer, products that fill a line."""
+
+    def __init__(self):
+        super().__init__()
+        self.scales, self.table = nn.Parameter(torch.rand(3)), nn.Parameter(torch.rand(9, 2))
+        self.register_buffer("places", torch.randint(0, 9, (36,)))
+        fixed = nn.Conv2d(4, 4, 3, stride=4, groups=4, bias=False).requires_grad_(False)
+        self.blurred = nn.Sequential()
+        self.blurred.add_module("reflection_padding", nn.ReflectionPad2d(1))
+        self.blurred.add_module("fixed_convolution", fixed)
+        self.parts = nn.Sequential(Part(4, 2), Part(4, 3))
+        self.normalised = nn.utils.spectral_norm(nn.Conv2d(4, 2, 1, bias=False))
+        self.last_normalised = nn.utils.spectral_norm(nn.Conv2d(4, 2, 1, bias=False))
+
+    def forward(self, x):
+        x = self.parts(self.blurred(x))
+        bias = self.table[self.places].reshape(6, 6, 2).permute(2, 0, 1)
+        return (self.normalised(x) + bias) * self.scales[0], self.last_normalised(x) * self.scales[2]
+
+
 PICTURE = (2, 3, 32, 32)
 MADE = {
     "vit": (ViT, lambda: (torch.randn(PICTURE),)),
@@ -138,6 +174,7 @@ MADE = {
     "unet": (UNet, lambda: (torch.randn(PICTURE),)),
     "encoder": (Encoder, lambda: (torch.randint(0, 30, (2, 12)),)),
     "recurrent": (Recurrent, lambda: (torch.randn((2, 3, 9, 9), dtype=torch.float64),)),
+    "odd": (Odd, lambda: (torch.randn(2, 4, 24, 24),)),
     "shared": (Shared, lambda: (torch.randn(PICTURE), torch.randn(PICTURE))),
 }
 

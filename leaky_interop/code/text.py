@@ -24,6 +24,8 @@ def unparse(node: ast.AST) -> str:
         start, quoted, _ = word.partition("'")
         if token.type == tokenize.STRING and quoted and start in ("", "f") and '"' not in word and "\\" not in word:
             word = f'{start}"{word[len(start) + 1 : -1]}"'
+        if token.type == tokenize.NUMBER:
+            word = word.replace("e+", "e")
         if word == "**" and _simple(tokens, place):
             gap = ""
         if line and line[-1] == "**" and _simple(tokens, place - 1):
@@ -42,7 +44,16 @@ def _simple(tokens: Sequence[tokenize.TokenInfo], place: int) -> bool:
 
 
 class _Plain(ast.NodeTransformer):
-    """Constants as Python writes them: no hints, negative and non-finite numbers as expressions."""
+    """Constants as Python writes them: no hints, negative and non-finite numbers as expressions; spaced slices."""
+
+    def visit_Slice(self, node: ast.Slice) -> ast.expr:
+        """The colon between ends that are more than a name or a number stands apart from them."""
+        self.generic_visit(node)
+        ends = (node.lower, node.upper)
+        if node.step is None and any(isinstance(e, ast.Attribute | ast.Call | ast.BinOp | ast.Subscript) for e in ends):
+            node.lower = node.lower and ast.Name(f"{ast.unparse(node.lower)} ")
+            node.upper = node.upper and ast.Name(f" {ast.unparse(node.upper)}")
+        return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         return _constant(node.value)
@@ -70,9 +81,24 @@ def lines(node: ast.expr, indent: int = 0, before: str = "", after: str = "") ->
         one = f"{space}{before}{unparse(node)}{after}"
         if len(one) <= WIDTH:
             return [one]
+    if isinstance(node, ast.BinOp) and len(_chain(node)) == 2 and (opened := _opened(node.right)) is not None:
+        first = f"{before}{unparse(ast.BinOp(node.left, node.op, ast.Name('_')))[:-1]}"
+        if indent + len(first) + len(opened[0]) <= WIDTH:
+            return lines(node.right, indent, first, after)
     if isinstance(node, ast.BinOp):
-        inside = [line for sign, part in _chain(node) for line in lines(part, indent + 4, sign)]
-        return [f"{space}{before}(", *inside, f"{space}){after}"]
+        return [f"{space}{before}(", *_operands(node, indent + 4), f"{space}){after}"]
+    on_operators = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.BinOp)
+    if on_operators and indent + len(before) + len(unparse(node.func)) >= WIDTH:
+        method = unparse(ast.Call(ast.Attribute(ast.Name("_"), node.func.attr), node.args, node.keywords))[1:]
+        return [f"{space}{before}(", *_operands(node.func.value, indent + 4), f"{space}){method}{after}"]
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
+        (loop,) = node.generators
+        rest = f"for {unparse(loop.target)} in {unparse(loop.iter)}"
+        opening, closing = "[]" if isinstance(node, ast.ListComp) else "()"
+        inside = [*lines(node.elt, indent + 4), f"{space}    {rest}"]
+        return [f"{space}{before}{opening}", *inside, f"{space}{closing}{after}"]
+    if isinstance(node, ast.Starred):
+        return lines(node.value, indent, f"{before}*", after)
     opened = _opened(node)
     if (
         isinstance(node, ast.Call)
@@ -96,6 +122,12 @@ def lines(node: ast.expr, indent: int = 0, before: str = "", after: str = "") ->
         )
         body = [line for name, part in parts for line in lines(part, indent + 4, name, comma)]
     return [f"{space}{before}{head}", *body, f"{space}{tail}{after}"]
+
+
+def _operands(node: ast.BinOp, indent: int) -> list[str]:
+    """The lines of operators in brackets: one where it fits, otherwise one for each operand."""
+    one = f"{' ' * indent}{unparse(node)}"
+    return [one] if len(one) <= WIDTH else [line for sign, part in _chain(node) for line in lines(part, indent, sign)]
 
 
 def _chain(node: ast.BinOp) -> list[tuple[str, ast.expr]]:
@@ -124,9 +156,11 @@ def _opened(node: ast.expr) -> tuple[str, list[tuple[str, ast.expr]], str] | Non
     """What opens an expression, its parts with what stands before each, and what closes it."""
     if isinstance(node, ast.Constant) and isinstance(node.value, tuple):
         node = _constant(node.value)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Call) and (opened := _opened(node.func)) is not None:
+    if isinstance(node, ast.Call) and (inner := _called_before(node)) is not None:
+        head, parts, tail = inner
         given = [*map(unparse, node.args), *(f"{k.arg}={unparse(k.value)}" for k in node.keywords)]
-        return opened[0], opened[1], f"{opened[2]}({', '.join(given)})"
+        method = f".{node.func.attr}" if isinstance(node.func, ast.Attribute) else ""
+        return head, parts, f"{tail}{method}({', '.join(given)})"
     if isinstance(node, ast.Call) and (node.args or node.keywords):
         return f"{unparse(node.func)}(", _given(node), ")"
     if isinstance(node, ast.List | ast.Tuple) and node.elts:
@@ -135,6 +169,17 @@ def _opened(node: ast.expr) -> tuple[str, list[tuple[str, ast.expr]], str] | Non
         pairs = zip(node.keys, node.values, strict=True)
         return "{", [(f"{unparse(k)}: " if k else "**", v) for k, v in pairs], "}"
     return None
+
+
+def _called_before(node: ast.Call) -> tuple[str, list[tuple[str, ast.expr]], str] | None:
+    """The opened call whose result a call calls, or of whose result it calls a method with a constant."""
+    if isinstance(node.func, ast.Call):
+        return _opened(node.func)
+    if not isinstance(node.func, ast.Attribute) or node.keywords or not all(isinstance(a, ast.Constant) for a in node.args):
+        return None
+    made = node.func.value
+    plain = isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and isinstance(made.func.value, ast.Name)
+    return _opened(made) if plain and len(node.args) == 1 else None
 
 
 def _given(node: ast.Call) -> list[tuple[str, ast.expr]]:

@@ -10,6 +10,8 @@ from typing import Any
 from .. import names
 from .steps import Path
 
+FEW = 4  # members of a tuple whose types are listed
+
 
 class Unique(names.Unique):
     """Class names: the second Block is Block2."""
@@ -31,15 +33,18 @@ def numbered(word: str) -> Iterator[str]:
 
 
 def type_text(vector: Sequence[Any]) -> str:
-    """The type of a parameter."""
+    """The type of a parameter, None the last of several."""
     kinds = dict.fromkeys("None" if v is None else _type_of(v) for v in vector)
     return " | ".join(sorted(kinds, key=lambda k: k == "None"))
 
 
 def _type_of(content: Any) -> str:
-    if isinstance(content, tuple):
-        return f"tuple[{', '.join(map(_type_of, content))}]"
-    return type(content).__name__
+    """The type of a constant; tuples with more than a few members, or with tuples in them, are of any length."""
+    if not isinstance(content, tuple):
+        return type(content).__name__
+    if len(content) > FEW or any(isinstance(c, tuple) for c in content):
+        return f"tuple[{type_text(content)}, ...]"
+    return f"tuple[{', '.join(map(_type_of, content))}]"
 
 
 def words(description: str) -> str:

@@ -188,7 +188,8 @@ def repeated(node: Any) -> Any:
             ):
                 return found
             counted = ast.comprehension(ast.Name("_"), call("range", ast.Constant(len(members))), [], 0)
-            each = ast.GeneratorExp(members[0], [counted])
-            return call(kind, ast.Starred(each)) if kind == "nn.Sequential" else call(kind, each)
+            if kind == "nn.Sequential":
+                return call(kind, ast.Starred(ast.GeneratorExp(members[0], [counted])))
+            return call(kind, ast.ListComp(members[0], [counted]))
 
     return Repeat().visit(node)

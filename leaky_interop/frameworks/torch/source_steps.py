@@ -142,7 +142,7 @@ class Steps:
             return ast.Subscript(ast.Attribute(self.argument(on, node), "shape"), literal(args[0]))
         if name == "select" and isinstance(args[0], int) and 0 <= args[0] < 4 and not node.kwargs:
             return self.index(on, (*[slice(None)] * args[0], args[1]), node)
-        if name in SPREAD and len(args) == 1 and isinstance(args[0], tuple | list):
+        if name in SPREAD and len(args) == 1 and isinstance(args[0], tuple | list) and args[0]:
             args = list(args[0])
         if name in REDUCING and args and isinstance(args[0], tuple | list) and len(args[0]) == 1:
             args[0] = args[0][0]

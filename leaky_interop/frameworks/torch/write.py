@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from .export import DTYPES, LISTS, NAMES, NARROW, SHAPES, VALUES, add_submodule,
 from .places import TEXT, has_text, on_places
 
 FRAMEWORK = "torch"
+FEW = 8  # places along an axis that the code lists
 UNSIGNED = ("uint16", "uint32", "uint64")  # torch stores these, casts them and does nothing else
 
 
@@ -204,7 +205,27 @@ class TorchBuilder(Builder):
             first, steps = parameter, ()
         node = self.fx.get_attr(names.identifier(parameter.name or "constant"))
         self.attributes.append((node, first))
-        return viewed(Proxy(node, self.tracer), steps)
+        return self.viewed(Proxy(node, self.tracer), steps)
+
+    def viewed(self, tensor: Any, steps: Iterable[Step]) -> Any:
+        """A tensor through the steps of a view."""
+        for kind, *rest in steps:
+            if kind == "transpose":
+                tensor = tensor.permute(*rest[0])
+            elif kind == "reshape":
+                tensor = tensor.reshape(rest[0])
+            elif kind == "take":
+                index, axis = rest
+                tensor = tensor[(slice(None),) * axis + (self.index(index),)]
+            else:
+                tensor = tensor.to(torch_dtype(rest[0]))
+        return tensor
+
+    def index(self, places: Sequence[int]) -> Any:
+        """Places along an axis: a slice, a few numbers, or a constant, which is no tensor to be made at every call."""
+        if tuple(places) == tuple(range(places[0], places[-1] + 1)):
+            return slice(places[0], places[-1] + 1)
+        return list(places) if len(places) <= FEW else self.held(self.graph.constant(places, np.int64))
 
     def settle_attributes(self) -> None:
         """Give every weight that a call reads its home: a module's, or one of its own under its name."""
@@ -323,19 +344,3 @@ class Containers:
             if count:
                 head.append(f"{name} = {found}\n")
         return [*head, code]
-
-
-def viewed(tensor: Any, steps: Iterable[Step]) -> Any:
-    """A tensor through the steps of a view."""
-    for kind, *rest in steps:
-        if kind == "transpose":
-            tensor = tensor.permute(*rest[0])
-        elif kind == "reshape":
-            tensor = tensor.reshape(rest[0])
-        elif kind == "take":
-            index, axis = rest
-            span = slice(index[0], index[-1] + 1) if index == tuple(range(index[0], index[-1] + 1)) else list(index)
-            tensor = tensor[(slice(None),) * axis + (span,)]
-        else:
-            tensor = tensor.to(torch_dtype(rest[0]))
-    return tensor
