@@ -162,8 +162,10 @@ def convert(
         graph = cut(graph, cut_inputs, cut_outputs)
     if fold_batch_norm:
         from .passes.fold import fold_batch_norms
+        from .passes.repeated import share_repeated
+        from .passes.stored import store_computed
 
-        graph = fold_batch_norms(graph)
+        graph = fold_batch_norms(share_repeated(store_computed(graph)))
     if rename:
         graph = ports.rename(graph, rename)
     stage("convert")

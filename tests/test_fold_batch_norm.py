@@ -147,3 +147,51 @@ def test_numbers_of_a_lower_rank_before_a_layer(shape):
     example = torch.randn(shape)
     made = li.convert(Net().eval(), "onnx", example=example, static_batch=True, fold_batch_norm=True, verify=True)
     assert "BatchNormalization" in [n.op_type for n in made.graph.node]
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch", "keras"])
+def test_weights_computed_from_weights_are_stored(to):
+    """Normalised kernels, and the batch norms behind them, are one convolution each; what reads data stays."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    nn, norms = torch.nn, torch.nn.utils.parametrizations
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm = norms.weight_norm(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)
+            self.last = norms.spectral_norm(nn.Conv2d(4, 5, 3, groups=1))
+            self.gain = nn.Parameter(torch.tensor(0.3))
+
+        def forward(self, x):
+            kernel = self.last.weight * torch.sigmoid(self.gain)
+            return nn.functional.conv2d(nn.functional.leaky_relu(self.norm(self.first(x)), 0.2), kernel, self.last.bias), self.gain * 2
+
+    model = Net().eval()
+    torch.nn.init.uniform_(model.norm.running_var, 0.5, 2)
+    example = torch.randn(2, 3, 9, 8)
+    made = li.convert(model, to, example=example, fold_batch_norm=True, verify=True)
+    graph = li.load(made, None if to != "torch" else (example,))
+    kinds = [type(n.op).__name__ for n in graph.nodes if type(n.op).__name__ != "Transpose"]
+    assert kinds[:3] == ["Conv", "LeakyRelu", "Conv"] and len(kinds) <= 4
+    for received, expected in zip(li.run(made, [example.numpy()]), model(example), strict=True):
+        np.testing.assert_allclose(received, expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("slopes", [(0.2, 0.2), (0.2, 0.3), (0.0, -0.0)])
+def test_what_is_computed_twice_is_computed_once(slopes):
+    """Two activations of one value are one where their slopes are the same."""
+    torch = pytest.importorskip("torch")
+    leaky, conv = torch.nn.functional.leaky_relu, torch.nn.Conv1d(3, 3, 1)
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.other = conv, torch.nn.Conv1d(3, 3, 1)
+
+        def forward(self, x):
+            return self.conv(leaky(x, slopes[0])) + self.other(leaky(x, slopes[1]))
+
+    made = li.convert(Net(), "onnx", example=torch.randn(2, 3, 5), fold_batch_norm=True, verify=True)
+    kinds = [n.op_type for n in made.graph.node]
+    assert len(kinds) - 3 == (1 if slopes == (0.2, 0.2) else 2), kinds
