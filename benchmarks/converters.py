@@ -71,7 +71,7 @@ def export_onnx(model: Any, arrays: Arrays, path: Path) -> Path:
 
 
 def _ours(to: str, **options: Any) -> Callable[[Any, Arrays, Path], Any]:
-    def convert(source: Any, arrays: Arrays, path: Path) -> Any:
+    def convert(source: Any, arrays: Arrays, path: Path, **more: Any) -> Any:
         import leaky_interop
 
         torch = sys.modules.get("torch")
@@ -79,7 +79,7 @@ def _ours(to: str, **options: Any) -> Callable[[Any, Arrays, Path], Any]:
         living = torch is not None and isinstance(source, torch.nn.Module)
         example = tuple(arrays) if living and not (keras and isinstance(source, keras.Model)) else None
         if to == "onnx":
-            leaky_interop.convert(source, path, example=example, verify=False, **options)
+            leaky_interop.convert(source, path, example=example, verify=False, **options, **more)
             return path
         return leaky_interop.convert(source, to=to, io="native" if to == "keras" else "as_source", example=example)
 

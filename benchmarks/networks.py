@@ -60,6 +60,37 @@ def _family(module: str, function: str) -> Callable[[], Any]:
     return build
 
 
+def _tagger() -> Any:
+    from torch import nn
+
+    class Tagger(nn.Module):
+        """A recurrent network with a label for each step."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.cells, self.head = nn.LSTM(16, 32, 2, batch_first=True, bidirectional=True), nn.Linear(64, 9)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.cells(x)[0])
+
+    return Tagger().eval()
+
+
+def _encoder() -> Any:
+    from torch import nn
+
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+
+
+def _of_the_tests(name: str) -> Subject | None:
+    """A PyTorch family of the test suite, as small as it stands there."""
+    from tests.torch_families import all_families
+
+    found = next((family for family in all_families() if family.name == name), None)
+    return found and Subject(name, {f"x{i}": shape for i, shape in enumerate(found.shapes)}, None, found.model)
+
+
 def _one_layer_keras() -> Any:
     import keras
 
@@ -83,6 +114,7 @@ BIG = (
     Subject("MobileNetV3-large", IMAGE, None, _family("mobile", "mobilenet_v3_large_full")),
     Subject("Swin-T", IMAGE, None, _family("windows", "swin_tiny_full")),
 )
+SEQUENCES = (Subject("LSTM tagger", {"x": (12, 16)}, None, _tagger), Subject("Encoder", {"x": (12, 32)}, None, _encoder))
 GAIN = 1.2
 SIZES = {  # by network of keras.applications, one or more of each family: its usual picture, and the smallest it takes
     **dict.fromkeys(("VGG16", "ResNet50", "ResNet50V2", "DenseNet121", "MobileNet", "MobileNetV2"), (224, 32)),
@@ -98,8 +130,9 @@ QUICK = ("dcgan_discriminator", "resnet")
 
 
 def get(name: str) -> Any:
-    """The network called `name`: a `Subject`, or a module of `models/`, which offers the same."""
-    return next((subject for subject in (*BIG, *APPLICATIONS) if name == subject.NAME), None) or models.get(name)
+    """The network called `name`: a `Subject`, a family of the tests, or a module of `models/`, which offers the same."""
+    known = next((subject for subject in (*BIG, *SEQUENCES, *APPLICATIONS) if name == subject.NAME), None)
+    return known or (models.get(name) if name in models.NAMES else _of_the_tests(name) or models.get(name))
 
 
 def form(subject: Any, framework: str) -> Any:
