@@ -195,3 +195,23 @@ def test_what_is_computed_twice_is_computed_once(slopes):
     made = li.convert(Net(), "onnx", example=torch.randn(2, 3, 5), fold_batch_norm=True, verify=True)
     kinds = [n.op_type for n in made.graph.node]
     assert len(kinds) - 3 == (1 if slopes == (0.2, 0.2) else 2), kinds
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch", "keras"])
+def test_what_is_concatenated_in_steps_is_concatenated_at_once(to):
+    """Along one axis, and where nothing else reads the step."""
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            once = torch.cat((x * 2, torch.cat((x.abs(), torch.cat((x.tanh(), x), 1)), 1), x.exp()), 1)
+            across = torch.cat((torch.cat((x, x), 2), torch.cat((x.sin(), x.cos()), 1).reshape(-1, 3, 10)), 1)
+            read = torch.cat((x, x + 1), 1)
+            return once, across, torch.cat((read, x), 1), read.sum(1)
+
+    example = torch.randn(2, 3, 5)
+    made = li.convert(Net(), to, example=example, fold_batch_norm=True, verify=True)
+    graph = li.load(made, None if to != "torch" else (example,))
+    assert sorted(len(n.inputs) for n in graph.nodes if type(n.op).__name__ == "Concat") == [2, 2, 2, 2, 2, 5]
+    for received, expected in zip(li.run(made, [example.numpy()]), Net()(example), strict=True):
+        np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
