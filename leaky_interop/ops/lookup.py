@@ -173,7 +173,7 @@ def _indices(layer: Any, lookup: Any, x: Value) -> Value:
     return looked_up(x, keys, values, lookup.oov_token if lookup.invert else lookup._default_value)
 
 
-def _vectors(layer: Any, lookup: Any, indices: Value) -> Value:
+def _vectors(layer: Any, lookup: Any, indices: Value) -> Any:
     return layer.written(lambda ops, indices: _in_mode(lookup, ops, indices), indices).cast(_weights(lookup).dtype)
 
 

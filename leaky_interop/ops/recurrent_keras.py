@@ -48,7 +48,7 @@ def bidirectional_from_keras(layer, x, initial_state=None, mask=None):
     halves = states[: len(states) // 2], states[len(states) // 2 :]
     both = None if mask is not None else [one_cell(layer, way, path) for way, path in zip(ways, PATHS, strict=True)]
     sequence = layer.return_sequences
-    if not ways[0].go_backwards and both and both[0] and both[1] and _alike(*both):
+    if not ways[0].go_backwards and both and both[0] and both[1] and _alike(both[0], both[1]):
         x = as_floats(x, ways[0])
         op, _ = both[0]
         halves = tuple(beginning(layer, way, path, half) for way, path, half in zip(ways, PATHS, halves, strict=True))
