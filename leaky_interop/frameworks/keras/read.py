@@ -34,7 +34,7 @@ from .foreign import called, native_name, reason
 from .masks import Masks, find_masked, given_masks, ignores_masks, is_empty, refusal, takes_mask
 from .operations import backend_as_operations
 from .remembering import Memory
-from .run import Program, describe
+from .run import Program, describe, to_numpy
 from .standing import stand_in
 from .tensorflow import without_tensorflow
 from .trace import Progression, Rows, Trace, call, traced_model, variables_as_tensors
@@ -153,7 +153,7 @@ class Reader:
             return {k: self.operand(v) for k, v in argument.items()}
         if isinstance(argument, list | tuple):
             return type(argument)(self.operand(a) for a in argument)
-        return array_of(argument) if keras.ops.is_tensor(argument) else argument
+        return to_numpy(argument) if keras.ops.is_tensor(argument) else argument
 
     def progression(self, found: Progression) -> Value:
         """A captured array that is as long as the batch."""
@@ -392,12 +392,6 @@ def narrowed(results: Sequence[Any], claims: Any) -> list[Any]:
         if narrower or signed:
             found[index] = value.cast(theirs)
     return found
-
-
-def array_of(tensor: Any) -> np.ndarray:
-    """A tensor's numbers; Keras' own way stumbles over one of bfloat16 without axes on TensorFlow."""
-    plain = keras.backend.backend() == "tensorflow" and hasattr(tensor, "numpy")
-    return np.asarray(tensor.numpy() if plain else keras.ops.convert_to_numpy(tensor))
 
 
 def numbers(variable: Any) -> np.ndarray:
