@@ -141,9 +141,10 @@ def test_a_crash_and_a_hang_are_rows_of_the_table(command, tmp_path):
     assert [p.name for p in (tmp_path / "out" / "deep").iterdir()] == ["a.onnx"]
 
 
-def test_a_target_of_two_files_is_whole_with_both(command, tmp_path):
+@pytest.mark.parametrize("to", ["safetensors", "py"])
+def test_a_target_of_two_files_is_whole_with_both(command, tmp_path, to):
     leaky(tmp_path / "in" / "a.onnx")
-    options = ["in", "out", "--to", "safetensors", "--no-verify", "--no-sandbox", "--report", "r.json"]
+    options = ["in", "out", "--to", to, "--no-verify", "--no-sandbox", "--report", "r.json"]
     for again, removed in (("unchanged", None), ("converted", "a.py"), ("converted", "a.safetensors")):
         assert command(*options).returncode == 0
         if removed:

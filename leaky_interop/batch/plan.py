@@ -13,7 +13,7 @@ from ..errors import Usage
 
 MODELS = (".keras", ".h5", ".hdf5", ".onnx", ".pt2", ".chainer", ".m")  # what a folder is searched for
 TARGETS = {"onnx": ".onnx", "keras": ".keras", "torch": ".pt2", "matlab": ".m"}
-BESIDE = {".safetensors": ".py", ".m": ".mat"}  # what is written along with a file
+BESIDE = {".safetensors": (".py",), ".py": (".safetensors", ".weights.h5"), ".m": (".mat",)}  # what may be written along
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Job:
     def files(self, out: Path) -> list[Path]:
         """What it writes."""
         target = out / self.target
-        return [target, *(target.with_suffix(other) for other in [BESIDE.get(target.suffix)] if other)]
+        return [target, *(target.with_suffix(other) for other in BESIDE.get(target.suffix, ()))]
 
 
 def suffix_of(to: str) -> str:
