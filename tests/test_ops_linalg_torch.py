@@ -28,6 +28,9 @@ FACTORS = {
     "lu": (L.lu, A),
     "lu of tall ones": (L.lu, torch.randn(3, 5, 2, generator=GENERATOR)),
     "lu of wide ones": (L.lu, torch.randn(3, 2, 5, generator=GENERATOR)),
+    "cholesky of nothing": (torch.cholesky, torch.zeros(2, 0, 0)),
+    "inv of nothing": (L.inv, torch.zeros(0, 0)),
+    "solve of nothing": (L.solve, torch.zeros(2, 0, 0), torch.zeros(2, 0, 3)),
     "lu_solve": (lambda a, b: L.lu_solve(*L.lu_factor(a), b), A, B),
     "solve_ex": (L.solve_ex, A, B),
     **{

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..errors import Refused
 from ..frameworks.base import attribute
-from ..graph import Graph, Rewrite, inherit
+from ..graph import Graph, Node, Rewrite, Value, inherit
 from ..op import EXPORTERS, Op
 
 
@@ -34,7 +36,7 @@ def _once(graph: Graph, wanting: Callable[[Op], bool], exact: Any) -> Graph:
         start = len(rewrite.new.nodes)
         rewrite.new.source, rewrite.new.left_out = node.source, node.left_out
         try:
-            made = node.op.lowered(exact, *map(rewrite.get, node.inputs))
+            made = _empty(rewrite.new, node) or node.op.lowered(exact, *map(rewrite.get, node.inputs))
         except Refused as error:
             raise Refused(error.what, error.where or node.source or node.name, error.why, error.hint) from error
         attribute(rewrite.new, start, node.name)
@@ -42,3 +44,12 @@ def _once(graph: Graph, wanting: Callable[[Op], bool], exact: Any) -> Graph:
             inherit(new, old)
             rewrite.put(old, new)
     return rewrite.finish()
+
+
+def _empty(graph: Graph, node: Node) -> tuple[Value, ...] | None:
+    """The results of a node that has no entries to compute; None where it has some, or a size tells only at run time."""
+    sizes = [v.shape for v in node.outputs]
+    known = all(isinstance(d, int) for shape in sizes for d in shape)
+    if not known or not all(0 in shape for shape in sizes):
+        return None
+    return tuple(graph.constant(np.zeros(v.shape, v.dtype)) for v in node.outputs)
