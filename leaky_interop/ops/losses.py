@@ -35,13 +35,16 @@ def class_loss(
     loss = without(Neg()(GatherElements(axis=1)(log, with_axes(ids, [1]))), [1])
     share = None if weights is None else Gather(axis=0)(weights, ids)
     loss = loss if share is None else Mul()(loss, share)
-    loss = _smoothed(loss, _weighted(log, weights), smoothing)
+    parts = [loss, reduced(ReduceMean, _weighted(log, weights), 1, False)] if smoothing else [loss]
     if counts is not None:
-        loss = Where()(counts, loss, 0.0)
+        parts = [Where()(counts, part, 0.0) for part in parts]
         share = counts.cast(loss.dtype) if share is None else Where()(counts, share, 0.0)
-    if reduction == "mean" and share is not None:
-        return Div()(reduced(ReduceSum, loss, None, False), reduced(ReduceSum, share, None, False))
-    return _reduced(loss, reduction)
+    if reduction == "mean" and share is not None:  # each by itself: what has no weight at all is NaN, whatever it is added to
+        total = reduced(ReduceSum, share, None, False)
+        parts = [Div()(reduced(ReduceSum, part, None, False), total) for part in parts]
+    else:
+        parts = [_reduced(part, reduction) for part in parts]
+    return _smoothed(*parts, smoothing) if smoothing else parts[0]
 
 
 def _reduced(loss: Value, reduction: str) -> Value:
@@ -53,10 +56,8 @@ def _weighted(log: Value, weights: Value | None) -> Value:
 
 
 def _smoothed(loss: Value, log: Value, smoothing: float) -> Value:
-    """The loss, a share of which all classes bear alike."""
-    if not smoothing:
-        return loss
-    return Sub()(Mul()(loss, 1.0 - smoothing), Mul()(reduced(ReduceMean, log, 1, False), smoothing))
+    """The loss, a share of which all classes bear alike: the mean of their logarithms."""
+    return Sub()(Mul()(loss, 1.0 - smoothing), Mul()(log, smoothing))
 
 
 # --- torch ------------------------------------------------------------------------------------------------------------
@@ -92,7 +93,8 @@ def cross_entropy_from_torch(call, scores, target, weights, reduction, ignored, 
     else:
         weighted = _weighted(log, weights)
         loss = Neg()(reduced(ReduceSum, Mul()(weighted, target), 1, False))
-        loss = _reduced(_smoothed(loss, weighted, smoothing), REDUCTIONS[reduction])
+        loss = _smoothed(loss, reduced(ReduceMean, weighted, 1, False), smoothing) if smoothing else loss
+        loss = _reduced(loss, REDUCTIONS[reduction])
     return without(loss, [0]) if alone else loss
 
 
