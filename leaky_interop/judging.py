@@ -16,7 +16,7 @@ from .bodies import run_body
 from .graph import Graph, Node, Value, apply_steps
 from .interpreter import bind, interpret
 from .kinds import element
-from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, sum_limit, ulp, unit_roundoff
+from .numeric import ONE_SIDED, exact_limit, network_limit, rounding_limit, smallest, sum_limit, ulp, unit_roundoff
 from .numeric import is_float as floating
 from .op import Op
 from .report.record import Error, Rule
@@ -35,19 +35,44 @@ def class_limits(node: Node, sizes: Mapping[str, int], inputs: list[Any], result
         with np.errstate(all="ignore"):
             off = unit_roundoff(node.outputs[0].dtype) * np.abs(np.asarray(inputs[0], np.float64))
         return [node.roundings * (off + ulp(0.0, node.outputs[0].dtype))]
+    exact = op.tolerance == "exact"
+    flushed = [0.0] * len(results) if exact else _flushed(node, op, inputs, results)
     if op.tolerance == "sum":
         length, magnitudes = _terms(node, op, inputs, len(results))
-        rows = zip(magnitudes, node.outputs, results, strict=True)
-        return [sum_limit(length, m, v.dtype) if floating(v.dtype) else exact_limit(r) for m, v, r in rows]
+        rows = zip(magnitudes, node.outputs, results, flushed, strict=True)
+        return [sum_limit(length, m, v.dtype) + f if floating(v.dtype) else exact_limit(r) for m, v, r, f in rows]
     limits = []
-    for value, result in zip(node.outputs, results, strict=True):
+    for value, result, off in zip(node.outputs, results, flushed, strict=True):
         if value.dtype.kind == "L":  # compared where its members are read, and at the end
             limits.append(np.zeros(()))
-        elif op.tolerance == "exact" or not floating(value.dtype):
+        elif exact or not floating(value.dtype):
             limits.append(exact_limit(result))
         else:
-            limits.append(rounding_limit(np.asarray(result).astype(value.dtype)))
+            limits.append(rounding_limit(np.asarray(result).astype(value.dtype)) + off)
     return limits
+
+
+def _flushed(node: Node, op: Op, inputs: list[Any], results: list[np.ndarray]) -> list[Any]:
+    """How far off results are where a runtime takes numbers below the normal ones for zero, operands and results.
+
+    The processor does that in some threads of TensorFlow. 0 where there is no such number.
+    """
+    zeroed = [a if v is None else _zeroed(a, v) for v, a in zip(node.inputs, inputs, strict=True)]
+    least = [0.0 if v.dtype == np.float16 or not is_float(r) else smallest(v.dtype) for v, r in zip(node.outputs, results, strict=True)]
+    if all(z is a for z, a in zip(zeroed, inputs, strict=True)):
+        return [np.where(np.abs(r) < low, low, 0.0) if low else 0.0 for r, low in zip(results, least, strict=True)]
+    with np.errstate(all="ignore"):
+        both = [op.reference(*_wide(given)) for given in (inputs, zeroed)]
+    pairs = zip(*(r if isinstance(r, tuple) else (r,) for r in both), strict=True)
+    return [np.abs(a - b) + low if low else 0.0 for (a, b), low in zip(pairs, least, strict=True)]
+
+
+def _zeroed(array: Any, value: Value) -> Any:
+    """An operand, zero where it lies below the normal numbers of its dtype; itself where it does nowhere."""
+    if not is_float(array) or value.dtype == np.float16:  # which runtimes widen
+        return array
+    small = (np.abs(array) < smallest(value.dtype)) & (array != 0)
+    return np.where(small, 0, array).astype(array.dtype) if small.any() else array
 
 
 def flow_limits(op: Any, sizes: Mapping[str, int], inputs: list[Any], results: list[np.ndarray]) -> Limits:

@@ -95,6 +95,11 @@ def unit_roundoff(kind: Any) -> float:
     return 2.0 ** -_format(kind).precision
 
 
+def smallest(kind: Any) -> float:
+    """The smallest normal number of a float dtype."""
+    return 2.0 ** _format(kind).lowest
+
+
 def ulp(x: Any, kind: Any = None) -> Array:
     """Distance from |x| to the next larger number of the dtype (x's own unless given), as float64.
 

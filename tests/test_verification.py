@@ -8,6 +8,8 @@ from onnx import numpy_helper
 
 import leaky_interop as li
 from leaky_interop.converting import transfer_graph
+from leaky_interop.judging import class_limits
+from leaky_interop.numeric import rounding_limit
 from leaky_interop.verification import verify_conversion
 
 LAYERS = ("conv_a", "leaky_a", "norm", "conv_b", "leaky_b", "head")
@@ -219,3 +221,25 @@ def test_a_sum_of_integers_that_differs_is_named():
     axes.CopyFrom(numpy_helper.from_array(np.array([0]), axes.name))
     report = verify_conversion(conversion, [np.arange(9).reshape(3, 3)])
     assert not report.passed and report.first_difference.rule == "sum"
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [("float32", False), ("float64", False), ("float16", True)])
+def test_numbers_below_the_normal_ones_may_be_taken_for_zero(dtype, kept):
+    """As some threads of TensorFlow do, operands and results; half precision runs in wider numbers. Others have no such leave."""
+    low = float(np.finfo(dtype).smallest_normal)
+    x = np.array([[low / 4, 1.0, -2.0, low / 2]], dtype)
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return x * 3.0, x @ torch.full((4, 1), 5.0, dtype=x.dtype)
+
+    graph = li.load(Net(), example=torch.from_numpy(x))
+    products, total = graph.nodes
+    zeroed = np.where(np.abs(x) < low, 0, x)
+    (limit,) = class_limits(products, {"batch": 1}, [x, np.asarray(3.0, dtype)], [x * np.asarray(3, dtype)])
+    off = np.abs(x.astype(float) * 3 - np.where(np.abs(zeroed * 3.0) < low, 0, zeroed * 3.0))
+    assert (off > limit).any() == kept
+    assert limit[0, 1] <= rounding_limit(np.asarray(3, dtype)) + low
+    kernel = total.inputs[1].array()
+    (limit,) = class_limits(total, {"batch": 1}, [x[:, [0, 0, 0, 0]], kernel], [x[:, :1] * 20])
+    assert (limit < 20 * low / 4).any() == kept
