@@ -18,7 +18,8 @@ from ..op import Dim, Link, Op, Shape, Value, agree, case, exports, imports, op
 from .average_pool import AveragePool
 from .contract import along_each, along_each_in_keras, contract
 from .pool import MaxIndices, MaxPool
-from .reduce import ReduceMax, ReduceMean, reduce_in_onnx
+from .reduce import ReduceMax, ReduceMean
+from .reduce_exports import reduce_in_onnx
 from .window import batched, no_pads, spread
 
 

@@ -16,7 +16,7 @@ from .expand import uniform
 from .precision import IN_32_BITS, exact_in_keras, in_32_bits
 from .promotion import as_value
 from .range import ranged
-from .reduce import reduce_in_onnx
+from .reduce_exports import reduce_in_onnx
 from .table import widened
 
 

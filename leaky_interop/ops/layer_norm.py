@@ -34,7 +34,7 @@ from .moments import (
 )
 from .norm import reads_further_outputs
 from .precision import IN_32_BITS, exact_in_keras
-from .reduce import reduce_in_onnx
+from .reduce_exports import reduce_in_onnx
 from .variance import mean_and_inverse_deviation
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..op import Op, Value, shortest
 from .adding import added
-from .reduce import reduce_in_onnx
+from .reduce_exports import reduce_in_onnx
 
 ROUNDINGS = 4  # of x * factor, mean * factor, bias and the factor itself: they count as that many terms of a sum
 Axes = tuple[int, ...]

@@ -20,7 +20,8 @@ from .functions import Rsqrt, Sqrt
 from .math import Add
 from .precision import exact_in_keras
 from .promotion import floating
-from .reduce import ReduceMean, Reduction, reduce_in_onnx, reduced
+from .reduce import ReduceMean, Reduction, reduced
+from .reduce_exports import reduce_in_onnx
 
 
 @op
