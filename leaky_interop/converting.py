@@ -115,7 +115,8 @@ def convert(
     framework : whose source a .py file is: "torch" by default, or "keras"
     channels_last : a PyTorch model in torch.channels_last memory format, as is what it computes; it takes and gives the
         same arrays
-    opset : ONNX operator set to write, from 13; by default the newest that the installed onnxruntime takes
+    opset : ONNX operator set to write, from 13; by default the newest that the installed onnxruntime takes,
+        or 18 for average pools beside what it says as well: later ones have a slow kernel
     external_data : whether an ONNX file's weights go into a file beside it, `net.onnx.data`; by default above 1.5 GiB
     fold_batch_norm : take batch norms, and other scales and shifts by channel, into the convolution or dense layer beside
         them, store what weights alone decide, and compute once what repeats, for deployment: fewer nodes, which do not

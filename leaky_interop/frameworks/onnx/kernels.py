@@ -15,6 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from ...graph import Graph
+from ...numeric import is_float
 from ...ort import AS_BITS
 
 BFLOAT16 = {  # the few operators that have a bfloat16 kernel
@@ -53,8 +55,33 @@ NOWHERE = frozenset(("float4_e2m1fn",))  # element types without any kernel
 NEWEST = dict.fromkeys(  # later ones have no kernel yet
     ("Optional", "OptionalGetElement", "OptionalHasElement", "Quantize", "Dequantize"), 27
 )
+SLOWER = {"AveragePool": 18}  # later ones are some ten times as slow unless channels fill onnxruntime's blocks: docs/upstream.md
+SETTLED = frozenset((  # operators that no set after those says better
+    "Add", "AveragePool", "BatchNorm", "Ceil", "Clip", "Concat", "Conv", "ConvTranspose", "Dense", "Div", "Dropout", "Elu",
+    "Erf", "Exp", "Flip", "Floor", "Gather", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "LogSoftmax", "MatMul",
+    "MaxPool", "Maximum", "Minimum", "Mul", "Neg", "PRelu", "Pad", "Pow", "ReduceMax", "ReduceMean", "ReduceMin",
+    "ReduceSum", "Relu", "Repeat", "Reshape", "Selu", "Sigmoid", "Silu", "Slice", "Softmax", "Softplus", "Split", "Sqrt",
+    "Sub", "Tanh", "Threshold", "Tile", "Transpose",
+))  # fmt: skip
 CARRIERS = {"float16": "float32", "bfloat16": "float32", "uint32": "int64", "uint64": "int64"}
 CARRIERS |= dict.fromkeys(("bool", "int8", "uint8", "int16", "uint16"), "int32")
+
+
+def fastest(graph: Graph) -> int | None:
+    """The last operator set with fast kernels for a graph that has slower ones later; None where all are alike.
+
+    Only where that set says everything as well, which takes no dilated means, nor pads that wrap around.
+    """
+    nodes = list(graph.all_nodes())
+    wanted = [SLOWER[name] for node in nodes if (name := type(node.op).__name__) in SLOWER]
+    newer = any(
+        type(n.op).__name__ not in SETTLED
+        or getattr(n.op, "mode", "") == "wrap"
+        or (type(n.op).__name__ in SLOWER and max(n.op.dilations) > 1)  # type: ignore[attr-defined]
+        or any(is_float(v.dtype) and v.dtype != np.float32 for v in n.outputs)
+        for n in nodes
+    )
+    return None if newer or not wanted else min(wanted)
 
 
 def runs(kind: str, dtype: np.dtype) -> bool:

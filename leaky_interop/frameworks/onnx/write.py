@@ -73,13 +73,14 @@ def build_file(
 
 
 def checked(opset: int | None, graph: Graph) -> int:
-    """The operator set to write: by default the newest that is released and that the installed onnxruntime takes."""
+    """The operator set to write: by default the newest that is released and that the installed onnxruntime takes, or has fast
+    kernels for."""
     kinds = {type(node.op).__name__ for node in graph.all_nodes()}
     newest = min([newest_opset(), *(last for kind, last in kernels.NEWEST.items() if kind in kinds)])
     if opset is not None and not OLDEST <= opset <= newest:
         why = f"the installed onnx and onnxruntime go up to {newest}" if opset > newest else ""
         raise Usage(f"opset {opset} cannot be written", why=why, hint=f"Choose one from {OLDEST} to {newest}")
-    return opset or newest
+    return opset or min(newest, kernels.fastest(graph) or newest)
 
 
 @dataclasses.dataclass(eq=False)
