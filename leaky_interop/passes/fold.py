@@ -286,11 +286,11 @@ def _folded(fold: Fold) -> tuple[Parameter, Parameter] | None:
             scale, shift, magnitude = (a.reshape(groups, inputs, 1) for a in affine)
             added = added + (wide.sum(-1) @ shift)[..., 0]
             size = size + (np.abs(wide).sum(-1) @ magnitude)[..., 0]
-            wide = wide * scale.reshape(groups, 1, inputs, 1)
+            wide *= scale.reshape(groups, 1, inputs, 1)
         for affine in (a for _, a in fold.behind if a is not None):
             scale, shift, magnitude = (a.reshape(groups, outputs) for a in affine)
             added, size = added * scale + shift, size * np.abs(scale) + magnitude
-            wide = wide * scale[:, :, None, None]
+            wide *= scale[:, :, None, None]
         narrow, narrow_bias = (rounded(a, kernel.dtype) for a in (wide, added))
         if not (_fits(wide, narrow, (2, 3)) and _fits(added, narrow_bias, ())):
             return None
@@ -318,8 +318,13 @@ def _parted(op: Any, kernel: np.ndarray) -> tuple[np.ndarray, Any]:
 
 def _fits(wide: np.ndarray, narrow: np.ndarray, axes: tuple[int, ...]) -> bool:
     """Whether rounding lost no more than it does in normal numbers, of each output's largest weight."""
-    largest = np.abs(wide).max(axes, initial=0.0, keepdims=True) if axes else np.abs(wide)
-    lost = np.abs(wide - narrow.astype(np.float64))
+    if axes:
+        largest = np.maximum(wide.max(axes, initial=0.0, keepdims=True), -wide.min(axes, initial=0.0, keepdims=True))
+    else:
+        largest = np.abs(wide)
+    lost = narrow.astype(np.float64)  # in place from here on: a kernel may be most of a network
+    lost -= wide
+    np.abs(lost, out=lost)
     return bool(np.isfinite(narrow).all() and (lost <= unit_roundoff(narrow.dtype) * largest).all())
 
 
