@@ -242,7 +242,7 @@ def _problems(rows: dict[str, Row]) -> Iterator[str]:
     """What failed, was not measured or did not come back as it was, and why."""
     for name, row in rows.items():
         for what, found in {**row.get("onnx", {}), **{part: row.get(part, {}) for part in PARTS[1:]}}.items():
-            for kind in ("failed", "absent"):
+            for kind in ("failed", "absent", "unusable"):
                 if kind in found:
                     yield f"* {name}, {what} {kind}: {found[kind]}"
         for step, problem in row.get("verified", {}).get("steps", {}).items():

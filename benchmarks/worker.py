@@ -163,14 +163,22 @@ def onnx_latency(task: dict[str, Any]) -> dict[str, Any]:
     count = len(networks.get(task["network"]).SHAPES)
     calls: list[Any] = []
     differences: list[float | None] = []
-    executed = []
+    executed: list[int | None] = []
+    unusable: list[str | None] = []
     for path in map(Path, task["onnx"]):
         optimised = path.with_suffix(".optimised.onnx")
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(optimised)
         options.log_severity_level = 3  # a warning that this file fits this machine only
         options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # a peer's file may be none that onnxruntime takes
+            unusable.append(" ".join(str(error).replace(str(path.parent), "").split())[:300])
+            executed.append(None)
+            differences.append(None)
+            continue
+        unusable.append(None)
         executed.append(measuring.size(optimised)["nodes"])
         optimised.unlink()
         names = [i.name for i in session.get_inputs()]
@@ -182,7 +190,7 @@ def onnx_latency(task: dict[str, Any]) -> dict[str, Any]:
         calls.append(lambda session=session, feeds=feeds: session.run(None, feeds))
     medians = iter(measuring.interleaved(calls, task["runs"]))
     latencies = [None if d is None else next(medians) for d in differences]
-    return {"latency_seconds": latencies, "difference": differences, "executed_nodes": executed}
+    return {"latency_seconds": latencies, "difference": differences, "executed_nodes": executed, "unusable": unusable}
 
 
 def _call(model: Any, arrays: Arrays) -> Any:
