@@ -341,3 +341,31 @@ def test_source_that_looks_up_what_was_not_drawn_is_checked(tmp_path, monkeypatc
     monkeypatch.setattr(source.Source, "text", lambda self: real(self).replace("* 2", "* 3"))
     with pytest.raises(li.RuntimeFailure, match="the same bits"):
         li.convert(Lookup(), tmp_path / "net.py", example=torch.zeros(3, dtype=torch.int64), verify=False)
+
+
+def test_numbers_made_in_a_network_are_made_where_its_inputs_are(tmp_path):
+    """Positions, masks and ones as long as an open size, in the living network, its export and its source."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out = nn.Linear(4, 2)
+
+        def forward(self, x):
+            places = torch.arange(x.shape[1], device=x.device).to(x.dtype)
+            seen = nn.functional.scaled_dot_product_attention(x, x + places[:, None], x, is_causal=True)
+            return self.out(seen), torch.ones(x.shape[0], 2, x.shape[1], device=x.device) * places
+
+    x, shapes = torch.randn(2, 5, 4), {"x": ("batch", "time", 4)}
+    net = Net()
+    for source, options in ((net, {"example": x}), (li.convert(net, "onnx", example=x, input_shapes=shapes), {})):
+        model = li.convert(source, "torch", input_shapes=shapes, verify=True, **options)
+        li.convert(source, tmp_path / "net.py", input_shapes=shapes, verify=False, **options)
+        for made in (model, module_of(tmp_path / "net.py").load()):
+            for inputs in (x, torch.randn(3, 7, 4)):
+                for a, b in zip(made(inputs), net(inputs), strict=True):
+                    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+            same(torch.compile(made, backend="eager")(x), made(x))
+            same(torch.jit.trace(made, (x,))(x), made(x))
+            moved = copy.deepcopy(made).to("meta")(torch.randn(3, 7, 4, device="meta"))
+            assert [(t.device.type, tuple(t.shape)) for t in moved] == [("meta", (3, 7, 2)), ("meta", (3, 2, 7))]

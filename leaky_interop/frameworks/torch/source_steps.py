@@ -175,6 +175,8 @@ class Steps:
             return ast.UnaryOp(UNARY[target](), self.argument(args[0], node))  # type: ignore[index,operator]
         if target is operator.getitem:
             return self.index(args[0], args[1], node)
+        if target is getattr:
+            return ast.Attribute(self.argument(args[0], node), str(args[1]))
         arguments = [self.argument(a, node) for a in args]
         if target is torch.cat and len(args) == 2:
             return call("torch.cat", arguments[0], dim=arguments[1])
@@ -230,8 +232,8 @@ class Steps:
 
 
 def _measures(node: torch.fx.Node) -> bool:
-    """Whether a node reads the size of a value."""
-    return node.op == "call_method" and node.target == "size"
+    """Whether a node reads the size of a value, or where it is."""
+    return node.target is getattr or (node.op == "call_method" and node.target == "size")
 
 
 def _unbound(node: torch.fx.Node) -> list[torch.fx.Node] | None:

@@ -60,6 +60,12 @@ def build(
     return model, handles
 
 
+MAKING = frozenset((  # functions that make tensors of numbers, by default in the processor's memory
+    torch.arange, torch.blackman_window, torch.full, torch.hamming_window, torch.hann_window, torch.ones,
+    torch.scalar_tensor, torch.tensor, torch.zeros,
+))  # fmt: skip
+
+
 class TorchBuilder(Builder):
     """`torch` as exporters see it: the module, and `place`, `tensor`, `size`."""
 
@@ -244,8 +250,19 @@ class TorchBuilder(Builder):
             node.target = self.homes[parameter.identity]
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Proxy:
-        """A call of a torch function that has no tensor among its arguments."""
+        """A call of a function that has no tensor among its arguments; what makes one makes it where the inputs are."""
+        if function in MAKING and (place := self.device()) is not None:
+            kwargs["device"] = place
         return self.tracer.create_proxy("call_function", function, args, kwargs)
+
+    def device(self) -> Any:
+        """The device of the first input that is a tensor, as torch finds it at run time; None where there is no such input."""
+        key = ("device",)
+        if key not in self.made:
+            tensor = next((self.made[id(v)] for v in self.graph.inputs if v.dtype.kind not in "OL"), None)
+            place = None if tensor is None else self.tracer.create_proxy("call_function", getattr, (tensor, "device"), {})
+            self.made[key] = place  # type: ignore[index]
+        return self.made[key]  # type: ignore[index]
 
     def size(self, dim: Dim) -> Any:
         """A size as torch computes it from the inputs: an int where it is known."""
