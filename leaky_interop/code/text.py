@@ -102,10 +102,10 @@ def lines(node: ast.expr, indent: int = 0, before: str = "", after: str = "") ->
     opened = _opened(node)
     if (
         isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Call)
+        and _called_before(node) is not None
         and len(one := f"{space}{before}{unparse(node.func)}(") <= WIDTH
     ):
-        opened = f"{unparse(node.func)}(", _given(node), ")"  # a layer's call: its last brackets
+        opened = f"{unparse(node.func)}(", _given(node), ")"  # the call of what a call gave: its last brackets
     if opened is None:
         return [f"{space}{before}{unparse(node)}{after}"]
     head, parts, tail = opened

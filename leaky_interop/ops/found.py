@@ -187,7 +187,7 @@ def unique_to_torch(op, torch, x):
     y, inverse, counts = torch.unpack(found, 3)
     inverse = inverse.reshape(-1)
     size = product(torch.inputs[0].shape) if op.axis is None else torch.inputs[0].shape[op.axis]
-    places = torch.call(torch.module.arange, torch.size(size))
+    places = torch.call(torch.module.arange, torch.size(size), device=counts.device)
     first = torch.full_like(counts, 0).scatter_reduce(0, inverse, places, "amin", include_self=False)
     if not op.ordered:
         order = first.argsort()

@@ -232,7 +232,7 @@ def gather_nd_to_torch(op, torch, x, index):
     shape, count = torch.inputs[1].shape, torch.inputs[1].shape[-1]
     batch = []
     for axis, size in enumerate(shape[: op.batch_axes]):
-        place = torch.call(torch.arange, size) if isinstance(size, int) else torch.call(torch.arange, torch.size(size))
+        place = torch.call(torch.arange, torch.size(size), device=x.device)
         batch.append(place.reshape([-1] + [1] * (len(shape) - 2 - axis)))
     return x[(*batch, *torch.unpack(index.unbind(-1), count))]
 

@@ -226,7 +226,7 @@ def multi_head_attention_to_torch(op, torch, query, key, value, mask, *weights):
     call: dict[str, Any] = {}
     if op.causal:
         lengths = (query.size(1), key.size(1))
-        call = {"attn_mask": torch.call(torch.ones, lengths, dtype=torch.bool).triu(1), "is_causal": True}
+        call = {"attn_mask": torch.call(torch.ones, lengths, dtype=torch.bool, device=query.device).triu(1), "is_causal": True}
     elif mask is not None:
         call = {"attn_mask": torch.logical_not(mask).reshape(*torch.inputs[3].shape[-2:])}
     return torch.place(layer, **held)(query, key, value, need_weights=False, **call)[0]

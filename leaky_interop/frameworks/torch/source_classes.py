@@ -176,6 +176,8 @@ class Classes(Tree):
             and isinstance(step.expression, ast.Subscript)
             and isinstance(step.expression.value, ast.Attribute)
         )
+        if step is not None and isinstance(step.expression, ast.Attribute) and step.expression.attr == "device":
+            return "torch.device"
         return "int" if sized else "Tensor"
 
     def read(self, name: str, block: Block) -> ast.expr:

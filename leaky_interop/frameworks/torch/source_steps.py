@@ -288,6 +288,8 @@ def _base(node: torch.fx.Node) -> str:
     if node.op == "call_module":
         *owners, own = str(node.target).split(".")
         word = next((p for p in (own, *reversed(owners)) if not p.isdigit()), "y")
+    elif node.target is getattr:
+        word = str(node.args[1])
     else:
         word = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "y")
     found = names.identifier(word)

@@ -251,7 +251,7 @@ class TorchBuilder(Builder):
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Proxy:
         """A call of a function that has no tensor among its arguments; what makes one makes it where the inputs are."""
-        if function in MAKING and (place := self.device()) is not None:
+        if function in MAKING and "device" not in kwargs and (place := self.device()) is not None:
             kwargs["device"] = place
         return self.tracer.create_proxy("call_function", function, args, kwargs)
 
