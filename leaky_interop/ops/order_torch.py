@@ -63,11 +63,14 @@ def median_of_numbers_from_torch(call, x, axis, keepdim):
     if x.dtype.kind in "iu":
         return median_from_torch(call, x, axis, keepdim)
     axis %= x.rank
-    numbers = reduced(ReduceSum, Not()(IsNaN()(x)).cast(np.int32), [axis], True)
-    counted = Where()(Equal()(numbers, 0), x.graph.of_sizes(x.shape[axis]).cast(np.int32), numbers)
-    middle = FloorDiv()(Sub()(counted, 1), 2).cast(np.int64)
-    found = (GatherElements(axis=axis)(y, middle) for y in Sort(axis=axis, descending=False)(x))
-    return tuple(y if keepdim else without(y, [axis]) for y in found)
+    lost = IsNaN()(x)
+    numbers = reduced(ReduceSum, Not()(lost).cast(np.int32), [axis], True)
+    middle = Maximum()(FloorDiv()(Sub()(numbers, 1), 2), 0).cast(np.int64)
+    above = x.graph.constant(np.asarray(np.inf, x.dtype))  # not every framework sorts what is no number to the end
+    value = GatherElements(axis=axis)(Sort(axis=axis, descending=False)(Where()(lost, above, x))[0], middle)
+    value = Where()(Equal()(numbers, 0), x.graph.constant(np.asarray(np.nan, x.dtype)), value)
+    place = located(ArgMax, Equal()(x, value).cast(np.int32), axis, True)
+    return tuple(y if keepdim else without(y, [axis]) for y in (value, place))
 
 
 @imports("torch", "aten.nanmedian.default")
