@@ -80,6 +80,7 @@ def test_edges_of_bins_lie_where_pytorch_puts_them():
     for bins, low, high in ((10, 0.0, 1.0), (7, -1.0, 2.0), (13, 0.3, 1.7)):
         edges = np.linspace(low, high, 3 * bins + 1).astype("f")
         x = torch.from_numpy(np.concatenate([edges, np.nextafter(edges, np.float32(9)), np.nextafter(edges, np.float32(-9))]))
+        x = x[(x == 0) | (x.abs() >= torch.finfo(x.dtype).smallest_normal)]  # TensorFlow's threads take others for 0
         for function in (lambda x, n=bins, a=low, b=high: torch.histc(x, n, a, b), lambda x, n=bins, a=low, b=high: torch.histogram(x, n, range=(a, b))[0]):
             for to in ("onnx", "keras"):
                 made = li.convert(Applied(function), to=to, example=(x,), static_batch=True)
