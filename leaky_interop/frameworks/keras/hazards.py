@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -26,9 +26,9 @@ def hazards(model: Any) -> list[str]:
         "torch": (
             (list(_averages_a_repeated_border(functional(model))),
              "Keras on PyTorch counts the border twice in a mean over windows with uneven 'same' pads"),
-            (list(_pads_by_the_edge(functional(model))),
+            (_pads(functional(model), _by_the_edge),
              "Keras on PyTorch repeats the last entry where a symmetric pad turns back, which shows from two places on"),
-            (list(_pads_one_axis(functional(model))),
+            (_pads(functional(model), _for_all_axes),
              "Keras on PyTorch pads the last axis alone where one pair of pads is given for all"),
         ),
     }  # fmt: skip
@@ -57,20 +57,19 @@ def _averages_a_repeated_border(function: Any) -> Iterator[str]:
                 yield pool.name
 
 
-def _pads_by_the_edge(function: Any) -> Iterator[str]:
-    """Symmetric pads of more than one place."""
-    for node in _calls(function):
-        pad = node.operation
-        if type(pad).__name__ == "Pad" and pad.mode == "symmetric" and max(map(max, pad.pad_width)) > 1:
-            yield pad.name
+def _pads(function: Any, rule: Callable[[Any], bool]) -> list[str]:
+    """The names of the calls of `ops.pad` that a rule holds for."""
+    return [n.operation.name for n in _calls(function) if type(n.operation).__name__ == "Pad" and rule(n)]
 
 
-def _pads_one_axis(function: Any) -> Iterator[str]:
-    """One pair of pads for several axes."""
-    for node in _calls(function):
-        pad = node.operation
-        if type(pad).__name__ == "Pad" and len(pad.pad_width) == 1 < len(node.input_tensors[0].shape):
-            yield pad.name
+def _by_the_edge(node: Any) -> bool:
+    """Whether a pad is symmetric, of more than one place."""
+    return node.operation.mode == "symmetric" and max(map(max, node.operation.pad_width)) > 1
+
+
+def _for_all_axes(node: Any) -> bool:
+    """Whether a pad states one pair for several axes."""
+    return len(node.operation.pad_width) == 1 < len(node.input_tensors[0].shape)
 
 
 def _sums_along_another_axis(function: Any) -> Iterator[str]:
