@@ -15,7 +15,7 @@ import numpy as np
 from .errors import Refused
 from .graph import Graph, Node, Value
 from .interpreter import interpret
-from .sizes import Dim, Size, agree, symbol, symbols
+from .sizes import Dim, agree, name_of, symbols
 
 if TYPE_CHECKING:
     from .op import Op
@@ -68,7 +68,7 @@ def mentioned(value: Value | None) -> set[str]:
 
 def told(value: Value) -> set[str]:
     """The symbols that a value tells by its own sizes: those that stand alone as a dimension of it."""
-    return {str(d) for d in value.shape if isinstance(d, Size) and d == symbol(str(d))}
+    return {name for d in value.shape if (name := name_of(d))}
 
 
 def tells_sizes(body: Graph) -> bool:
@@ -146,8 +146,8 @@ def sizes_outside(inner: Iterable[Value], outer: Iterable[Value | None]) -> dict
     found: dict[str, Dim] = {}
     for value, operand in zip(inner, outer, strict=True):
         for dim, size in zip(value.shape, () if operand is None else operand.shape, strict=operand is not None):
-            if isinstance(dim, Size) and dim == symbol(str(dim)):
-                found.setdefault(str(dim), size)
+            if name := name_of(dim):
+                found.setdefault(name, size)
     return found
 
 
@@ -190,8 +190,8 @@ def inline(
         for old, new in zip(node.outputs, emit(node, node.op.bound(sizes), [get(v) for v in node.inputs]), strict=True):
             made[id(old)] = new
             for dim, size in zip(old.shape, new.shape, strict=True):
-                if isinstance(dim, Size) and dim == symbol(str(dim)):
-                    sizes.setdefault(str(dim), size)
+                if name := name_of(dim):
+                    sizes.setdefault(name, size)
     return [get(v) for v in body.outputs]  # type: ignore[misc]
 
 

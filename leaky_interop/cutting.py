@@ -22,7 +22,7 @@ from .frameworks.base import Unread
 from .graph import Graph, Node, Rewrite, Value
 from .interpreter import bind, settings, sources
 from .op import Op
-from .sizes import Dim, Size, evaluate, floor_divide, is_measured, rename, symbol, symbols
+from .sizes import Dim, Size, evaluate, floor_divide, is_measured, name_of, rename, symbol, symbols
 
 LARGEST = 4096  # a source's size that a given array's size is traced back to
 TRIED = 257  # sizes up to this one tell whether one size determines another
@@ -160,7 +160,7 @@ class _Sizes:
     """
 
     def __init__(self, starts: Mapping[str, Value], nodes: Sequence[Node]):
-        self.known = {str(d) for v in starts.values() for d in v.shape if isinstance(d, Size) and d == symbol(str(d))}
+        self.known = {name for v in starts.values() for d in v.shape if (name := name_of(d))}
         self.known |= {str(d) for n in nodes for v in n.outputs for d in v.shape if is_measured(d)}
         self.own: dict[Dim, Size] = {}  # sizes of the cut values that are sizes of their own now
         self.told: dict[str, Dim] = {}  # sizes of the source's inputs, in terms of those

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .kinds import Optional
-from .sizes import Shape, Size, evaluate, symbol, symbols
+from .sizes import Shape, Size, evaluate, name_of, symbols
 
 if TYPE_CHECKING:
     from .graph import Graph, Node, Value
@@ -24,8 +24,8 @@ def bind(shapes: Iterable[Shape], arrays: Iterable[np.ndarray], sizes: dict[str,
     sizes = {} if sizes is None else sizes
     for shape, array in zip(shapes, arrays, strict=True):
         for dim, size in zip(shape, np.shape(array) if shape else (), strict=True):
-            if isinstance(dim, Size) and dim == symbol(str(dim)):
-                sizes.setdefault(str(dim), size)
+            if name := name_of(dim):
+                sizes.setdefault(name, size)
     return sizes
 
 
@@ -34,8 +34,8 @@ def measures(graph: Graph) -> dict[str, tuple[Value, int]]:
     found: dict[str, tuple[Value, int]] = {}
     for value in (*graph.inputs, *(v for node in graph.nodes for v in node.outputs)):
         for axis, dim in enumerate(value.shape):
-            if isinstance(dim, Size) and dim == symbol(str(dim)):
-                found.setdefault(str(dim), (value, axis))
+            if name := name_of(dim):
+                found.setdefault(name, (value, axis))
     return found
 
 

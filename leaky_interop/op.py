@@ -29,6 +29,7 @@ from .sizes import (
     evaluate,
     maximum,
     may_agree,
+    name_of,
     product,
     rename,
     symbol,
@@ -39,8 +40,8 @@ from .sizes import (
 __all__ = [
     "CASES", "Case", "Dim", "Graph", "Link", "Moved", "Op", "Operand", "Parameter", "Pointwise", "Shape", "Size", "Value", "agree",
     "broadcast", "case", "ceil_divide", "constant", "exports", "imports", "invert", "kinds", "maximum",
-    "may_agree", "op", "product", "prune", "refuses", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols", "tells_sizes",
-    "together", "weight",
+    "may_agree", "name_of", "op", "product", "prune", "refuses", "rename", "run_body", "shortest", "sizes_outside", "symbol", "symbols",
+    "tells_sizes", "together", "weight",
 ]  # fmt: skip
 
 Perm = tuple[int, ...]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import random
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -30,7 +31,14 @@ class _Call:
     left: Dim
     right: Dim
 
+    def __hash__(self) -> int:
+        return hash(self.text)
+
     def __str__(self) -> str:
+        return self.text
+
+    @functools.cached_property
+    def text(self) -> str:
         if self.name == "max":
             return f"max({self.left}, {self.right})"
         return " // ".join(str(s) if isinstance(s, int) or len(s.terms) == 1 else f"({s})" for s in (self.left, self.right))
@@ -39,16 +47,14 @@ class _Call:
 class Size:
     """An integer expression in named symbols. Immutable, hashable; equal when the normal forms are equal."""
 
-    __slots__ = ("terms",)
-
     def __init__(self, terms: Mapping[_Monomial, int]):
-        self.terms = tuple(sorted(((m, c) for m, c in terms.items() if c), key=lambda t: (len(t[0]), str(t[0]))))
+        self.terms = tuple(sorted(((m, c) for m, c in terms.items() if c), key=_place))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Size) and self.terms == other.terms
 
     def __hash__(self) -> int:
-        return hash(self.terms)
+        return hash(self.text)
 
     def __bool__(self) -> bool:
         raise OpenSize(f"the size {self} is not known, so it has no truth value", why="compare with == or `agree`")
@@ -96,6 +102,10 @@ class Size:
         return self - other * floor_divide(self, other)
 
     def __str__(self) -> str:
+        return self.text
+
+    @functools.cached_property
+    def text(self) -> str:
         text = ""
         for monomial, coefficient in reversed(self.terms):
             factors = [a if isinstance(a, str) else f"({a})" for a in monomial]
@@ -119,9 +129,17 @@ def measured(name: str) -> Size:
     return symbol(f"?{name}")
 
 
+def name_of(size: Dim) -> str | None:
+    """The name of a size that is a symbol alone; None for a number and for every other expression."""
+    if not isinstance(size, Size) or len(size.terms) != 1:
+        return None
+    (monomial, coefficient), = size.terms
+    return monomial[0] if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], str) else None
+
+
 def is_measured(size: Dim) -> bool:
-    """Whether a size is such a symbol, alone."""
-    return isinstance(size, Size) and str(size).startswith("?") and size == symbol(str(size))
+    """Whether a size is a symbol that only a run tells, alone."""
+    return (name_of(size) or "").startswith("?")
 
 
 def floor_divide(left: Dim, right: Dim) -> Dim:
@@ -273,6 +291,11 @@ def broadcast_together(left: Dim, right: Dim) -> Dim | None:
 def rename(tree: Any, names: Mapping[str, Dim]) -> Any:
     """`tree` with symbols replaced by other sizes."""
     return evaluate(tree, {name: names.get(name, symbol(name)) for name in symbols(tree)})
+
+
+def _place(term: tuple[_Monomial, int]) -> tuple[int, list[tuple[bool, str]]]:
+    """Where a term stands in the normal form: short ones before long ones, symbols before calls."""
+    return len(term[0]), [(isinstance(atom, _Call), str(atom)) for atom in term[0]]
 
 
 def _terms(size: Dim) -> tuple[tuple[_Monomial, int], ...]:

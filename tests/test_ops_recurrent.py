@@ -399,6 +399,20 @@ def test_peepholes_are_refused():
         li.load(onnx_model("LSTM", [TIME_FIRST], weights, opset=14, hidden_size=HIDDEN))
 
 
+def test_results_that_nobody_reads_are_not_written():
+    """Final states and their squeezes cost nodes and time: the LSTM names what is read, and no weight is left over."""
+    layer = torch.nn.LSTM(FEATURES, HIDDEN, 2, batch_first=True)
+    sequence = li.convert(Net(layer, lambda y, s: y), to="onnx", example=(X,))
+    assert [n.op_type for n in sequence.graph.node].count("Squeeze") == 2
+    assert [list(n.output[1:]) for n in sequence.graph.node if n.op_type == "LSTM"] == [[], []]
+    state = li.convert(Net(layer, lambda y, s: s[1]), to="onnx", example=(X,), static_batch=True)
+    second = [n for n in state.graph.node if n.op_type == "LSTM"][1]
+    assert [bool(name) for name in second.output] == [False, False, True]
+    for model in (sequence, state):
+        read = {name for n in model.graph.node for name in n.input}
+        assert {w.name for w in model.graph.initializer} <= read
+
+
 def test_float64_is_written_out():
     module = torch.nn.GRU(FEATURES, HIDDEN, batch_first=True, bidirectional=True).double()
     check(Net(module, everything), X.astype(np.float64), to=("torch", "onnx"))

@@ -25,6 +25,7 @@ from ..op import (
     exports,
     kinds,
     maximum,
+    name_of,
     op,
     rename,
     run_body,
@@ -125,8 +126,8 @@ class Loop(Control):
         known: dict[str, Dim] = dict(sizes_outside(inner[self.carried :], initial[self.carried :]))
         for index in range(self.carried):
             for axis, dim in enumerate(inner[index].shape):
-                if self.fixed(axis, index) and str(dim) not in known and dim == symbol(str(dim)):
-                    known[str(dim)] = initial[index].shape[axis]
+                if self.fixed(axis, index) and (name := name_of(dim)):
+                    known.setdefault(name, initial[index].shape[axis])
         count = self.rounds(trips, condition)
         rows = symbol(f"?{self.label}_rounds") if count is None else count
         results = []
@@ -238,7 +239,7 @@ class Scan(Control):
         known |= sizes_outside(inner_states, states)
         for inner, outer, axis in zip(inner_places, lists, self.axes, strict=True):
             rest = (*outer.shape[:axis], *outer.shape[axis + 1 :])
-            known |= {str(d): s for d, s in zip(inner.shape, rest, strict=True) if d == symbol(str(d))}
+            known |= {name: s for d, s in zip(inner.shape, rest, strict=True) if (name := name_of(d))}
         results = []
         for index, value in enumerate(self.body.outputs):
             shape = self.outside(index, value.shape, known)

@@ -15,7 +15,7 @@ from ...graph import Graph, Value, label, prune
 from ...layout import settle
 from ...ops.expand import expanded
 from ...passes import after_import
-from ...sizes import Dim, Shape, Size, symbol
+from ...sizes import Dim, Shape, name_of, symbol
 from .trace import Trace
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def read_body(reader: Reader, name: str, kinds: Sequence[Kind], apply: Callable[
     names: dict[str, Dim] = {}
 
     def inside(size: Dim) -> Dim:
-        if not isinstance(size, Size) or size == symbol(str(size)):
+        if isinstance(size, int) or name_of(size):
             return size
         return names.setdefault(str(size), symbol(f"{name}_size_{len(names)}"))
 

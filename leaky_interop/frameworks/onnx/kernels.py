@@ -17,7 +17,6 @@ from onnx import helper
 
 from ...graph import Graph
 from ...numeric import is_float
-from ...ort import AS_BITS
 
 BFLOAT16 = {  # the few operators that have a bfloat16 kernel
     "Cast", "CastLike", "Concat", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "IsInf",
@@ -111,7 +110,7 @@ class Types:
         """Whether this operator set takes a dtype for a type variable; newer ones often take more."""
         found = {c.type_param_str: c.allowed_type_strs for c in self.schema.type_constraints} if self.schema else {}
         allowed = [kind for kind in found.get(variable, [variable]) if kind.startswith("tensor(")]  # of sequences it says nothing
-        return not allowed or _type_string(dtype) in allowed
+        return not allowed or type_string(dtype) in allowed
 
     def foreign(self, operands: Iterable[np.dtype | None], results: Iterable[np.dtype | None]) -> str:
         """The first dtype that this operator set does not take where it stands; empty where there is none."""
@@ -149,11 +148,11 @@ class Types:
         return None if kind is None else np.dtype(helper.tensor_dtype_to_np_dtype(kind))
 
 
-def _type_string(dtype: np.dtype) -> str:
-    """A dtype as schemas spell it."""
-    if found := next((spelled for spelled, name in AS_BITS.items() if name == dtype.name), None):
-        return found
-    return f"tensor({ {'float32': 'float', 'float64': 'double', 'object': 'string'}.get(dtype.name, dtype.name)})"
+@functools.cache
+def type_string(dtype: np.dtype) -> str:
+    """A dtype as schemas spell it: "tensor(float)" """
+    kind = onnx.TensorProto.DataType.Name(helper.np_dtype_to_tensor_dtype(dtype))
+    return f"tensor({kind.lower()})"
 
 
 @functools.cache

@@ -5,43 +5,20 @@ What a body captures keeps the name that it has outside, as ONNX's outer scope a
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-import onnx
-from onnx import helper
 
 from ...graph import Graph, Node
 from ...interpreter import measures
 from ...op import Op
-from .types import info
+from .symbols import Body, Symbol
 
 if TYPE_CHECKING:
-    from .write import OnnxBuilder, Symbol
-
-
-@dataclasses.dataclass(eq=False)
-class Body:
-    """A subgraph of which everything but its values' names is known."""
-
-    graph: Graph
-    nodes: list[Any]
-    inputs: list[Symbol]
-    outputs: list[Symbol]
-
-    def proto(self, builder: OnnxBuilder, name: str) -> onnx.GraphProto:
-        """The subgraph, when every value around it has its name."""
-        nodes = builder.protos(self.nodes)
-        inputs = [info(s.name, v) for s, v in zip(self.inputs, self.graph.inputs, strict=False)]
-        outputs = [info(s.name, v) for s, v in zip(self.outputs, self.graph.outputs, strict=True)]
-        return helper.make_graph(nodes, name, inputs, outputs)
+    from .write import OnnxBuilder
 
 
 def write_body(builder: OnnxBuilder, graph: Graph, captured: Sequence[Any]) -> Body:
     """Run the exporters of a body; its last inputs are what is captured, as it is called outside."""
-    from .write import Symbol
-
     outside = dict(builder.__dict__)  # a body's nodes, and what it makes of weights and sizes, are seen by it alone
     own = len(graph.inputs) - len(captured)
     builder.graph, builder.nodes, builder.sources = graph, [], measures(graph)

@@ -11,7 +11,7 @@ from onnx import helper
 from ... import kinds
 from ...errors import Refused
 from ...graph import Value
-from ...sizes import symbol
+from ...sizes import name_of
 
 
 def read_type(proto: Any) -> tuple[kinds.Sizes | None, Any]:
@@ -43,5 +43,5 @@ def type_proto(dtype: Any, shape: Any) -> onnx.TypeProto:
 
 def info(name: str, value: Value) -> onnx.ValueInfoProto:
     """Type and shape of a port; a symbol keeps its name, an expression stays open."""
-    dims = [d if isinstance(d, int) else str(d).lstrip("?") if d == symbol(str(d)) else None for d in value.shape]
+    dims = [d if isinstance(d, int) else open_size.lstrip("?") if (open_size := name_of(d)) else None for d in value.shape]
     return helper.make_value_info(name, type_proto(value.dtype, dims))

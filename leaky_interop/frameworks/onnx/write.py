@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -25,14 +24,16 @@ from ..base import Builder, Port
 from . import kernels
 from .file import SMALL, stream
 from .naming import OWN
-from .nesting import Body, write_body
+from .nesting import write_body
 from .read import CONSTANTS, FROZEN, holds_weights
 from .run import newest_opset
+from .symbols import Body, Symbol, Written, dtype_of, read
 from .types import info, type_proto
 from .views import VIEWS, told
 
 FRAMEWORK = "onnx"
 OLDEST = 13  # the first operator set that every exporter knows how to write, or refuses in words
+OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 IR_VERSION = 10  # the first with metadata on nodes; onnx would write its own newest, which runtimes lag behind
 
 
@@ -83,42 +84,6 @@ def checked(opset: int | None, graph: Graph) -> int:
     return opset or min(newest, kernels.fastest(graph) or newest)
 
 
-@dataclasses.dataclass(eq=False)
-class Symbol:
-    """A value of the model being written. Arithmetic on it writes nodes (used for sizes)."""
-
-    builder: OnnxBuilder
-    name: str = ""
-    made_by: _Node | None = None
-    dtype: np.dtype | None = None  # None where nothing tells
-
-    def __add__(self, other: Any) -> Symbol:
-        return self.builder.Add(self, self.builder.integers(other))
-
-    def __mul__(self, other: Any) -> Symbol:
-        return self.builder.Mul(self, self.builder.integers(other))
-
-    def __floordiv__(self, other: Any) -> Symbol:
-        return self.builder.Div(self, self.builder.integers(other))  # sizes are not negative, so truncation is floor
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    def __rfloordiv__(self, other: Any) -> Symbol:
-        return self.builder.Div(self.builder.integers(other), self)
-
-
-@dataclasses.dataclass(eq=False)
-class _Node:
-    kind: str
-    domain: str
-    inputs: list[Symbol | None]
-    outputs: list[Symbol]
-    attributes: dict[str, Any]
-    name: str
-    source: str
-
-
 class OnnxBuilder(Builder):
     """`onnx` as exporters see it: every operator is a function that writes a node, `onnx.LeakyRelu(x, alpha=0.3)`."""
 
@@ -128,13 +93,10 @@ class OnnxBuilder(Builder):
     def __init__(self, graph: Graph, opset: int):
         super().__init__(graph)
         self.opset = opset
-        self.nodes: list[_Node] = []
+        self.nodes: list[Written] = []
         self.weights: dict[Any, tuple[Symbol, Parameter]] = {}  # by identity: tied weights are one
         self.first: dict[Any, Parameter] = {}  # by tie: the view of a weight that is stored; others are made of it
         self.viewed: dict[Any, Symbol] = {}  # by identity: those others
-        self.frozen: list[str] = []
-        self.constants: list[str] = []
-        self.told: dict[str, Any] = {}  # by weight: how it follows from what its owner has
         self.names = names.Unique()
         self.sources = measures(graph)
         for value in graph.inputs:
@@ -157,7 +119,7 @@ class OnnxBuilder(Builder):
             why = f"ONNX has it since opset {kernels.since(kind)}"
             raise self.refuse(f"{kind} in opset {self.opset}", why=why, instead="Write a newer opset")
         types = kernels.Types(kind, self.opset, domain)
-        dtypes = types.read(map(_dtype, inputs))
+        dtypes = types.read(map(dtype_of, inputs))
         dtype = dtypes.get(types.main)
         unknown = [] if domain else sorted(k for k, v in attributes.items() if v is not None and not types.knows(k))
         if unknown:
@@ -172,9 +134,9 @@ class OnnxBuilder(Builder):
         while operands and operands[-1] is None:
             operands.pop()
         attributes = {k: v for k, v in attributes.items() if v is not None}
-        made = _Node(kind, domain, operands, [], attributes, self.node.name, self.node.source)
+        made = Written(kind, domain, operands, [], attributes, self.node.name, self.node.source)
         made.outputs = [Symbol(self, made_by=made, dtype=types.result(n, dtypes, attributes)) for n in range(outputs)]
-        if types.schema and (lost := types.foreign(map(_dtype, operands), (o.dtype for o in made.outputs))):
+        if types.schema and (lost := types.foreign(map(dtype_of, operands), (o.dtype for o in made.outputs))):
             why = "this operator set does not take that type there"
             raise self.refuse(f"{lost} at {kind} of opset {self.opset}", why=why, instead="Write a newer opset")
         self.nodes.append(made)
@@ -190,7 +152,7 @@ class OnnxBuilder(Builder):
                 instead="Convert the network in float32",
             )
         wide = self.element_type(carrier)
-        turned = [self.Cast(i, to=wide) if _dtype(i) == dtype and types.turns(n, dtype) else i for n, i in enumerate(inputs)]
+        turned = [self.Cast(i, to=wide) if dtype_of(i) == dtype and types.turns(n, dtype) else i for n, i in enumerate(inputs)]
         results = self.write(kind, turned, outputs=outputs, **attributes)
         results = results if isinstance(results, tuple) else (results,)
         narrow = self.element_type(dtype)
@@ -203,7 +165,7 @@ class OnnxBuilder(Builder):
 
     def check_flow(self, kind: str, inputs: Sequence[Any], types: kernels.Types) -> None:
         """Refuse what goes into a branch or loop of an operator set that does not know its dtype there."""
-        for index, dtype in enumerate(map(_dtype, inputs)):
+        for index, dtype in enumerate(map(dtype_of, inputs)):
             if dtype is not None and dtype.kind != "L" and not types.allows(types.input(index), dtype):
                 why = f"{kind} takes none there"
                 raise self.refuse(f"{dtype} in a {kind} of opset {self.opset}", why=why, instead="Write a newer opset")
@@ -227,7 +189,7 @@ class OnnxBuilder(Builder):
             why = f"there these numbers are attributes, which must be known, in opset {self.opset}"
             raise self.refuse(f"{kind} with computed numbers", why=why, instead="Write a newer opset")
         for formal, port in zip(schema.inputs, operands, strict=False):
-            if port is not None and _type(port.dtype) not in formal.types:
+            if port is not None and kernels.type_string(port.dtype) not in formal.types:
                 raise self.refuse(f"{kind} of {port.dtype}", why=f"opset {self.opset} does not define it", instead="Cast around it")
             if port is not None and port.dtype.kind == "V" and formal.type_str != main and not kernels.runs(kind, port.dtype):
                 raise self.refuse(f"{kind} of {port.dtype}", why="onnxruntime has no kernel for it", instead="Cast around it")
@@ -264,12 +226,6 @@ class OnnxBuilder(Builder):
             name = self.names(parameter.name or f"{self.node.name or 'constant'}_constant")
             made = Symbol(self, name, dtype=parameter.dtype)
             self.weights[key] = (made, parameter)
-            if not parameter.name and holds_weights(parameter.dtype):
-                self.constants.append(made.name)
-            elif parameter.name and not parameter.trainable:
-                self.frozen.append(made.name)
-            if view := told(parameter):
-                self.told[made.name] = view
         return self.weights[key][0]
 
     def view(self, made: Symbol, steps: Iterable[Step]) -> Symbol:
@@ -345,6 +301,8 @@ class OnnxBuilder(Builder):
     def finish(self) -> tuple[onnx.ModelProto, dict[int, Any]]:
         """The checked model, whose initializers (in the order of `weights`) have no numbers yet."""
         outputs = self.output_symbols()
+        self.nodes, self.wanted = read(self.nodes, outputs)
+        self.weights = {key: held for key, held in self.weights.items() if id(held[0]) in self.wanted}
         protos = self.protos(self.nodes)
         infos = [info(s.name, v) for s, v in zip(outputs, self.graph.outputs, strict=True)]
         inputs = [info(self.made[id(v)].name, v) for v in self.graph.inputs]
@@ -352,14 +310,24 @@ class OnnxBuilder(Builder):
         opsets = [helper.make_opsetid("", self.opset), *(helper.make_opsetid(d, 1) for d in sorted(domains))]
         graph = helper.make_graph(protos, "leaky_interop", inputs, infos)
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=OWN)
-        for key, listed in ((FROZEN, self.frozen), (CONSTANTS, self.constants), (VIEWS, self.told)):
+        for key, listed in self.roles().items():
             if listed:
                 model.metadata_props.add(key=key, value=json.dumps(listed))
         self.declare_weights(model)
-        handles = {key: s.name for key, s in self.made.items() if isinstance(key, int)}
+        known = self.wanted | {id(self.made[id(v)]) for v in self.graph.inputs}
+        handles = {key: s.name for key, s in self.made.items() if isinstance(key, int) and id(s) in known}
         return model, handles
 
-    def protos(self, nodes: Sequence[_Node]) -> list[onnx.NodeProto]:
+    def roles(self) -> dict[str, Any]:
+        """What ONNX does not say of its weights: which are not trained, which were none, how one follows from another."""
+        held = [(symbol.name, parameter) for symbol, parameter in self.weights.values()]
+        return {
+            FROZEN: [name for name, p in held if p.name and not p.trainable],
+            CONSTANTS: [name for name, p in held if not p.name and holds_weights(p.dtype)],
+            VIEWS: {name: view for name, p in held if (view := told(p))},
+        }
+
+    def protos(self, nodes: Sequence[Written]) -> list[onnx.NodeProto]:
         """The nodes of one scope, every value named; those of the bodies in them after their own names."""
         node_names = names.Unique()
         titles = {id(made): node_names(made.name) for made in self.main_nodes(nodes)}
@@ -371,7 +339,7 @@ class OnnxBuilder(Builder):
             proto = helper.make_node(
                 made.kind,
                 ["" if i is None else i.name for i in made.inputs],
-                [o.name for o in made.outputs],
+                self.results(made),
                 name=titles.get(id(made)) or node_names(base),
                 domain=made.domain,
                 **{k: v.proto(self, f"{base}_{k}") if isinstance(v, Body) else v for k, v in made.attributes.items()},
@@ -381,10 +349,19 @@ class OnnxBuilder(Builder):
             protos.append(proto)
         return protos
 
-    def main_nodes(self, nodes: Sequence[_Node]) -> Iterable[_Node]:
+    def results(self, made: Written) -> list[str]:
+        """The names of a node's results; an optional one that nothing reads is left out."""
+        optional = [r.option == OPTIONAL for r in onnx.defs.get_schema(made.kind, self.opset).outputs] if not made.domain else []
+        optional += [False] * (len(made.outputs) - len(optional))
+        found = ["" if o and id(s) not in self.wanted else s.name for o, s in zip(optional, made.outputs, strict=False)]
+        while not found[-1]:
+            found.pop()
+        return found
+
+    def main_nodes(self, nodes: Sequence[Written]) -> Iterable[Written]:
         """Of the nodes that one canonical node became, the one that bears its name: the first with a weight, or the last."""
         weights = {id(symbol) for symbol, parameter in self.weights.values() if parameter.name}
-        found: dict[str, tuple[bool, _Node]] = {}
+        found: dict[str, tuple[bool, Written]] = {}
         for made in nodes:
             if made.name and not found.get(made.name, (False,))[0]:
                 found[made.name] = any(id(i) in weights for i in made.inputs), made
@@ -417,16 +394,3 @@ class OnnxBuilder(Builder):
             else:
                 skeleton.graph.input.append(helper.make_tensor_value_info(made.name, kind, parameter.shape))
         onnx.checker.check_model(skeleton, full_check=True)
-
-
-def _dtype(operand: Any) -> np.dtype | None:
-    """The dtype of an operand; None for an absent one, a bare number, or a symbol of which nothing tells."""
-    if operand is None or isinstance(operand, bool | int | float):
-        return None
-    return operand.dtype if isinstance(operand, Symbol | Value) else np.asarray(operand).dtype
-
-
-def _type(dtype: Any) -> str:
-    """A dtype as schemas say it: "tensor(float)" """
-    kind = onnx.TensorProto.DataType.Name(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-    return f"tensor({kind.lower()})"
