@@ -118,6 +118,23 @@ def test_a_batch_norm_behind_a_layer(kind, bias):
     same(before, after, shape)
 
 
+@pytest.mark.parametrize("block", [1, 40, 70])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_large_kernel_is_scaled_in_parts(kind, block, monkeypatch):
+    shape, layer = LAYERS[kind]
+    net = Network()
+    x = net.input(*shape)
+    first = x if "transposed" in kind or kind in ("conv", "depthwise") else net.norm(x)
+    before = net.done(net.norm(layer(net, first, True)))
+    whole = fold_batch_norms(before)
+    monkeypatch.setattr("leaky_interop.passes.fold.BLOCK", block)
+    parts = fold_batch_norms(before)
+    assert len(whole.nodes) == len(parts.nodes) == 1
+    for one, other in zip(whole.nodes[0].inputs[1:], parts.nodes[0].inputs[1:], strict=True):
+        np.testing.assert_allclose(one.array(), other.array(), rtol=1e-14, atol=1e-14)
+    same(before, parts, shape)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["conv_1d", "groups", "depthwise", "transposed_groups", "dense"])
 def test_a_chain_of_scales_and_shifts(kind, seed):

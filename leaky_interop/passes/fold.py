@@ -14,6 +14,7 @@ folds otherwise, and where the products do not fit the weights' dtype. Statistic
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from ..ops.transpose import Transpose
 
 LAYERS = (Conv, ConvTranspose, Dense)
 SHOWN = 5  # names in a note
+BLOCK = 2**17  # weights that are scaled at a time, in float64: a kernel may be most of a network
 
 ELSEWHERE = "something else reads the value before"
 NO_LAYER = "no convolution or dense layer stands beside"
@@ -277,22 +279,23 @@ def _folded(fold: Fold) -> tuple[Parameter, Parameter] | None:
     """The layer's new kernel and bias; None where they do not fit its dtype."""
     _, kernel, bias = fold.layer.inputs
     assert kernel is not None and kernel.const is not None
-    wide, back = _parted(fold.layer.op, kernel.array().astype(np.float64))
-    groups, outputs, inputs, _ = wide.shape
-    added = np.zeros((groups, outputs)) if bias is None else bias.array().astype(np.float64).reshape(groups, outputs)
+    parted, back = _parted(fold.layer.op, kernel.array())
+    groups, outputs, *rest = parted.shape
+    narrow, added = np.empty(parted.shape, kernel.dtype), np.zeros((groups, outputs))
+    if bias is not None:
+        added += bias.array().astype(np.float64).reshape(groups, outputs)
     size = np.abs(added)
+    rows = max(1, BLOCK // (groups * math.prod(rest)))
     with np.errstate(all="ignore"):
-        for affine in (a for _, a in reversed(fold.before) if a is not None):
-            scale, shift, magnitude = (a.reshape(groups, inputs, 1) for a in affine)
-            added = added + (wide.sum(-1) @ shift)[..., 0]
-            size = size + (np.abs(wide).sum(-1) @ magnitude)[..., 0]
-            wide *= scale.reshape(groups, 1, inputs, 1)
-        for affine in (a for _, a in fold.behind if a is not None):
-            scale, shift, magnitude = (a.reshape(groups, outputs) for a in affine)
-            added, size = added * scale + shift, size * np.abs(scale) + magnitude
-            wide *= scale[:, :, None, None]
-        narrow, narrow_bias = (rounded(a, kernel.dtype) for a in (wide, added))
-        if not (_fits(wide, narrow, (2, 3)) and _fits(added, narrow_bias, ())):
+        for start in range(0, outputs, rows):
+            part = np.s_[:, start : start + rows]
+            wide = parted[part].astype(np.float64)
+            added[part], size[part] = _taken_in(fold, wide, added[part], size[part], part)
+            narrow[part] = rounded(wide, kernel.dtype)
+            if not _fits(wide, narrow[part], (2, 3)):
+                return None
+        narrow_bias = rounded(added, kernel.dtype)
+        if not _fits(added, narrow_bias, ()):
             return None
     name, trainable = kernel.const.name, kernel.const.trainable
     own = name and f"{name.rpartition('.')[0]}.bias".lstrip(".")
@@ -305,6 +308,21 @@ def _folded(fold: Fold) -> tuple[Parameter, Parameter] | None:
             named, made_bias.shape, made.dtype, lambda: made_bias, made_bias, trainable, home="layer", summed=summed
         ),
     )
+
+
+def _taken_in(fold: Fold, wide: np.ndarray, added: np.ndarray, size: np.ndarray, part: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Scale some outputs' kernel in place by all that folds; what is added behind it, and the magnitudes that made that."""
+    groups, _, inputs, _ = wide.shape
+    for affine in (a for _, a in reversed(fold.before) if a is not None):
+        scale, shift, magnitude = (a.reshape(groups, inputs, 1) for a in affine)
+        added = added + (wide.sum(-1) @ shift)[..., 0]
+        size = size + (np.abs(wide).sum(-1) @ magnitude)[..., 0]
+        wide *= scale.reshape(groups, 1, inputs, 1)
+    for affine in (a for _, a in fold.behind if a is not None):
+        scale, shift, magnitude = (a.reshape(groups, -1)[part] for a in affine)
+        added, size = added * scale + shift, size * np.abs(scale) + magnitude
+        wide *= scale[:, :, None, None]
+    return added, size
 
 
 def _parted(op: Any, kernel: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -322,7 +340,7 @@ def _fits(wide: np.ndarray, narrow: np.ndarray, axes: tuple[int, ...]) -> bool:
         largest = np.maximum(wide.max(axes, initial=0.0, keepdims=True), -wide.min(axes, initial=0.0, keepdims=True))
     else:
         largest = np.abs(wide)
-    lost = narrow.astype(np.float64)  # in place from here on: a kernel may be most of a network
+    lost = narrow.astype(np.float64)
     lost -= wide
     np.abs(lost, out=lost)
     return bool(np.isfinite(narrow).all() and (lost <= unit_roundoff(narrow.dtype) * largest).all())
