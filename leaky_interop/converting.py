@@ -119,8 +119,8 @@ def convert(
         or 18 for average pools beside what it says as well: later ones have a slow kernel
     external_data : whether an ONNX file's weights go into a file beside it, `net.onnx.data`; by default above 1.5 GiB
     fold_batch_norm : take batch norms, and other scales and shifts by channel, into the convolution or dense layer beside
-        them, store what weights alone decide, and compute once what repeats, for deployment: fewer nodes, which do not
-        train as before; the report's notes list what stays, and why
+        them, store what weights alone decide, compute once what repeats and leave out what changes nothing, for deployment:
+        fewer nodes, which do not train as before; the report's notes list what stays, and why
     float16 : convert the numbers to float16: "inside" leaves inputs and outputs as they are, "everywhere" does not
     rename : other names for inputs and outputs, old name -> new name
     inputs : arrays to verify with, instead of seeded random ones
@@ -163,12 +163,9 @@ def convert(
     if cut_inputs or cut_outputs:
         graph = cut(graph, cut_inputs, cut_outputs)
     if fold_batch_norm:
-        from .passes.fold import fold_batch_norms
-        from .passes.nested import concatenate_at_once
-        from .passes.repeated import share_repeated
-        from .passes.stored import store_computed
+        from .passes.folding import folded
 
-        graph = concatenate_at_once(fold_batch_norms(share_repeated(store_computed(graph))))
+        graph = folded(graph)
     if rename:
         graph = ports.rename(graph, rename)
     stage("convert")

@@ -215,3 +215,19 @@ def test_what_is_concatenated_in_steps_is_concatenated_at_once(to):
     assert sorted(len(n.inputs) for n in graph.nodes if type(n.op).__name__ == "Concat") == [2, 2, 2, 2, 2, 5]
     for received, expected in zip(li.run(made, [example.numpy()]), Net()(example), strict=True):
         np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_adds_nothing_is_left_out():
+    """A branch that is absent adds 0, a scale that was never set is 1: neither stays, whatever else stays."""
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):
+        def forward(self, x, y):
+            x = (x + 0) * 1.0 - torch.zeros(5)
+            x = 0.0 + x / torch.ones(4, 1)
+            return x + 1e-30, (y + torch.zeros(3, 1)) * 2, x.to(torch.int32) + 0, y + 0
+
+    example = torch.randn(2, 4, 5), torch.randn(2, 1, 5)
+    made = li.convert(Net(), "onnx", example=example, fold_batch_norm=True, verify=True)
+    kinds = [n.op_type for n in made.graph.node]  # what changes a shape or is an output stays
+    assert kinds == ["Add", "Add", "Mul", "Cast", "Add", "Add"]
