@@ -40,9 +40,8 @@ from .quantized import (
     Codes,
     DynamicQuantize,
     MatMulInteger,
-    _matrices,
-    quantized_conv_from_onnx,
 )  # fmt: skip
+from .quantized_onnx import as_matrices, quantized_conv_from_onnx
 from .reduce import ReduceMax, ReduceSum
 from .smooth import Sigmoid
 from .softmax import Softmax
@@ -274,7 +273,7 @@ def quantised_gemm_from_onnxruntime(node, a, a_scale, a_zero, b, b_scale, b_zero
 
 @imports("onnx", "com.microsoft.MatMulIntegerToFloat")
 def matmul_to_float_from_onnxruntime(node, a, b, a_scale, b_scale, a_zero=None, b_zero=None, bias=None):
-    sums = _matrices(a, b, lambda a, b: MatMulInteger()(a, b, a_zero, b_zero))
+    sums = as_matrices(a, b, lambda a, b: MatMulInteger()(a, b, a_zero, b_zero))
     y = Mul()(sums.cast(FLOAT32), Mul()(_single(a_scale), _single(b_scale)))
     return y if bias is None else Add()(y, bias)
 

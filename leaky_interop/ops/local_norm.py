@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, case, exports, imports, op, shortest
 from .functions import Sqrt
-from .layer_norm import axes_from_keras, epsilon_of
+from .layer_norm_keras import axes_from_keras, epsilon_of
 from .math import Add, Div, Mul, Sub
 from .moments import ROUNDINGS, in_32_bits_in_onnx, widened
 from .precision import exact_in_keras
