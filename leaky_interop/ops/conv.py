@@ -11,6 +11,7 @@ One filter or more per channel (groups == in) is a layer of its own in Keras: se
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ from .window import (
     spread,
     windows,
 )  # fmt: skip
+
+BLOCK = 2**17  # numbers of windows that are laid out at a time: a processor's cache holds them
 
 
 @op
@@ -67,10 +70,19 @@ class Conv(Op):
         batch, channels, *out = view.shape[: x.ndim]
         inner, count = channels // self.groups, x.ndim - 2
         view = view.reshape(batch, self.groups, inner, *out, *kernel.shape[2:])
-        order = (0, 1, *range(3, 3 + count), 2, *range(3 + count, 3 + 2 * count))
-        columns = view.transpose(order).reshape(batch, self.groups, int(np.prod(out)), -1)
-        matrix = kernel.astype(wide).reshape(self.groups, kernel.shape[0] // self.groups, -1).transpose(0, 2, 1)
-        y = (columns @ matrix).transpose(0, 1, 3, 2).reshape(batch, kernel.shape[0], *out)
+        order = (0, 1, 2, *range(3 + count, 3 + 2 * count), *range(3, 3 + count))
+        matrix = kernel.astype(wide).reshape(self.groups, kernel.shape[0] // self.groups, -1)
+        y = np.empty((batch, *matrix.shape[:2], *out), wide)
+        axis = next((a for a, size in enumerate(out) if 2 * size >= max(out)), 0)  # the first long one is taken in parts
+        each = math.prod((self.groups, matrix.shape[2], *out[:axis], *out[axis + 1 :]))
+        rows = max(1, BLOCK // max(1, each))
+        for sample, result in zip(view.transpose(order), y, strict=True):
+            for start in range(0, out[axis], rows):
+                part = (..., slice(start, start + rows), *(slice(None),) * (count - 1 - axis))
+                size = sample[part].shape[-count:]
+                columns = sample[part].reshape(self.groups, matrix.shape[2], math.prod(size))
+                result[part] = (matrix @ columns).reshape(*matrix.shape[:2], *size)
+        y = y.reshape(batch, kernel.shape[0], *out)
         if bias is not None:
             y = y + bias.astype(wide).reshape(-1, *(1,) * count)
         return y.astype(x.dtype)
