@@ -54,7 +54,8 @@ def kinds_of(model):
 
 def verified(graph, to):
     conversion = transfer_graph(graph, to)
-    report = verify_conversion(conversion)
+    tokens = graph.inputs[0].dtype == np.int32  # a few of them: drawn sequences are long, and every step is judged
+    report = verify_conversion(conversion, [rng.integers(0, 7, (3, 6)).astype(np.int32)] if tokens else None)
     assert report.passed, str(report)
     return conversion.model
 
