@@ -56,6 +56,25 @@ def test_call_after_call(name, to):
     assert not np.allclose(results[0], results[1], atol=1e-3)
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_a_policy_of_two_dtypes(policy):
+    """States are remembered in float32 and read in the narrow dtype; Keras on torch assigns them to a copy that it drops."""
+    given = keras.Input(batch_shape=SHAPE)
+    model = keras.Model(given, layers.GRU(4, stateful=True, dtype=policy, recurrent_initializer="glorot_uniform")(given))
+    if policy.startswith("mixed") and keras.backend.backend() == "torch":
+        layer, x = model.layers[-1], np.ones(SHAPE, np.float32)
+        assert model.predict(x, verbose=0).any() and not keras.ops.convert_to_numpy(layer.states[0]).any()
+        with pytest.raises(Refused, match="forgets them"):
+            li.load(model)
+        return
+    for to in ("onnx", "torch", "keras"):
+        done = transfer_graph(li.load(model), to)
+        report = verify_conversion(done)
+        assert report.passed, str(report)
+        first, second, third = (found[0] for _, found in rounds(model, done.model))
+        assert not np.array_equal(first, second) and not np.array_equal(second, third)
+
+
 def test_a_layer_that_is_called_twice_remembers_both_calls():
     given = keras.Input(batch_shape=SHAPE)
     layer = layers.LSTM(3, stateful=True, return_sequences=True, return_state=True, name="twice")

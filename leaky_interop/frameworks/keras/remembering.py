@@ -27,6 +27,11 @@ class Memory:
                 "a stateful layer inside a branch, a loop or another layer's steps", why="what it remembers would stay inside",
                 hint="Build it with stateful=False and return_state=True, and carry its states along",
             )  # fmt: skip
+        if keras.backend.backend() == "torch" and layer.compute_dtype != layer.variable_dtype:
+            raise Refused(
+                f"a stateful layer under {layer.dtype_policy.name}", why="Keras on torch writes its states to a copy and forgets them",
+                hint="Use KERAS_BACKEND=tensorflow, or a policy with one dtype",
+            )  # fmt: skip
         for index, variable in enumerate(keras.tree.flatten(layer.states)):
             if id(variable) not in self.current:
                 value = root.input(f"{name}.state_{index}", tuple(variable.shape), dtype_of(variable.dtype))
@@ -34,7 +39,8 @@ class Memory:
                 self.variables.append(variable)
                 self.names.append(value.name)
                 self.current[id(variable)] = value
-        return [self.current[id(variable)] for variable in keras.tree.flatten(layer.states)]
+        computed = dtype_of(layer.compute_dtype)  # under a mixed policy it remembers wider numbers than it computes with
+        return [self.current[id(variable)].cast(computed) for variable in keras.tree.flatten(layer.states)]
 
     def keep(self, layer: Any, states: Sequence[Value]) -> None:
         """Note the states after a call."""
