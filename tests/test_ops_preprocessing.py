@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 from family_checks import check, kinds
 
+import leaky_interop as li
+from leaky_interop.errors import Refused
+
 rng = np.random.default_rng(5)
 X = rng.uniform(-3, 9, (2, 4, 5, 3)).astype(np.float32)
 
@@ -48,3 +51,39 @@ def test_a_variance_of_zero_is_not_divided_by():
 def test_other_precisions(dtype):
     """The numbers are ones that float32 holds: through it TensorFlow's backend takes them."""
     check(of(keras.layers.Rescaling(0.25, 0.75, dtype=dtype), dtype), X.astype(dtype), to=("torch", "onnx"))
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch", "keras"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["log", "stft", "real"])
+def test_a_spectrogram_of_any_length(mode, channels, to):
+    """The layer's code reads the length that it reshapes by, which is known as None only."""
+    sound = keras.Input((None, channels))
+    layer = keras.layers.STFTSpectrogram(mode=mode, frame_length=16, frame_step=5, fft_length=16, padding="same")
+    model = keras.Model(sound, layer(sound))
+    if to == "keras" and channels > 1:
+        with pytest.raises(Refused, match="at most one open size"):
+            li.convert(model, to)
+        return
+    made = li.convert(model, to, verify=True)
+    for length in (16, 37, 64):
+        x = np.random.default_rng(length).standard_normal((3, length, channels)).astype(np.float32)
+        np.testing.assert_allclose(li.run(made, [x])[0], li.run(model, [x])[0], rtol=1e-4, atol=1e-4)
+
+
+class Turned(keras.layers.Layer):
+    """Reshapes by sizes that it reads, some of them in other places than they were."""
+
+    def __init__(self, places):
+        super().__init__()
+        self.places = places
+
+    def call(self, x):
+        sizes = keras.ops.shape(x)
+        return keras.ops.reshape(x, [-1 if p is None else sizes[p] for p in self.places])
+
+
+def test_a_size_that_could_be_several_is_refused():
+    image = keras.Input((None, None, 4))
+    with pytest.raises(Refused, match="which of the sizes"):
+        li.load(keras.Model(image, Turned((None, 1, 3))(image)))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Computed
+from ..errors import Computed, Refused
 from ..op import (
     Dim,
     Moved,
@@ -32,7 +32,7 @@ from ..op import (
     product,
     symbols,
 )  # fmt: skip
-from ..sizes import is_measured
+from ..sizes import Size, is_measured
 from .transpose import Transpose
 
 
@@ -245,7 +245,23 @@ def reshape_layer_from_keras(layer, x):
 @imports("keras", "ops.Reshape")
 def reshape_from_keras(call, x):
     shape = call.newshape if isinstance(call.newshape, tuple | list) else (call.newshape,)
-    return x.reshape(*known_shape(x, tuple(-1 if d is None else d for d in shape)))
+    return x.reshape(*known_shape(x, _with_open_sizes(x, tuple(shape))))
+
+
+def _with_open_sizes(x: Value, shape: tuple[Dim | None, ...]) -> tuple[Dim, ...]:
+    """A shape in which a layer's code has None for what it read of an open size: those of x, in their order.
+
+    Beside a -1, which is the batch or holds it, they are those behind the first axis. Raises Refused where the numbers differ.
+    """
+    inferred, missing = -1 in shape, shape.count(None)
+    if missing + inferred <= 1:
+        return tuple(-1 if d is None else d for d in shape)
+    sizes = [d for d in x.shape[inferred:] if isinstance(d, Size)]
+    if len(sizes) != missing:
+        why = f"which of the sizes of {x!r} are meant is not known"
+        raise Refused(f"a reshape to {shape}", why=why, hint="Fix the sizes with input_shapes")
+    found = iter(sizes)
+    return tuple(next(found) if d is None else d for d in shape)
 
 
 @imports("keras", "ops.ExpandDims")
