@@ -16,6 +16,7 @@ import numpy as np
 from .sizes import evaluate
 
 Step = tuple[Any, ...]  # ("transpose", perm) | ("reshape", shape) | ("take", index, axis) | ("cast", dtype)
+PART = 2**24  # bytes of an array that are gathered at a time
 
 
 def invert(perm: Sequence[int]) -> tuple[int, ...]:
@@ -25,16 +26,41 @@ def invert(perm: Sequence[int]) -> tuple[int, ...]:
 
 def apply_steps(array: np.ndarray, steps: Iterable[Step], sizes: Mapping[str, int] | None = None) -> np.ndarray:
     """A view of `array` after transposes, reshapes (sizes bound from `sizes`), gathers along an axis and casts."""
-    for kind, *rest in steps:
+    for kind, *rest in _transposed_first(steps):
         if kind == "transpose":
             array = array.transpose(rest[0])
         elif kind == "reshape":
             array = array.reshape(evaluate(rest[0], sizes or {}))
         elif kind == "take":
-            array = array.take(np.asarray(rest[0], np.int64), axis=rest[1])
+            array = _taken(array, np.asarray(rest[0], np.int64), rest[1])
         else:
             array = array.astype(rest[0])
     return array
+
+
+def _transposed_first(steps: Iterable[Step]) -> list[Step]:
+    """The same steps, transposes before gathers: what is gathered of an array then stays in the order that is asked for."""
+    found: list[Step] = []
+    for step in steps:
+        gathers: list[Step] = []
+        while step[0] == "transpose" and found and found[-1][0] == "take":
+            _, index, axis = found.pop()
+            gathers.insert(0, ("take", index, step[1].index(axis)))
+        found += [step, *gathers]
+    return found
+
+
+def _taken(array: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
+    """Entries along an axis. numpy copies all of an array in another order than its own before: here it copies parts."""
+    if array.flags.c_contiguous or array.ndim == 1:
+        return array.take(index, axis)
+    along = 0 if axis else 1
+    found = np.empty((*array.shape[:axis], len(index), *array.shape[axis + 1 :]), array.dtype)
+    count = max(1, array.shape[along] * PART // max(1, array.nbytes))
+    for start in range(0, array.shape[along], count):
+        part = (*(slice(None),) * along, slice(start, start + count))
+        found[part] = array[part].take(index, axis)
+    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,6 +144,10 @@ class Parameter:
     def array(self) -> np.ndarray:
         """The numbers, in this view's layout; not to be written to."""
         return apply_steps(self.read(), self.steps)
+
+    def is_copied(self) -> bool:
+        """Whether `array` gives numbers in memory that nothing else reads: those that are gathered."""
+        return any(step[0] == "take" for step in self.steps)
 
     @property
     def terms(self) -> tuple[int, np.ndarray]:

@@ -243,3 +243,56 @@ def _unturned(array, perm):
     if perm is None or array.ndim == 0:
         return array
     return array.reshape((1,) * (len(perm) - array.ndim) + array.shape).transpose(invert(perm))
+
+
+@st.composite
+def views(draw):
+    """An array and steps that fit it, gathers among transposes and reshapes."""
+    shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    steps, plain = [], array
+    for kind in draw(st.lists(st.sampled_from(["transpose", "take", "take", "reshape", "cast"]), max_size=6)):
+        if kind == "transpose":
+            step = (kind, tuple(draw(st.permutations(range(plain.ndim)))))
+            plain = np.transpose(plain, step[1]).copy()
+        elif kind == "take":
+            axis = draw(st.integers(0, plain.ndim - 1))
+            step = (kind, tuple(draw(st.lists(st.integers(0, plain.shape[axis] - 1), min_size=1, max_size=5))), axis)
+            plain = np.stack([np.take(plain, i, axis) for i in step[1]], axis)
+        elif kind == "reshape":
+            step = (kind, draw(st.sampled_from([(plain.size,), (1, plain.size), plain.shape[::-1]])))
+            plain = plain.reshape(step[1])
+        else:
+            step = (kind, np.dtype(np.float64))
+            plain = plain.astype(np.float64)
+        steps.append(step)
+    return array, tuple(steps), plain
+
+
+@given(views(), st.sampled_from([1, 40, 2**24]))
+@settings(max_examples=300, deadline=None)
+def test_steps_mean_what_numpy_does_one_by_one(view, part):
+    """Gathers wait for the transposes behind them, and large ones are made in parts."""
+    array, steps, plain = view
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leaky_interop.parameter.PART", part)
+        np.testing.assert_array_equal(apply_steps(array, steps), plain)
+
+
+def test_a_gathered_weight_is_the_tensors_own():
+    """No second copy is made of it; a change of the tensor changes nothing else."""
+    import torch
+
+    import leaky_interop as li
+
+    keras = pytest.importorskip("keras")
+    image = keras.Input((3, 2, 2))
+    hidden = keras.layers.Flatten()(keras.layers.Conv2D(5, 1)(image))
+    model = keras.Model(image, keras.layers.Dense(4, name="dense")(hidden))
+    before = model.get_weights()
+    made = li.convert(model, "torch")
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.fill_(7.0)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -28,14 +28,17 @@ def to_numpy(tensor: Any) -> Any:
     return tensor.numpy()
 
 
-def from_numpy(array: Any) -> Any:
-    """A tensor of its own memory. Of a list, one of each; None as it is, text as an array of str."""
+def from_numpy(array: Any, *, given: bool = False) -> Any:
+    """A tensor of its own memory. Of a list, one of each; None as it is, text as an array of str.
+
+    given: nothing else reads the array, whose memory may be the tensor's.
+    """
     if array is None or isinstance(array, list):
         return array and [from_numpy(a) for a in array]
     if np.asarray(array).dtype.kind in "OU":
         return np.array(array, object)
     dtype = torch_dtype(np.asarray(array).dtype)
-    array = np.array(array, numpy_dtype(dtype), order="C", copy=True)
+    array = np.array(array, numpy_dtype(dtype), order="C", copy=None if given else True)
     with torch.device("cpu"):
         if bits := _bits(array.dtype):
             return torch.from_numpy(array.view(numpy_dtype(bits))).view(dtype)

@@ -183,7 +183,7 @@ class TorchBuilder(Builder):
     def native_parameter(self, parameter: Parameter) -> torch.nn.Parameter:
         """One nn.Parameter for each weight: tied weights stay tied."""
         if parameter.identity not in self.tied or not parameter.name:
-            tensor = from_numpy(parameter.array())
+            tensor = from_numpy(parameter.array(), given=parameter.is_copied())
             trains = parameter.trainable and tensor.is_floating_point()
             self.tied[parameter.identity] = torch.nn.Parameter(tensor, requires_grad=trains)
         return self.tied[parameter.identity]
