@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,8 @@ def run(kind: str, task: dict[str, Any], python: Path, folder: Path, way: Direct
     except subprocess.TimeoutExpired:
         return {"failed": f"not done within {TIMEOUT} s"}
     print(f"    {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    if done.returncode == -signal.SIGKILL:
+        return {"failed": "killed: it took more memory than there is"}
     if not result_file.exists():
         return {"failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:300]}
     found: dict[str, Any] = json.loads(result_file.read_text())
