@@ -19,8 +19,10 @@ FLOAT64 = (
     "float32's rounding, and the way back to Keras on PyTorch is refused. ONNX Runtime has no kernels for convolutions and means "
     "over windows in float64: refused too."
 )
+NARROWER = "The picture is narrower than the window: Keras on TensorFlow gives nothing, others say so when they run."
 DEPENDS = "How long the result is depends on the data, and Keras fixes shapes beforehand: it goes to ONNX and PyTorch, not back."
 SIGNS = "The signs of the vectors are left open; ONNX has no such operator to choose them as the backend does."
+UNDETERMINED = ("argpartition", "eig", "eigh", "elastic_transform", "empty_like", "svd")  # a backend may give other results
 WHY = {  # in a sentence, where the message of the conversion does not say it all
     "AveragePooling2D": "Keras on PyTorch counts the border twice in a mean with uneven 'same' pads; a conversion warns, and computes the definition.",
     "ops.average_pool": "Keras on PyTorch counts the border twice in a mean with uneven 'same' pads; a conversion warns, and computes the definition.",
@@ -34,6 +36,10 @@ WHY = {  # in a sentence, where the message of the conversion does not say it al
     "AdaptiveAveragePooling3D": "PyTorch has no kernel for means over three axes in half precision; ONNX Runtime has none in float64.",
     "AveragePooling3D": "PyTorch has no kernel for means over three axes in half precision; ONNX Runtime has none in float64.",
     "StringLookup": "It converts to ONNX and PyTorch, which this comparison of numbers cannot judge: tests/test_keras_text.py does. Keras models take no text from other frameworks.",
+    "DepthwiseConv1D": NARROWER,
+    "DepthwiseConv2D": NARROWER,
+    "SeparableConv1D": NARROWER,
+    "SeparableConv2D": NARROWER,
     "ops.argpartition": "Which order the entries on either side of the place have is left to the backend.",
     "ops.eig": COMPLEX,
     "ops.eigh": SIGNS,
@@ -108,9 +114,14 @@ def page(about: str, backends: Mapping[str, Results]) -> str:
                     yield what, backend, found
 
     totals = [[f"{what} on {backend}", *found.counts()] for what, backend, found in parts()]
+    for what, backend, found in parts():
+        if what == "Operations":
+            determined = found.only(lambda case: case["operation"] not in UNDETERMINED)
+            totals.append([f"... of a determined result, on {backend}", *determined.counts()])
     text = f"# Keras' own cases\n\nWritten by `make keras-scores`: {versions}, Python {platform.python_version()}.\n\n{about}\n\n"
     text += "How many layers and operations convert in all their cases:\n\n"
     text += markdown_table(["", "how many", *HEAD[1:], "all three"], totals) + "\n"
+    text += f"\nThe order, the signs or all of what {', '.join(UNDETERMINED)} give is left to the backend, or drawn.\n"
     for what, backend, found in parts():
         head = [what[:-1].lower(), "cases", *HEAD[1:], "what fails, and why"]
         text += f"\n## Exceptions: {what.lower()} on {backend}\n\n{markdown_table(head, list(found.exceptions()))}\n"
