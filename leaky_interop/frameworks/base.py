@@ -164,16 +164,16 @@ class Unread(Op):
         return list(self.results)
 
 
-def attribute(graph: Graph, start: int, name: str) -> None:
+def attribute(graph: Graph, start: int, name: str, main: Node | None = None) -> None:
     """Name the nodes that one native call became: the main one after the call, the others beside it.
 
-    The main node is the first that holds a weight; without one, the last.
+    The main node, where it is not told, is the first that holds a weight; without one, the last.
     """
     nodes = [n for n in graph.nodes[start:] if not n.name]
     if not nodes:
         return
     holds = (n for n in nodes if any(v is not None and v.const is not None and v.const.name for v in n.inputs))
-    main = next(holds, nodes[-1])
+    main = main or next(holds, nodes[-1])
     for node in nodes:
         node.name = name if node is main else f"{name}_{snake(type(node.op).__name__)}"
 
@@ -202,6 +202,7 @@ class Builder:
     unknown: Collection[str] = ()  # dtypes of which it has no tensors either
     text = False  # whether it has arrays of text
     lists = False  # whether its models take and give sequences and optionals
+    exact: Any = np.float64  # the widest float dtype in which it adds and multiplies
 
     def __init__(self, graph: Graph, module: Any = None):
         self.graph = graph
@@ -230,7 +231,7 @@ class Builder:
         self.inputs = [self._port(v, i == 0) for i, v in enumerate(node.inputs)]
         self.outputs = [self._port(v, True) for v in node.outputs]  # type: ignore[misc]
         self.check_dtypes(inner)
-        exporter = EXPORTERS[self.framework, type(inner)]
+        exporter = EXPORTERS.get((self.framework, type(inner)), Builder.lowered)
         operands = [self.operand(inner, i, v) for i, v in enumerate(node.inputs)]
         try:
             with self.writing():
@@ -239,8 +240,7 @@ class Builder:
             if error.where:
                 raise
             raise Refused(error.what, self.origin(), error.why, error.hint) from error
-        results = result if isinstance(result, tuple | list) else (result,)
-        for value, native in zip(node.outputs, results, strict=True):
+        for value, native in zip(node.outputs, _together(result), strict=True):
             if native is not None:
                 self.made[id(value)] = self.finished(value, native)
 
@@ -271,6 +271,11 @@ class Builder:
             self.export_node(node)
         self.node, self.inputs, self.outputs = outer
         return tuple(self.tensor(v) for v in results)
+
+    @staticmethod
+    def lowered(op: Op, builder: Builder, *operands: Any) -> tuple[Any, ...]:
+        """Stands for the exporter of an operator that another exporter composed, and that has none here."""
+        return builder.composed(lambda *values: _together(op.lowered(builder.exact, *values)))
 
     def writing(self) -> contextlib.AbstractContextManager[Any]:
         """What holds while the exporter of the node at hand runs."""
@@ -350,6 +355,11 @@ class Builder:
             return None
         first = isinstance(self.node.op, ChannelsLast) and data
         return Port(ChannelsLast.first(value).shape if first else value.shape, value.dtype)
+
+
+def _together(results: Any) -> Sequence[Any]:
+    """What an adapter gives, one alone too, as a sequence."""
+    return results if isinstance(results, tuple | list) else (results,)
 
 
 def permuted(values: Iterable[Value], perm: Callable[[int], Perm]) -> list[Value]:

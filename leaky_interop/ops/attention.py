@@ -20,9 +20,12 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Moved, Op, Operand, Perm, Shape, Value, agree, broadcast, case, exports, imports, op
-from .bounds import Maximum
+from .bounds import Clip
 from .compare import Equal, Where
 from .expand import Expand, filled
+from .gather import Gather
+from .index import Select, Slice
+from .join import Concat
 from .logic import And
 from .math import Add, Mul
 from .matmul import MatMul
@@ -31,7 +34,9 @@ from .noise import Dropout
 from .promotion import as_value
 from .range import Triangle
 from .repeat import Repeat
+from .shape import Reshape
 from .softmax import Softmax
+from .transpose import Transpose
 
 
 @op
@@ -106,6 +111,10 @@ class Attention(Op):
             return None
         return Moved(self, (perm,) * 4, (perm,))
 
+    def lowered(self, exact: Any, *inputs: Value | None) -> Value:
+        q, k, v, mask = inputs
+        return pieces(self, q, k, v, mask, guarded=may_forbid(mask))[0]
+
 
 def pieces(
     op: Attention, q: Value, k: Value, v: Value, mask: Value | None, rate: float = 0.0, guarded: bool = False
@@ -114,8 +123,7 @@ def pieces(
 
     guarded: a mask of numbers may forbid a whole row by -inf.
     """
-    *before, size, features = range(k.rank)
-    scores = MatMul()(q, k.transpose(*before, features, size))
+    scores = MatMul()(q, swapped(k))
     scores = scores if op.scale == 1.0 else Mul()(scores, op.scale)
     boolean = mask is not None and mask.dtype == bool
     if op.causal or boolean:
@@ -123,7 +131,7 @@ def pieces(
     elif mask is not None:
         scores = Add()(scores, mask)
     weights = guarded_softmax(scores) if guarded else Softmax(axes=(q.rank - 1,))(scores)
-    if boolean:
+    if boolean and not shows_all(mask):
         weights = Where()(mask, weights, 0.0)  # a row that is all forbidden would be even instead of zero
     return MatMul()(Dropout(rate=rate)(weights) if rate else weights, v), weights
 
@@ -135,18 +143,52 @@ def lowest(dtype: np.dtype) -> float:
 
 def guarded_softmax(scores: Value) -> Value:
     """Weights of scores that are -inf where they do not count, be it a whole row."""
-    weights = Softmax(axes=(scores.rank - 1,))(Maximum()(scores, lowest(scores.dtype)))
+    weights = Softmax(axes=(scores.rank - 1,))(Clip(minimum=lowest(scores.dtype), maximum=None)(scores))
     return Where()(Equal()(scores, -math.inf), 0.0, weights)
 
 
+def swapped(x: Value) -> Value:
+    """The last two axes change places, by one transpose together with one that is there."""
+    perm = (*range(x.rank - 2), x.rank - 1, x.rank - 2)
+    if x.node is not None and isinstance(x.node.op, Transpose):
+        perm = tuple(x.node.op.perm[p] for p in perm)
+        x = x.node.inputs[0]  # type: ignore[assignment]
+    return x.transpose(*perm)
+
+
+def shows_all(mask: Value) -> bool:
+    """Whether a boolean mask is known to allow something in every row."""
+    return mask.is_constant and bool(mask.array().any(-1).all())
+
+
 def may_forbid(mask: Value | None) -> bool:
-    """Whether a mask of numbers may hold -inf in a whole row: one that is computed, unless it picks finite numbers."""
+    """Whether a mask of numbers may hold -inf in a whole row: one that is computed, unless of finite numbers alone."""
     if mask is None or mask.dtype == bool:
         return False
     if mask.const is not None:
         return bool((mask.array() == -math.inf).all(-1).any())
-    choices = mask.node.inputs[1:] if mask.node is not None and isinstance(mask.node.op, Where) else (mask,)
-    return not all(v.is_constant and np.isfinite(v.array()).all() for v in choices)
+    return _least(mask, {}, 20) == -math.inf
+
+
+MOVES = (Concat, Expand, Gather, Reshape, Select, Slice, Transpose)  # whose results are entries of their operands
+
+
+def _least(value: Value, known: dict[int, float], steps: int) -> float:
+    """A bound below what a value holds, NaN aside; -inf where nothing tells, or it takes more steps to see.
+
+    known: bounds that are found already, by the value's id
+    """
+    if value.const is not None:
+        return float(np.nanmin(value.array().astype(np.float64), initial=math.inf))
+    node = value.node
+    if node is None or not steps or not isinstance(node.op, (Add, Where, *MOVES)):
+        return -math.inf
+    if id(value) not in known:
+        bounds = [_least(v, known, steps - 1) for v in node.inputs if v is not None and v.dtype == value.dtype]
+        bound = sum(bounds) if isinstance(node.op, Add) else min(bounds)
+        with np.errstate(over="ignore"):
+            known[id(value)] = float(np.asarray(bound).astype(value.dtype))  # a sum may overflow
+    return known[id(value)]
 
 
 def triangle(q: Value, k: Value) -> Value:
@@ -215,31 +257,20 @@ def repeated(x: Value, count: Any, axis: int) -> Value:
 @exports("torch", Attention)
 def attention_to_torch(op, torch, q, k, v, mask):
     function = torch.nn.functional.scaled_dot_product_attention
+    for _ in range(0 if mask is None else 2 - torch.inputs[3].rank):  # it wants an axis of queries and one of keys
+        mask = mask.unsqueeze(0)
     return function(q, k, v, attn_mask=mask, is_causal=op.causal, scale=op.scale)
-
-
-@exports("keras", Attention)
-def attention_to_keras(op, keras, q, k, v, mask):
-    guarded = may_forbid(keras.node.inputs[3])
-    return keras.composed(lambda *operands: pieces(op, *operands, guarded=guarded)[:1])
-
-
-@exports("onnx", Attention)
-def attention_to_onnx(op, onnx, q, k, v, mask):
-    guarded = may_forbid(onnx.node.inputs[3])
-    return onnx.composed(lambda *operands: pieces(op, *operands, guarded=guarded)[:1])
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------
 
-_pieces = {"composed": {"keras": "MatMul, Mul, Softmax, MatMul", "onnx": "MatMul, Mul, Softmax, MatMul"}}
 PLAIN = Attention(scale=0.3, causal=False)
 
 
 def _attend(name: str, op: Attention, mask: Any = None, *, rank: int = 4, dtype: str = "float32") -> None:
     before = (2, 3)[: rank - 2]
     shapes = ((*before, 4, 5), (*before, 6, 5), (*before, 6, 7))
-    case(f"attention/{name}", op, *(Operand(s, dtype=dtype) for s in shapes), mask, **_pieces)
+    case(f"attention/{name}", op, *(Operand(s, dtype=dtype) for s in shapes), mask)
 
 
 _attend("plain", PLAIN)
@@ -247,6 +278,8 @@ _attend("rank_3", PLAIN, rank=3)
 _attend("causal", Attention(scale=0.7, causal=True))
 _attend("booleans", PLAIN, Operand((2, 1, 4, 6), dtype="bool"))
 _attend("numbers", PLAIN, Operand((4, 6)))
+_attend("numbers_of_keys", PLAIN, Operand((6,)))
+_attend("booleans_of_keys", PLAIN, Operand((6,), dtype="bool"))
 _rows = [[True] * 6, [False] * 6] * 2
 _attend("all_forbidden", PLAIN, Operand((4, 6), "constant", "bool", numbers=_rows))
-_attend("float16", PLAIN, dtype="float16")
+_attend("float16", Attention(scale=19 / 64, causal=False), dtype="float16")  # a number that float16 holds

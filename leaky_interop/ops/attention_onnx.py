@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..op import Value, imports, shortest
-from .attention import attend, guarded_softmax, heads, repeated, triangle
+from .attention import attend, guarded_softmax, heads, repeated, swapped, triangle
 from .compare import GreaterOrEqual, Less, LessOrEqual, Where
 from .join import Concat
 from .logic import And
@@ -107,8 +107,7 @@ def _seen(node: Any, q: Value, k: Value, offset: Any, causal: bool, left: int, r
 
 def scored(op: Any, q: Value, k: Value, v: Value, mask: Value | None, cap: float | None) -> tuple[Value, ...]:
     """Attention in pieces: the result, the scores, those under the cap, those with the mask, the weights."""
-    *before, size, features = range(k.rank)
-    scores = MatMul()(q, k.transpose(*before, features, size))
+    scores = MatMul()(q, swapped(k))
     scores = scores if op.scale == 1.0 else Mul()(scores, op.scale)
     capped = scores if cap is None else Mul()(Tanh()(Div()(scores, cap)), cap)
     if op.causal:
@@ -129,8 +128,7 @@ def flex_attention_from_onnx(node, q, k, v):
     if node.score_mod is None and node.prob_mod is None:
         return y
     op = y.node.op
-    *before, size, features = range(k.rank)
-    scores = Mul()(MatMul()(q, k.transpose(*before, features, size)), op.scale)
+    scores = Mul()(MatMul()(q, swapped(k)), op.scale)
     precision = node.softmax_precision or (11 if q.dtype == np.float64 else 1)
     weights = scores.cast(node.numpy_dtype(precision))
     if node.score_mod is not None:

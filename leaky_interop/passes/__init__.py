@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..graph import Graph
+from .attention import recognise_attention
 from .dense import fold_bias
 from .edges import recognise_edge_pads
 from .feature_order import absorb_feature_order
@@ -18,6 +19,7 @@ from .slices import fold_slices
 
 AFTER_IMPORT = (
     recognise_norms,
+    recognise_attention,
     recognise,
     fold_pads,
     fold_slices,

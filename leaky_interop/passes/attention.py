@@ -1,17 +1,29 @@
-"""Finds attention: the operator itself, or the products and the softmax that it consists of."""
+"""Finds attention: the operator itself, or the products and the softmax that it consists of.
+
+    scores = q @ k.T * scale; y = softmax(scores) @ v
+    y = softmax(scores + numbers) @ v
+    y = softmax(where(mask, scores, low)) @ v
+    y = where(mask, softmax(where(mask, scores, low)), 0) @ v: a query that sees nothing gets zeros
+    y = where(scores == -inf, 0, softmax(max(scores, lowest))) @ v: so does one whose scores are all -inf
+
+A number that q or k are multiplied with before their product stays where it is: what a float16 holds depends on it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..graph import Node, Rewrite, Value
-from ..op import Op
-from ..ops.attention import Attention, lowest
-from ..ops.bounds import Maximum
+from ..graph import Graph, Node, Rewrite, Value, consumers, inherit
+from ..numeric import shortest
+from ..op import Op, agree
+from ..ops.attention import Attention, lowest, may_forbid, swapped
+from ..ops.bounds import Clip
 from ..ops.cast import Cast
 from ..ops.compare import Equal, Where
 from ..ops.expand import uniform
@@ -60,7 +72,8 @@ class Allowed:
 class Scores:
     """Attention: what it reads, and the values between that and its result.
 
-    key_turned: the last two axes of k have changed places. blind: what a query that sees nothing gets.
+    mask: what is allowed. added: numbers in its place. key_turned: the last two axes of k have changed places.
+    blind: what a query that sees nothing gets.
     """
 
     q: Value
@@ -69,6 +82,7 @@ class Scores:
     scale: float
     result: Value
     mask: Allowed | None = None
+    added: Value | None = None
     key_turned: bool = False
     causal: bool = False
     blind: str = "zeros"
@@ -76,11 +90,130 @@ class Scores:
     inside: tuple[Value, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pieces:
+    """Attention in other operators; k has its last two axes turned.
+
+    allowed: where it is not True, scores are `low`. added: numbers that are added to scores. cleared: where it is not True,
+    weights are zeros. guarded: so are the weights of scores of -inf. inside: the values between the operands and the result.
+    """
+
+    q: Value
+    k: Value
+    v: Value
+    scale: float
+    result: Value
+    allowed: Allowed | None
+    low: float
+    added: Value | None
+    cleared: Allowed | None
+    guarded: bool
+    dropout: float
+    inside: tuple[Value, ...]
+
+
+# --- the operator -----------------------------------------------------------------------------------------------------
+
+
+def recognise_attention(graph: Graph) -> Graph:
+    """Replace attention in other operators by the operator, where it gives the same and nothing else reads what is inside."""
+    users = consumers(graph)
+    found = {id(n): whole for n in graph.nodes if (whole := _as_operator(n, users)) is not None}
+    if not found:
+        return graph
+    taken = {node.name for node in graph.nodes}
+    rewrite = Rewrite(graph)
+    for node in graph.nodes:
+        if (whole := found.get(id(node))) is None:
+            rewrite.copy(node)
+            continue
+        rewrite.new.source, rewrite.new.left_out = node.source, node.left_out
+        q, k, v = (rewrite.get(x) for x in (whole.q, whole.k, whole.v))
+        assert k is not None
+        mask = rewrite.get(whole.added) if whole.mask is None else whole.mask.emitted(rewrite, node)
+        operands = (q, swapped(k) if whole.key_turned else k, v, mask)
+        scale = whole.scale if k.dtype == np.float64 else shortest(whole.scale)
+        try:
+            op = Attention(scale=scale, causal=whole.causal)
+            (made,) = rewrite.emit(node, op, operands, name=_name(node, whole, taken))
+        except ValueError:  # operands that broadcast against each other
+            rewrite.copy(node)
+            continue
+        inherit(made, node.outputs[0])
+        rewrite.put(node.outputs[0], made)
+    return rewrite.finish()
+
+
+def _as_operator(node: Node, users: Mapping[int, list[Any]]) -> Scores | None:
+    """The attention that a node completes, with a mask that the operator takes, where it may be replaced."""
+    if isinstance(node.op, Attention):
+        found = _operator(node)
+        return found if found is not None and found.causal and not node.op.causal and found.mask is None else None
+    pieces = _pieces(node)
+    if pieces is None or pieces.dropout or not closed(pieces.inside, pieces.result, users):
+        return None
+    whole = Scores(pieces.q, pieces.k, pieces.v, pieces.scale, pieces.result, key_turned=True, inside=pieces.inside)
+    mask, added, cleared = pieces.allowed, pieces.added, pieces.cleared
+    if cleared is not None and (mask is None or not _same(mask, cleared)):
+        return None
+    if added is not None:
+        numbers = _of_numbers(added, ABSORBS)
+        if numbers is not None and _is_triangle(numbers[0].source, whole):
+            return dataclasses.replace(whole, causal=True)
+        return dataclasses.replace(whole, added=added) if pieces.guarded or not may_forbid(added) else None
+    if mask is None:
+        return None if pieces.guarded else whole
+    if not mask.negated and _is_triangle(mask.source, whole):
+        return dataclasses.replace(whole, causal=True)
+    # a query that sees nothing gets zeros, or there is none
+    sure = pieces.low == -math.inf if pieces.guarded else cleared is not None or _shows_all(mask)
+    return dataclasses.replace(whole, mask=mask) if sure else None
+
+
+def _name(node: Node, whole: Scores, taken: set[str]) -> str:
+    """The layer that all pieces are in, unless they are named after one of them, or something else has that name."""
+    names = [v.node.name for v in whole.inside if v.node is not None and v.node.name]
+    layer = scope([name.rpartition(".")[0] for name in (node.name, *names)])
+    if not layer or layer in taken or all(name.startswith(node.name) for name in names):
+        return node.name
+    taken.add(layer)
+    return layer
+
+
+def scope(names: Iterable[str]) -> str:
+    """What dotted names have in common from the start."""
+    common = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*(n.split(".") for n in names), strict=False))
+    return ".".join(parts[0] for parts in common)
+
+
+def closed(inside: Iterable[Value], result: Value, users: Mapping[int, list[Any]]) -> bool:
+    """Whether the values inside are read inside alone."""
+    inside = tuple(inside)
+    nodes = {id(v.node) for v in (*inside, result)}
+    values = (v for value in inside for v in value.node.outputs)  # type: ignore[union-attr]
+    return all(reader is not None and id(reader) in nodes for v in values for reader in users.get(id(v), []))
+
+
+# --- what is found ----------------------------------------------------------------------------------------------------
+
+
 def found_attention(node: Node) -> Scores | None:
-    """The attention whose result a node computes."""
+    """The attention whose result a node computes, under a mask of booleans."""
     if isinstance(node.op, Attention):
         return _operator(node)
-    return _product(node) if isinstance(node.op, MatMul) else None
+    pieces = _pieces(node)
+    if pieces is None:
+        return None
+    mask, low = pieces.allowed, pieces.low
+    if pieces.added is not None:
+        numbers = _of_numbers(pieces.added, ABSORBS)
+        if numbers is None:
+            return None
+        mask, low = numbers
+    whole = Scores(
+        pieces.q, pieces.k, pieces.v, pieces.scale, pieces.result, key_turned=True, dropout=pieces.dropout, inside=pieces.inside
+    )  # fmt: skip
+    return _with_blind(whole, mask, low, pieces.cleared, pieces.guarded)
 
 
 def _operator(node: Node) -> Scores | None:
@@ -95,8 +228,12 @@ def _operator(node: Node) -> Scores | None:
     return None if numbers is None else _with_mask(whole, numbers[0], "zeros" if numbers[1] == -math.inf else "mean")
 
 
-def _product(node: Node) -> Scores | None:
+def _pieces(node: Node) -> Pieces | None:
     """softmax(scores) @ v: the weights may be dropped in training, or cleared where nothing counts."""
+    if not isinstance(node.op, MatMul):
+        return None
+    weights: Any
+    v: Any
     weights, v = node.inputs
     inside, dropout = [weights], 0.0
     cleared = guarded = None  # weights are zeros where the first is not True; where the second is -inf
@@ -107,7 +244,7 @@ def _product(node: Node) -> Scores | None:
         condition, one, other = choice
         forbidden = _made(condition, Equal)
         if uniform(other) == 0:
-            cleared, weights = condition, one
+            cleared, weights = _allowed(condition), one
         elif uniform(one) == 0 and forbidden is not None and uniform(forbidden[1]) == -math.inf:
             guarded, weights = forbidden[0], other
             inside.append(condition)
@@ -119,44 +256,45 @@ def _product(node: Node) -> Scores | None:
         return None
     (value,) = soft
     if guarded is not None:
-        raised = _made(value, Maximum)
-        if raised is None or raised[0] is not guarded or uniform(raised[1]) != lowest(value.dtype):
+        raised = _made(value, Clip)
+        if raised != (guarded,) or value.node.op != Clip(minimum=lowest(value.dtype), maximum=None):
             return None
         inside.append(value)
         value = guarded
-    whole = _of_scores(node, v, value, inside)
-    if whole is None:
-        return None
-    whole, mask, low = whole
-    return _with_blind(dataclasses.replace(whole, dropout=dropout), mask, low, cleared, guarded is not None)
+    for scores, allowed, low, added in _masks(value):
+        if (product := _product(scores)) is not None:
+            q, k, scale, between = product
+            inside += [value] if scores is not value else []
+            return Pieces(
+                q, k, v, scale, node.outputs[0], allowed, low, added, cleared, guarded is not None, dropout, (*inside, *between)
+            )  # fmt: skip
+    return None
 
 
-def _of_scores(node: Node, v: Any, value: Any, inside: list[Any]) -> tuple[Scores, Allowed | None, float] | None:
-    """q @ k, multiplied with a number, under a mask of either kind; the mask, and the number that it puts or adds."""
-    scale, mask, low = 1.0, None, 0.0
-    while (product := _made(value, MatMul)) is None:
-        inside.append(value)
-        if (factor := scaled(value.node)) is not None:
-            scale, value = scale * factor, data_of(value.node)
-        elif mask is None and scale == 1.0 and (read := _masked(value)) is not None:
-            value, mask, low = read
-        else:
+def _product(value: Any) -> tuple[Value, Value, float, list[Value]] | None:
+    """q, k and the number that their product is multiplied with; the values from the product on."""
+    scale, between = 1.0, [value]
+    while (operands := _made(value, MatMul)) is None:
+        factor = scaled(value.node)
+        if factor is None or not math.isfinite(factor):
             return None
-    q, k = product
-    return Scores(q, k, v, scale, node.outputs[0], key_turned=True, inside=(*inside, value)), mask, low
+        scale, value = scale * factor, data_of(value.node)
+        between.append(value)
+    return *operands, scale, between
 
 
-def _with_blind(whole: Scores, mask: Allowed | None, low: float, cleared: Any, guarded: bool) -> Scores | None:
+def _with_blind(
+    whole: Scores, mask: Allowed | None, low: float, cleared: Allowed | None, guarded: bool
+) -> Scores | None:
     """The attention under its mask, where it is told what a query that sees nothing gets."""
     if mask is None:
         return None if guarded or cleared is not None else whole
     if guarded:
         return _with_mask(whole, mask, "zeros") if low == -math.inf else None
     if cleared is not None:
-        return _with_mask(whole, mask, "zeros") if _same(mask, _allowed(cleared)) else None
+        return _with_mask(whole, mask, "zeros") if _same(mask, cleared) else None
     if low == -math.inf:  # it gets no number
-        shown = isinstance(mask.source, np.ndarray) and mask.source.any(-1).all()
-        return _with_mask(whole, mask, "zeros") if shown else None
+        return _with_mask(whole, mask, "zeros") if _shows_all(mask) else None
     return _with_mask(whole, mask, "mean")
 
 
@@ -166,24 +304,28 @@ def _made(value: Any, kind: type[Op]) -> tuple[Any, ...] | None:
     return value.node.inputs if made else None
 
 
-def _masked(value: Any) -> tuple[Value, Allowed, float] | None:
-    """The scores, the mask, and the number that stands for what it forbids, or is added to it."""
+def _masks(value: Any) -> Iterator[tuple[Value, Allowed | None, float, Value | None]]:
+    """Scores and the mask over them, in every way to read a value: what is allowed and the number elsewhere, or what is added."""
+    yield value, None, 0.0, None
     if (choice := _made(value, Where)) is not None:
-        condition, scores, low = choice
-        number = uniform(low)
-        limit = lowest(scores.dtype) if scores.dtype == np.float16 else REPLACES
-        if number is None or number > limit or not condition.rank <= scores.rank == value.rank:
-            return None
-        return scores, _allowed(condition), number
+        condition, *sides = choice
+        limit = lowest(value.dtype) if value.dtype == np.float16 else REPLACES
+        for (scores, low), allowed in zip(_both_ways(tuple(sides)), (_allowed(condition), _allowed(condition).negation()), strict=True):
+            number = uniform(low)
+            if number is not None and number <= limit and condition.rank <= scores.rank == value.rank:
+                yield scores, allowed, number, None
     for scores, other in _both_ways(_made(value, Add)):
-        numbers = _of_numbers(other, ABSORBS)
-        if numbers is not None and scores.rank == value.rank:
-            return scores, *numbers
-    return None
+        if scores.rank == value.rank:
+            yield scores, None, 0.0, other
 
 
 def _both_ways(pair: tuple[Any, ...] | None) -> tuple[tuple[Any, ...], ...]:
     return () if pair is None else (pair, pair[::-1])
+
+
+def _shows_all(mask: Allowed) -> bool:
+    """Whether a mask is known to allow something in every row."""
+    return isinstance(mask.source, np.ndarray) and bool(mask.source.any(-1).all())
 
 
 def _same(mask: Allowed, other: Allowed) -> bool:
@@ -238,9 +380,11 @@ def _with_mask(whole: Scores, mask: Allowed, blind: str) -> Scores | None:
 def _is_triangle(mask: Any, whole: Scores) -> bool:
     """Whether a mask allows entries 0 to i to entry i, and no others."""
     mask = _allowed(mask).source
+    lengths = (whole.q.shape[-2], whole.k.shape[-1 if whole.key_turned else -2])
+    if len(mask.shape) < 2 or not agree(mask.shape[-2:], lengths):
+        return False
     if isinstance(mask, np.ndarray):
-        lengths = (whole.q.shape[-2], whole.k.shape[-1 if whole.key_turned else -2])
-        return mask.ndim > 1 and mask.shape[-2:] == lengths and bool((mask == np.tri(*lengths, dtype=np.bool_)).all())
+        return bool((mask == np.tri(*mask.shape[-2:], dtype=np.bool_)).all())
     source = _made(mask, Cast)
     made = None if source is None else source[0].node
     return made is not None and made.op == Triangle(upper=False, diagonal=0) and uniform(made.inputs[0]) == 1

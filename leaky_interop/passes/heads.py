@@ -11,7 +11,6 @@ A network of a framework with layers keeps those that it has: there, only what i
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,7 +24,7 @@ from ..ops.heads import PARTS, MultiHeadAttention
 from ..ops.shape import Reshape
 from ..ops.transpose import Transpose
 from ..sizes import Size, agree, evaluate
-from .attention import Allowed, Scores, found_attention
+from .attention import Allowed, Scores, closed, found_attention, scope
 from .moves import chain_to, is_move, moved, places, scaled, tried_sizes
 
 Accepts = Callable[[MultiHeadAttention, Sequence[Value | None]], bool]
@@ -146,9 +145,7 @@ def _owner(kernel: Value | None) -> str:
 
 def _name(weights: list[Value | None], dense: Node) -> str:
     """What the layers of all kernels have in common."""
-    owners = [_owner(kernel).split(".") for kernel in weights[::2]]
-    common = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*owners, strict=False))
-    return ".".join(parts[0] for parts in common) or dense.name
+    return scope([_owner(kernel) for kernel in weights[::2]]) or dense.name
 
 
 # --- what is found ----------------------------------------------------------------------------------------------------
@@ -159,8 +156,8 @@ def _whole(scores: Scores, users: Mapping[int, list[Any]], tried: list[dict[str,
     sides = ((scores.q, False), (scores.k, scores.key_turned), (scores.v, False))
     parts = [part for value, turned in sides if (part := _projected(value, turned, tried)) is not None]
     gathered = _gathered(scores.result, parts[0], users, tried) if len(parts) == 3 else None
-    if gathered is None or not _closed(
-        (*scores.inside, *gathered.inside, *(v for p in parts for v in p.inside)), gathered, users
+    if gathered is None or not closed(
+        (*scores.inside, *gathered.inside, *(v for p in parts for v in p.inside)), gathered.result, users
     ):
         return None
     query, key, value = parts
@@ -296,13 +293,6 @@ def _is_dense(node: Node) -> bool:
     """Whether a node is a dense layer with weights of its own."""
     held = all(v is None or (v.const is not None and v.const.name) for v in node.inputs[1:])
     return isinstance(node.op, Dense) and bool(held)
-
-
-def _closed(inside: tuple[Value, ...], gathered: Gathered, users: Mapping[int, list[Any]]) -> bool:
-    """Whether the values inside are read inside alone."""
-    nodes = {id(v.node) for v in (*inside, gathered.result)}
-    values = (v for value in inside for v in value.node.outputs)
-    return all(reader is not None and id(reader) in nodes for v in values for reader in users.get(id(v), []))
 
 
 def _shared(rows: np.ndarray) -> int:

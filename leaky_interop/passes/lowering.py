@@ -22,7 +22,7 @@ def lower(graph: Graph, framework: str, exact: Any) -> Graph:
     def wanting(op: Op) -> bool:
         return (framework, type(op)) not in EXPORTERS and type(op).lowered is not Op.lowered
 
-    while any(wanting(node.op) for node in graph.nodes):  # what was said in others may have to be said again
+    while any(wanting(node.op) for node in graph.all_nodes()):  # what was said in others may have to be said again
         graph = _once(graph, wanting, exact)
     return graph
 
@@ -31,7 +31,8 @@ def _once(graph: Graph, wanting: Callable[[Op], bool], exact: Any) -> Graph:
     rewrite = Rewrite(graph)
     for node in graph.nodes:
         if not wanting(node.op):
-            rewrite.copy(node)
+            bodies = node.op.bodies
+            rewrite.copy(node, node.op.with_bodies(lambda body: _once(body, wanting, exact)) if bodies else None)
             continue
         start = len(rewrite.new.nodes)
         rewrite.new.source, rewrite.new.left_out = node.source, node.left_out
@@ -39,8 +40,9 @@ def _once(graph: Graph, wanting: Callable[[Op], bool], exact: Any) -> Graph:
             made = _empty(rewrite.new, node) or node.op.lowered(exact, *map(rewrite.get, node.inputs))
         except Refused as error:
             raise Refused(error.what, error.where or node.source or node.name, error.why, error.hint) from error
-        attribute(rewrite.new, start, node.name)
-        for old, new in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True):
+        results = made if isinstance(made, tuple) else (made,)
+        attribute(rewrite.new, start, node.name, None if node.op.weights else results[0].node)
+        for old, new in zip(node.outputs, results, strict=True):
             inherit(new, old)
             rewrite.put(old, new)
     return rewrite.finish()

@@ -62,7 +62,7 @@ def assign(model: keras.Model, numbers: Iterable[tuple[Any, np.ndarray]]) -> Non
 def prepare(graph: Graph) -> Graph:
     """The graph as Keras computes it: channels last where its layers want that, transposes settled."""
     grouped = group_heads(unroll(mark_masked(graph)), in_keras)
-    lowered = lower(grouped, FRAMEWORK, np.float32)  # but on TensorFlow, Keras computes in no wider type
+    lowered = lower(grouped, FRAMEWORK, KerasBuilder.exact)
     lowered = signed(lowered, [name for name in LACKING if name in HELD])
     return before_keras(settle(wrap(lowered, _wants_channels_last)))
 
@@ -75,6 +75,7 @@ class KerasBuilder(Holding):
     """`keras` as exporters see it: the module, and `place`, `tensor`, `static_shape`."""
 
     framework = FRAMEWORK
+    exact = np.float32  # but on TensorFlow, Keras computes in no wider type
 
     def __init__(self, graph: Graph):
         super().__init__(graph)
