@@ -1,9 +1,12 @@
 """Training parity: whether two networks have the same gradients, and the same weights after some steps of descent.
 
 Both get the same seeded batch and the loss sum((y - t)^2 / 2n) with seeded targets t, through the cotangent (y - t) / n
-of each output. What may differ is measured, not guessed: the source is run again with every weight and input moved by
-up to one unit roundoff, which is what a backward stable computation amounts to (Higham 2002, 1.5), and the largest
-change that this makes anywhere in a gradient is allowed `NETWORK_FACTOR` times.
+of each output. What may differ is measured, not guessed: both networks are run again with every weight and input moved
+by up to one unit roundoff, which is what a backward stable computation amounts to (Higham 2002, 1.5), and with another
+scale of the loss, which scales the gradients and draws all that they were rounded by anew. The largest change that this
+makes anywhere in a gradient of either network is allowed `NETWORK_FACTOR` times. Both are asked, because not every
+computation is that stable: Keras on PyTorch takes the variance of a batch as mean(x**2) - mean(x)**2, and TensorFlow adds
+up the gradient of a bias term by term.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from .converting import transfer_graph
 from .draws import example_arrays, turned
 from .errors import Usage
 from .graph import Anchor, Graph, Node, Parameter, apply_steps, label
-from .judging import outcome, unit_roundoff
-from .numeric import compare, network_limit
+from .judging import outcome
+from .numeric import compare, network_limit, unit_roundoff
 from .parameter import invert
 from .provenance import slopes
 from .report.record import GradientResult
@@ -52,19 +55,25 @@ class Side:
         self.engine = frameworks.get(self.graph.framework)
         self.train = importlib.import_module(f"{self.engine.__name__}.train")
 
-    def gradients(self, arrays: Arrays, targets: Arrays, *, training: bool) -> tuple[list[Any], list[Any], list[Any]]:
-        """With respect to inputs, and to parameters as the canonical graph sees them and as the network holds them."""
+    def gradients(
+        self, arrays: Arrays, targets: Arrays, *, training: bool, scale: float = 1.0
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        """With respect to inputs, and to parameters as the canonical graph sees them and as the network holds them.
+
+        scale : of the loss, by which the gradients are divided again
+        """
 
         def cotangents(outputs: Arrays) -> Arrays:
             found: Arrays = [np.zeros(())] * len(outputs)
             for place, perm, target in zip(self.order, self.output_perms, targets, strict=True):
                 y = turned(outputs[place], None if perm is None else invert(perm))
-                away = (y - target) / y.size if y.dtype.kind in "fV" else np.zeros(y.shape)
+                away = (y - target) / y.size * scale if y.dtype.kind in "fV" else np.zeros(y.shape)
                 found[place] = turned(away.astype(y.dtype), perm)
             return found
 
         there = [turned(a, p) for a, p in zip(arrays, self.input_perms, strict=False)]
-        inputs, held = self.train.gradients(self.program, self.parameters, there, cotangents, training=training)
+        found = self.train.gradients(self.program, self.parameters, there, cotangents, training=training)
+        inputs, held = ([None if g is None else g / scale for g in kind] for kind in found)
         back = [
             g if g is None or p is None else turned(g, invert(p))
             for g, p in zip(inputs, self.input_perms, strict=False)
@@ -249,17 +258,16 @@ class _Parity:
         expected, received = (
             side.gradients(self.arrays, self.targets, training=training)[:2] for side in (self.ours, self.theirs)
         )
-        tries = []
-        for arrays, numbers in self.moved():
-            with self.ours.kept():
-                self.ours.assign(numbers)
-                tries.append(self.ours.gradients(arrays, self.targets, training=training)[:2])
-        scale = max((np.max(np.abs(g), initial=0.0) for kind in expected for g in kind if g is not None), default=0.0)
-        results = []
+        tries = [
+            [side.gradients(arrays, self.targets, training=training, scale=scale)[:2] for arrays, scale in self.moved(side)]
+            for side in (self.ours, self.theirs)
+        ]
+        largest = max((np.max(np.abs(g), initial=0.0) for kind in expected for g in kind if g is not None), default=0.0)
+        results: list[GradientResult] = []
         for kind, names in enumerate((self.inputs, self.weights)):
             for i, name in enumerate(names):
-                others = [t[kind][i] for t in tries]
-                results += judged(name, f"gradient, {mode}", expected[kind][i], received[kind][i], others, scale)
+                others = [[t[kind][i] for t in side] for side in tries]
+                results += judged(name, f"gradient, {mode}", expected[kind][i], received[kind][i], others, largest)
         return results
 
     def draws(self, side: Side) -> bool:
@@ -275,10 +283,12 @@ class _Parity:
         _, _, held = self.ours.gradients(self.arrays, self.targets, training=training)
         length, slope = (_norm(found) for found in (self.ours.numbers(), held))
         pace = PACE * length / slope if slope else 0.0
-        expected, received = (
-            self.descended(side, self.arrays, None, steps, pace, training) for side in (self.ours, self.theirs)
-        )
-        tries = [self.descended(self.ours, a, n, steps, pace, training) for a, n in self.moved()]
+        sides = (self.ours, self.theirs)
+        expected, received = (self.descended(side, self.arrays, 1.0, steps, pace, training) for side in sides)
+        tries = [
+            list(zip(*(self.descended(side, arrays, scale, steps, pace, training) for arrays, scale in self.moved(side)), strict=True))
+            for side in sides
+        ]
         mode = f"weight after {steps} steps"
         begun = [
             np.allclose(a.array().squeeze(), b.array().squeeze(), START, START, equal_nan=True)
@@ -287,38 +297,41 @@ class _Parity:
         rows = zip(self.weights, expected, received, zip(*tries, strict=True), begun, strict=True)
         return [r for name, e, r_, t, alike in rows if alike for r in judged(name, mode, e, r_, t, np.max(np.abs(e), initial=0.0))]
 
-    def descended(self, side: Side, arrays: Arrays, numbers: Any, steps: int, pace: float, training: bool) -> Arrays:
-        """The canonical weights of a network after some steps from `numbers`, or from its own; it is left as it was."""
+    def descended(self, side: Side, arrays: Arrays, scale: float, steps: int, pace: float, training: bool) -> Arrays:
+        """The canonical weights of a network after some steps; it is left as it was."""
         with side.kept():
-            if numbers is not None:
-                side.assign(numbers)
             for _ in range(steps):
-                _, _, held = side.gradients(arrays, self.targets, training=training)
+                _, _, held = side.gradients(arrays, self.targets, training=training, scale=scale)
                 current = side.numbers()
                 side.assign(
                     [w if g is None else (w - pace * g).astype(w.dtype) for w, g in zip(current, held, strict=True)]
                 )
             return [apply_steps(w, p.steps) for w, p in zip(side.numbers(), side.parameters, strict=True)]
 
-    def moved(self) -> Iterator[tuple[Arrays, Arrays]]:
-        """Inputs and parameters of the source, off by up to a unit roundoff."""
+    def moved(self, side: Side) -> Iterator[tuple[Arrays, float]]:
+        """Inputs off by up to a unit roundoff, and a scale of the loss; the parameters of the network are off meanwhile."""
         for seed in range(TRIES):
             random = np.random.default_rng(seed)
-            yield [_off(a, random) for a in self.arrays], [_off(a, random) for a in self.ours.numbers()]
+            with side.kept():
+                arrays = [_off(a, random) for a in self.arrays]
+                side.assign([_off(a, random) for a in side.numbers()])
+                yield arrays, random.uniform(1, 2)
 
 
-def judged(name: str, what: str, expected: Any, received: Any, others: Sequence[Any], scale: float) -> Iterator[GradientResult]:
+def judged(name: str, what: str, expected: Any, received: Any, others: Sequence[Sequence[Any]], scale: float) -> Iterator[GradientResult]:
     """One array of either network against what perturbations change; nothing where neither has one.
 
+    others : what perturbations of the source made of its own, then those of the target
     scale : the largest number of the vector that the array is a part of. All gradients are one: a bias before a batch
         norm has none, and what is computed for it is the rounding of larger numbers that cancel.
     """
     if expected is None and received is None:
         return
     expected, received = (np.zeros_like(b) if a is None else a for a, b in ((expected, received), (received, expected)))
+    pairs = [(o, own) for own, tries in zip((expected, received), others, strict=True) for o in tries if o is not None]
+    distance = max((float(np.max(np.abs(o - own), initial=0.0)) for o, own in pairs), default=0.0)
     if _plain(received.shape) == _plain(expected.shape):
         received = received.reshape(expected.shape)
-    distance = max((float(np.max(np.abs(o - expected), initial=0.0)) for o in others if o is not None), default=0.0)
     limit = network_limit(0.0, distance, scale, expected.dtype)
     error = compare(expected, received, np.broadcast_to(limit, expected.shape))
     yield GradientResult(

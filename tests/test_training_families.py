@@ -192,3 +192,38 @@ def test_a_batch_on_another_axis_inside():
     torch.manual_seed(0)
     source, x = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval(), torch.randn(2, 5, 8)
     assert li.verify(source, li.convert(li.convert(source, "onnx", example=x), "torch"), example=x).passed
+
+
+def far_from_zero():
+    """A batch norm over four numbers that lie far from zero: what takes mean(x**2) - mean(x)**2 has few digits left."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.Tanh(), nn.Conv2d(6, 2, 1))
+    nn.init.constant_(model[1].bias, 3.0)
+    return model.eval()
+
+
+def equal_terms():
+    """A bias whose gradient is a sum of 4096 numbers that are all the same: one added to another, they drift."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)).eval()
+
+
+@pytest.mark.parametrize("first", ["torch", "keras"])
+@pytest.mark.parametrize("make", [far_from_zero, equal_terms])
+def test_either_network_may_round_as_it_does(make, first):
+    source, x = make(), torch.randn(2, 3, 32, 32)
+    made = li.convert(source, "keras", example=x)
+    if first == "torch":
+        parity(source, made, x, steps=2)
+    else:
+        assert li.verify(made, source, gradients=True, steps=2).passed
+
+
+@pytest.mark.parametrize(("make", "layer"), [(far_from_zero, 4), (equal_terms, 1)])
+def test_a_fault_is_found_in_a_network_that_rounds_much(make, layer):
+    source, other, x = make(), make(), torch.randn(2, 3, 32, 32)
+    other[layer].register_full_backward_hook(lambda module, into, out: tuple(None if g is None else g * 1.01 for g in into))
+    made = li.convert(source, "keras", example=x)
+    for second in (other, made):
+        report = li.verify(other if second is made else source, second, example=x, gradients=True, steps=0)
+        assert {"0.weight" if layer == 1 else "1.weight"} <= {g.name for g in report.gradients if not g.passed}
