@@ -35,8 +35,9 @@ def align(first: Graph, second: Graph, weighted: Pairs | None = None, sizes: Seq
         pairs += zip(nodes, theirs.nodes.get(mark, ()), strict=False)
     mine, yours = ([n for n in _left(g.nodes, pairs) if not isinstance(n.op, Transpose)] for g in (first, second))
     shapes = {id(n): known(n.outputs[0], s) for nodes, s in zip((mine, yours), sizes, strict=True) for n in nodes}
-    pairs += _by_sequence(mine, yours, lambda n: (type(n.op).__name__, shapes[id(n)]))
-    return _in_order(first, pairs)
+    named = _by_sequence(mine, yours, lambda n: (n.name, type(n.op).__name__, shapes[id(n)]))
+    rest = _by_sequence(_left(mine, named), _left(yours, named), lambda n: (type(n.op).__name__, shapes[id(n)]))
+    return _in_order(first, [*pairs, *named, *rest])
 
 
 def output_order(first: Graph, second: Graph) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ from .running import to_array
 from .sizes import Size, agree, symbol, symbols
 from .stages import stage
 from .verification import Comparison, Pair, Verification
+
+MOST_AXES = 6  # whose orders are tried
 
 
 def verify(
@@ -89,12 +92,11 @@ def verify(
 def _judged(comparison: Comparison, inputs: Any, atol: Any, rtol: Any) -> Report:
     """The report of a comparison; where only unlike parts of one sum differ, that of the whole, which names them."""
     run = Verification(comparison, inputs, atol=atol, rtol=rtol)
-    report = run.report()
-    fewer = None if report.passed else _without_parts(run)
-    if fewer is None:
-        return report
-    again = Verification(fewer, inputs).report()  # whatever the user allows, the whole has to agree
-    if not again.passed:
+    report = again = run.report()
+    while not again.passed and (fewer := _without_parts(run)) is not None:
+        run = Verification(fewer, inputs)  # whatever the user allows, the whole has to agree
+        again = run.report()
+    if report.passed or not again.passed:
         return report
     judged = {node.name for node in again.nodes}
     parts = ", ".join(node.name for node in report.nodes if node.name not in judged)
@@ -106,17 +108,32 @@ def _without_parts(run: Verification) -> Comparison | None:
     """The comparison without the pairs that differ, where those may be unlike parts of what is the same as a whole.
 
     Two networks of two authors may put a sum together in other ways (a batch norm within the convolution, a mean scaled
-    behind the pool), or flatten in another order. Alignment cannot tell, so what differs is judged again with what follows.
-    Only sums, products and reshapes are left out: whatever is exact by itself, the ReLU family first of all, differs or does not. None
-    where there is no such part, or outputs differ too.
+    behind the pool), or hold values in another layout. Alignment cannot tell, so what differs is judged again with what
+    follows. Only sums, products, reshapes and what is one operator in two layouts are left out: whatever is exact by
+    itself, the ReLU family first of all, differs or does not. None where there is no such part, or outputs differ too.
     """
     if not all(output.passed for output in run.outputs):
         return None
     order = {id(n): i for i, n in enumerate(run.graph.nodes)}
     failed = {place for place, result in run.results.items() if not result.passed}
-    parts = [p for p in run.c.pairs if isinstance(p.node.op, Reshape | Add | Mul) or rule_of(p.node) == "sum"]
+    parts = [p for p in run.c.pairs if isinstance(p.node.op, Reshape | Add | Mul) or rule_of(p.node) == "sum" or _turned_apart(p)]
     left_out = {id(p) for p in parts if (order[id(p.node)], p.value.index) in failed}
     return dataclasses.replace(run.c, pairs=[p for p in run.c.pairs if id(p) not in left_out]) if left_out else None
+
+
+def _turned_apart(pair: Pair) -> bool:
+    """Whether both nodes may do one job in two layouts: axes of one size do not tell which.
+
+    One that works alike in every layout tells nothing unless it rounds: then it was judged by numbers of another place.
+    """
+    op, inputs = pair.node.op, pair.node.inputs
+    rank = inputs[0].rank if inputs and inputs[0] is not None else 0
+    if pair.other is None or rank > MOST_AXES:
+        return False
+    moved = {perm: op.under(perm, inputs) for perm in itertools.permutations(range(rank))}
+    forms = {m.op for m in moved.values() if m is not None} | {op}
+    everywhere = len(forms) == 1 and None not in moved.values()
+    return pair.other.op in forms and not (everywhere and rule_of(pair.node) == "exact")
 
 
 def load_second(first: Graph, model: Any, example: Any, input_shapes: Any, fast_math: bool = False) -> Graph:

@@ -71,3 +71,52 @@ def test_a_flatten_of_channels_last_agrees():
     kernel = np.array(dense.kernel)
     dense.kernel.assign(kernel[np.roll(np.arange(80), 1)])
     assert not li.verify(net, made, example=(X,)).passed
+
+
+class Square(torch.nn.Module):
+    """Channels, rows and columns of one size: shapes do not tell in which layout the other network splits."""
+
+    def __init__(self, act=torch.nn.Sigmoid, turned=False):
+        super().__init__()
+        torch.manual_seed(1)
+        self.linear, self.turned = torch.nn.Linear(4, 8), turned
+        self.convs = torch.nn.ModuleList(torch.nn.Conv2d(4, 4, 3, padding=1, groups=4) for _ in range(2))
+        self.act = act()
+
+    def forward(self, x):
+        y = self.act(self.linear(x).transpose(1, 2).reshape(-1, 8, 4, 4))
+        one, other = (y.transpose(2, 3) if self.turned else y).split((4, 4), 1)
+        return torch.cat([self.convs[0](one), self.convs[1](other)], 1).flatten(2).transpose(1, 2)
+
+
+TOKENS = torch.randn(2, 16, 4, generator=torch.Generator().manual_seed(2))
+
+
+def test_one_job_in_two_layouts_agrees():
+    source = Square().eval()
+    made = li.convert(source, to="keras", example=(TOKENS,))
+    report = li.verify(source, made, example=(TOKENS,))
+    assert report.passed, str(report)
+    assert any("split" in note and "compared with what follows" in note for note in report.notes)
+    assert not li.verify(Square(turned=True).eval(), made, example=(TOKENS,)).passed
+    kernel = made.get_layer("convs__1").weights[0]
+    kernel.assign(np.array(kernel)[::-1])
+    assert not li.verify(source, made, example=(TOKENS,)).passed
+
+
+def test_an_activation_of_another_slope_is_found_where_layouts_differ():
+    made = li.convert(Square(lambda: torch.nn.LeakyReLU(0.2)).eval(), to="keras", example=(TOKENS,))
+    assert not li.verify(Square(lambda: torch.nn.LeakyReLU(0.2002)).eval(), made, example=(TOKENS,)).passed
+
+
+def test_layers_of_computed_kernels_are_found_by_name():
+    """A transposed convolution is a convolution of what is dilated in the other network: order alone would pair wrongly."""
+    torch.manual_seed(0)
+    layers = [torch.nn.ConvTranspose1d(4, 4, 4, 2, 1), *(torch.nn.Conv1d(4, 4, 3, padding=1) for _ in range(2))]
+    normed = [torch.nn.utils.parametrizations.weight_norm(layer) for layer in layers]
+    source = torch.nn.Sequential(*(part for layer in normed for part in (torch.nn.LeakyReLU(0.2), layer))).eval()
+    x = torch.randn(2, 4, 7)
+    made = li.convert(source, to="keras", example=x)
+    assert li.verify(source, made, example=x).passed
+    source[5].parametrizations.weight.original0.data *= 1.01
+    assert not li.verify(source, made, example=x).passed
