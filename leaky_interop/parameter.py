@@ -112,6 +112,18 @@ class Parameter:
         return self if complete else dataclasses.replace(self, steps=(), shape=shape)
 
     @property
+    def reordered(self) -> bool:
+        """Whether the view shows all numbers of the weight, in an order of its own along an axis."""
+        return self.whole is self and any(step[0] == "take" for step in self.steps)
+
+    @property
+    def ordered(self) -> Parameter:
+        """The weight before a view puts its numbers in another order."""
+        count = next((i for i, step in enumerate(self.steps) if step[0] == "take"), len(self.steps))
+        shape = apply_steps(np.broadcast_to(False, self.read().shape), self.steps[:count]).shape
+        return dataclasses.replace(self, steps=self.steps[:count], shape=shape)
+
+    @property
     def owned(self) -> Parameter:
         """The weight as its owner has it, before this network looks at it in another way; `whole` where that is not told."""
         kinds, count = [step[0] for step in self.steps], 0

@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -227,3 +228,58 @@ def test_a_fault_is_found_in_a_network_that_rounds_much(make, layer):
     for second in (other, made):
         report = li.verify(other if second is made else source, second, example=x, gradients=True, steps=0)
         assert {"0.weight" if layer == 1 else "1.weight"} <= {g.name for g in report.gradients if not g.passed}
+
+
+class Normalised(nn.Module):
+    """A norm of its own, as some backbones freeze theirs; what it is asked for in training mode is `training`."""
+
+    def __init__(self, training=False, weights=True):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.asked = nn.Conv2d(3, 4, 3), training
+        for name in ("mean", "var", *(("scale", "shift") if weights else ())):
+            self.register_buffer(name, torch.rand(4) + 0.5)
+        self.scale, self.shift = (self.scale, self.shift) if weights else (None, None)
+
+    def forward(self, x):
+        return F.batch_norm(self.conv(x), self.mean, self.var, self.scale, self.shift, self.asked and self.training)
+
+
+@pytest.mark.parametrize("to", ["torch", "keras"])
+@pytest.mark.parametrize("options", [{}, {"weights": False}, {"training": True, "weights": False}])
+def test_a_batch_norm_that_a_module_calls_trains_or_does_not(to, options):
+    source, x = Normalised(**options).eval(), torch.randn(2, 3, 8, 8)
+    made = li.convert(source, to, example=x)
+    parity(source, made, x, steps=2)
+    assert not source.training
+    if to == "keras":
+        norm = next(layer for layer in made.layers if isinstance(layer, keras.layers.BatchNormalization))
+        assert norm.trainable == options.get("training", False)
+
+
+class Ordered(nn.Module):
+    """One matrix for features in two orders, of which Keras has one turned around."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.dense = nn.Conv2d(3, 2, 1), nn.Linear(40, 5)
+
+    def forward(self, x, z):
+        return self.dense(self.conv(x).flatten(1)), self.dense(z)
+
+
+def test_a_weight_in_two_orders_stays_one_from_torch():
+    source, x = drawn(Ordered()), (torch.randn(2, 3, 4, 5), torch.randn(2, 40))
+    made = li.convert(source, "keras", example=x)
+    parity(source, made, x, steps=2)
+    assert sum(w.shape == (5, 40) for w in made.trainable_weights) == 1
+    parity(source, li.convert(made, "torch"), x, steps=2)
+
+
+def test_a_weight_in_two_orders_stays_one_from_keras():
+    x, z, dense = keras.Input((4, 5, 3)), keras.Input((40,)), keras.layers.Dense(5)
+    source = keras.Model([x, z], [dense(keras.layers.Flatten()(keras.layers.Conv2D(2, 1)(x))), dense(z)])
+    made = li.convert(source, "torch")
+    assert [tuple(p.shape) for n, p in made.named_parameters()].count((5, 40)) == 1
+    assert li.verify(source, made, gradients=True, steps=2).passed
+    assert li.verify(source, li.convert(made, "keras"), gradients=True, steps=2).passed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..kinds import element
 from ..layout import ChannelsLast
 from ..numeric import NARROW_FLOATS, NARROW_INTEGERS
 from ..op import EXPORTERS, Op, Perm, op
+from ..parameter import Parameter
 from ..sizes import Dim, Shape, symbol
 
 
@@ -217,6 +219,16 @@ class Builder:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name)
+
+    @functools.cached_property
+    def mixed(self) -> dict[int, set[Any]]:
+        """The ties of each weight that the network sees in several orders, by its root: one array has to hold it for all."""
+        views: dict[int, dict[Any, Parameter]] = {}
+        for node in self.graph.all_nodes():
+            for value in node.inputs:
+                if value is not None and value.const is not None and value.const.name:
+                    views.setdefault(id(value.const.root), {})[value.const.tie] = value.const
+        return {root: set(ties) for root, ties in views.items() if len(ties) > 1 and any(p.reordered for p in ties.values())}
 
     def export(self) -> None:
         """Run the exporter of every node."""

@@ -124,13 +124,14 @@ class BatchStatisticsNorm(PerChannel):
 def batch_norm_from_torch(call, x, scale, bias, mean, variance, training, momentum, epsilon, *_):
     """In evaluation PyTorch exports momentum=None as 0.0, a share that nobody chooses: it reads as None.
 
-    A graph module's own call of the function, without statistics of the batch, never learns them: it is frozen.
+    A call of the function that does not take the batch's statistics in training mode either never learns: it is frozen.
     """
     scale, bias = unfilled(scale, 1), unfilled(bias, 0)
     if training or mean is None:
         return in_one_dtype(BatchStatisticsNorm(epsilon=epsilon), x, scale, bias)
     kept = None if momentum == 0.0 else round(1 - momentum, 12)
-    frozen = call.function and scale is None and bias is None and mean.const is not None  # with them, they tell it
+    learns = any(w is not None and (w.const is None or w.const.trainable) for w in (scale, bias))
+    frozen = call.function and mean.const is not None and not learns
     return in_one_dtype(BatchNorm(epsilon=epsilon, momentum=kept, frozen=frozen), x, scale, bias, mean, variance)
 
 

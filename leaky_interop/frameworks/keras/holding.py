@@ -58,6 +58,7 @@ class Holding(Builder):
             for weight in weights:
                 users.setdefault(weight.tie, set()).add((str(node.op), tuple(w.identity for w in weights)))
         self.shared = {tie for tie, uses in users.items() if len(uses) > 1}
+        self.shared.update(*self.mixed.values())
 
     def call_by_name(self, tensor: Any, name: str) -> None:
         """Name the call that gives a tensor, and those that prepare it: two may not bear the name Keras gave them."""
@@ -80,7 +81,7 @@ class Holding(Builder):
         assert parameter is not None
         if 0 in parameter.shape or (not parameter.name and (value.array().nbytes <= SMALL or not _fits(value.array()))):
             return as_held(value.array())
-        owned = parameter.owned
+        owned = parameter.ordered if id(parameter.root) in self.mixed else parameter.owned
         layer = self.table(self.graph.parameter(owned), flat=_reshaped(parameter.seen_from(owned)))
         first = self.tables[owned.tie][1]
         held = layer(self.row_numbers(layer.input_dim))

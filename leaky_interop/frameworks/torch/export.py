@@ -28,8 +28,10 @@ LISTS = "leaky_interop.lists"  # and which of its outputs are lists, or may be N
 FUNCTIONS = "_functions"  # where `named` puts a graph module's functions for the time of an export
 
 
-def export(model: torch.nn.Module, example: Any, input_shapes: Any = None, static_batch: bool = False) -> Any:
-    """`torch.export` in evaluation mode, with the batch (and what `input_shapes` leaves open) dynamic.
+def export(
+    model: torch.nn.Module, example: Any, input_shapes: Any = None, static_batch: bool = False, training: bool = False
+) -> Any:
+    """`torch.export` in evaluation (or training) mode, with the batch (and what `input_shapes` leaves open) dynamic.
 
     An example of batch 1 is doubled along the batch axis, because torch takes a size of 1 for fixed. Raises Usage where
     torch cannot trace the model.
@@ -49,7 +51,7 @@ def export(model: torch.nn.Module, example: Any, input_shapes: Any = None, stati
                 with torch.no_grad(), quick(), warnings.catch_warnings():
                     # recurrent modules keep a second list of their weights, which tracing touches
                     warnings.filterwarnings("ignore", "The tensor attributes? self.*_flat_weights", UserWarning)
-                    traced = named(model.eval())
+                    traced = named(model.train(training))
                     dynamic = shapes.dynamic_shapes(traced, args, kwargs) if open_axes else None
                     return torch.export.export(traced, args, kwargs, dynamic_shapes=dynamic, strict=False)
             except Refused:
@@ -57,11 +59,41 @@ def export(model: torch.nn.Module, example: Any, input_shapes: Any = None, stati
             except Exception as error:  # whatever the model's own code or torch raises
                 failure = failure or error
     finally:
-        for module, training in modes.items():
-            module.training = training
+        for module, mode in modes.items():
+            module.training = mode
     first = str(failure).strip().partition("\n")[0]
     hint = "Call torch.export.export on it yourself to see torch's own account, and pass the exported program"
     raise Usage(f"torch.export cannot trace {type(model).__name__}", why=first, hint=hint) from failure
+
+
+def frozen(model: torch.nn.Module, program: Any, example: Any, input_shapes: Any = None, static_batch: bool = False) -> set[str]:
+    """Paths of the modules whose own batch norms keep their stored statistics in training mode too.
+
+    In evaluation mode `training=False` and `training=self.training` look alike, so the model is exported in training
+    mode as well; where that fails, or calls others, nothing is said to be frozen. A graph module tells it by itself.
+    """
+    called = _batch_norms(program)
+    if not called or isinstance(model, torch.fx.GraphModule) or is_script(model):
+        return set()
+    try:
+        trained = _batch_norms(export(model, example, input_shapes, static_batch, training=True))
+    except (Refused, Usage):
+        return set()
+    if [path for path, _ in trained] != [path for path, _ in called]:
+        return set()
+    return {path for path, _ in trained} - {path for path, training in trained if training}
+
+
+def _batch_norms(program: Any) -> list[tuple[str, bool]]:
+    """The batch norms that modules other than torch.nn's call with stored statistics: whose path, and whether they train."""
+    found = []
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten.batch_norm.default and node.args[3] is not None:
+            stack = [*(node.meta.get("nn_module_stack") or {}).values()]
+            path, kind = stack[-1] if stack else ("", "")
+            if "torch.nn.modules.batchnorm" not in str(kind):
+                found.append((path, bool(node.args[5])))
+    return found
 
 
 Attempt = tuple[tuple[Any, ...], dict[str, Any], list[tuple[torch.Tensor, list[int]]]]

@@ -10,7 +10,7 @@ named "complex aten.mul.Tensor" ("mixed" where real tensors of floats go in too)
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +27,7 @@ from ..base import Call, Importing, output_names
 from .arrays import numpy_dtype, to_numpy
 from .bodies import ControlCall
 from .decompose import FRAMEWORK, importer_for, is_complex, is_constant, is_ignored, is_random, native_name, readable
-from .export import FUNCTIONS, export
+from .export import FUNCTIONS, export, frozen
 from .outputs import described, refuse_state
 from .run import Program, describe, plain, user_outputs
 from .symbolic import MEASURED, from_sympy, is_new
@@ -40,8 +40,9 @@ def load(
 ) -> Graph:
     """The graph of a module (exported with `example`) or of an ExportedProgram."""
     exported = isinstance(model, torch.export.ExportedProgram)
-    program = readable(model if exported else export(model, example, input_shapes, static_batch))
-    graph = Reader(program, describe(model)).read()
+    program = model if exported else export(model, example, input_shapes, static_batch)
+    kept = set() if exported else frozen(model, program, example, input_shapes, static_batch)
+    graph = Reader(readable(program), describe(model), kept).read()
     graph.program.module = None if exported else model
     return graph
 
@@ -49,8 +50,8 @@ def load(
 class Reader:
     """Walks one exported program."""
 
-    def __init__(self, program: Any, description: str):
-        self.program = program
+    def __init__(self, program: Any, description: str, frozen: Collection[str] = ()):
+        self.program, self.frozen = program, frozen
         self.importing = Importing(FRAMEWORK, description)
         self.graph = self.importing.graph
         self.env: dict[torch.fx.Node, Any] = {}
@@ -230,7 +231,7 @@ class Reader:
         left_out = [a.name for a in schema.arguments if a.name not in given]
         results = self.importing.call(
             importer,
-            _call(node, self.graph, left_out, [v for v in given.values() if isinstance(v, torch.fx.Node)]),
+            _call(node, self.graph, left_out, [v for v in given.values() if isinstance(v, torch.fx.Node)], self.frozen),
             operands,
             name=self.name(node),
             source=where,
@@ -317,14 +318,17 @@ class Reader:
         return from_sympy(dim.node.expr, self.symbols) if isinstance(dim, torch.SymInt) else int(dim)
 
 
-def _call(node: torch.fx.Node, graph: Graph, left_out: Sequence[str], tensors: Sequence[torch.fx.Node]) -> Call:
+def _call(
+    node: torch.fx.Node, graph: Graph, left_out: Sequence[str], tensors: Sequence[torch.fx.Node], frozen: Collection[str]
+) -> Call:
     """The call as importers see it.
 
-    `in_order()` tells whether all tensors lie in memory in their order, without gaps; `function`, whether a graph module
-    calls the function itself, where other modules may have chosen its arguments for evaluation.
+    `in_order()` tells whether all tensors lie in memory in their order, without gaps; `function`, whether its arguments
+    are the same in training mode: a graph module calls the function itself, and `frozen` names other modules.
     """
     call = Call(node.target, graph, left_out=left_out)
-    call.function = _module(node).startswith(f"{FUNCTIONS}.")  # type: ignore[attr-defined]
+    path = _module(node)
+    call.function = path.startswith(f"{FUNCTIONS}.") or path in frozen  # type: ignore[attr-defined]
     fakes = [n.meta["val"] for n in tensors if isinstance(n.meta["val"], torch.Tensor)]
     call.in_order = lambda: all(f.is_contiguous() and f.storage_offset() == 0 for f in fakes)  # type: ignore[attr-defined]
     return call

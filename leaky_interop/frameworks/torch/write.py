@@ -90,7 +90,7 @@ class TorchBuilder(Builder):
         for value in graph.inputs:
             self.made[id(value)] = Proxy(self.fx.placeholder(self.unique(names.identifier(value.name))), self.tracer)
         if outer is not None:  # a weight is one, whichever graph reads it
-            self.tied, self.first = outer.tied, outer.first
+            self.tied, self.first, self.mixed = outer.tied, outer.first, outer.mixed
         self.sources = measures(graph)
 
     def place(self, module: torch.nn.Module, **weights: Value | None) -> Callable[..., Proxy]:
@@ -193,9 +193,11 @@ class TorchBuilder(Builder):
         return Proxy(self.fx.call_module(path, *arguments), self.tracer)
 
     def holds(self, *operands: Any) -> bool:
-        """Whether a module may own these weights; not where one is stored already in another view."""
+        """Whether a module may own these weights; not where one is stored already in another view, or seen in several orders."""
         weights = (o.const for o in operands if isinstance(o, Value) and o.const is not None and o.const.name)
-        return super().holds(*operands) and all(self.first.get(w.tie, w).identity == w.identity for w in weights)
+        return super().holds(*operands) and all(
+            id(w.root) not in self.mixed and self.first.get(w.tie, w).identity == w.identity for w in weights
+        )
 
     def held(self, value: Value) -> Proxy:
         """A weight as a parameter of the root, a constant as a buffer that is not saved; text as a module's."""
@@ -204,7 +206,7 @@ class TorchBuilder(Builder):
         if value.dtype.kind == "O":
             texts = parameter.array()
             return self.control("Text", texts=texts.reshape(-1).tolist(), shape=texts.shape, results=1)()
-        owned = parameter.owned
+        owned = parameter.ordered if id(parameter.root) in self.mixed else parameter.owned
         first = self.first.setdefault(owned.tie, owned) if parameter.name else parameter
         steps = parameter.seen_from(first)
         if steps is None:
