@@ -1,5 +1,6 @@
 """Network families of PyTorch to Keras and ONNX, verified node by node, and back to the state dict that they began with."""
 
+import copy
 import functools
 
 import network_checks as checks
@@ -123,3 +124,15 @@ def test_a_kernel_for_each_example(transposed, to):
     checks.check_batches(graph, conversion)
     with pytest.raises(Refused, match="static_batch"):
         li.load(ByExample(transposed, biased=True).eval(), example)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float16, 0.02), (torch.bfloat16, 0.15), (torch.float64, 1e-12)])
+def test_a_network_that_came_through_onnx_can_be_cast(dtype, off):
+    """Ones beside the scores of an anchor-free detector: they are of the type that the network is cast to."""
+    model, _ = loaded(next(f for f in FAMILIES if f.name == "yolo_v6"))
+    x = torch.tensor(np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype("f"))
+    made = li.convert(li.convert(model, "onnx", example=x, verify=False), "torch", verify=False)
+    expected, received = (copy.deepcopy(m).to(dtype)(x.to(dtype)) for m in (model, made))
+    assert received.dtype == dtype
+    assert torch.allclose(expected.double(), received.double(), rtol=off, atol=off)

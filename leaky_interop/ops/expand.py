@@ -131,8 +131,11 @@ def expand_to_torch(op, torch, x):
         return x.expand(
             [-1 if k is not None and agree(d, k) else torch.size(d) for d, k in zip(op.shape, kept, strict=True)]
         )
-    sizes = [torch.size(d) for d in op.shape]
-    return torch.call(torch.full, sizes, x, dtype=torch.torch_dtype(torch.outputs[0].dtype))
+    sizes, dtype = [torch.size(d) for d in op.shape], torch.outputs[0].dtype
+    like = next((torch.made[id(v)] for v in torch.graph.inputs if v.dtype == dtype and dtype.kind in "fV"), None)
+    if like is not None:  # where the network is cast, these numbers are too
+        return like.new_full(sizes, x)
+    return torch.call(torch.full, sizes, x, dtype=torch.torch_dtype(dtype))
 
 
 @exports("onnx", Expand)
