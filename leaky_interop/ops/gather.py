@@ -34,7 +34,7 @@ from ..op import (
 )
 from .compare import Less, Where
 from .embed import Embedding
-from .expand import expanded, uniform
+from .expand import expanded, filled, uniform
 from .found import places_of_nonzero
 from .index import selected
 from .join import stacked
@@ -207,6 +207,8 @@ def whole(index: Value) -> Value:
 
 @imports("torch", "aten.gather.default")
 def gather_elements_from_torch(call, x, axis, index, sparse_gradient):
+    if 0 in index.shape:  # which may have any number of axes
+        return filled(call.graph, index.shape, 0, x.dtype)
     if not x.rank or not index.rank:  # one number counts as one axis of one
         shape = index.shape
         x, index = (v if v.rank else v.reshape(1) for v in (x, index))

@@ -272,6 +272,8 @@ def _sign_and_log(x: Value) -> tuple[Value, Value]:
             why="the determinant may overflow",
             hint="Use fewer rows",
         )
+    if not size:
+        return tuple(filled(x.graph, x.shape[:-2], number, x.dtype) for number in (1, 0))  # type: ignore[return-value]
     largest = reduced(ReduceMax, Abs()(x), -1, True)
     largest = Where()(Greater()(largest, 0.0), largest, 1.0)
     det = Det()(Div()(x, largest))

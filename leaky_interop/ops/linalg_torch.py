@@ -18,7 +18,7 @@ from ..errors import Refused
 from ..op import Value, imports
 from .arg import ArgMax
 from .compare import Equal, Greater, Where
-from .expand import expanded
+from .expand import expanded, filled
 from .index import sliced
 from .linalg import (
     SolveTriangular,
@@ -40,6 +40,8 @@ from .shape import with_axes
 
 def _first(failed: Value) -> Value:
     """Which entry of the last axis failed first, counted from 1; 0 for none."""
+    if failed.shape[-1] == 0:
+        return filled(failed.graph, failed.shape[:-1], 0, np.int32)
     place = ArgMax(axis=failed.rank - 1, keepdims=False)(failed.cast(np.int32))
     return Where()(reduced(ReduceAny, failed, [-1], False), Add()(place, 1), 0).cast(np.int32)
 

@@ -126,6 +126,8 @@ def batch_norm_from_torch(call, x, scale, bias, mean, variance, training, moment
 
     A call of the function that does not take the batch's statistics in training mode either never learns: it is frozen.
     """
+    if x.rank < 2:  # which torch takes where there is nothing in it
+        return x
     scale, bias = unfilled(scale, 1), unfilled(bias, 0)
     if training or mean is None:
         return in_one_dtype(BatchStatisticsNorm(epsilon=epsilon), x, scale, bias)

@@ -45,7 +45,7 @@ class AlongAxes(Op):
         """x less its maximum, in a dtype wide enough to compute in."""
         x = x.astype(np.float32) if x.dtype.itemsize < 4 else x
         with np.errstate(invalid="ignore"):
-            return x - x.max(self.axes, keepdims=True)
+            return x - x.max(self.axes, keepdims=True, initial=-np.inf)
 
 
 @op

@@ -175,6 +175,9 @@ class KerasBuilder(Holding):
         inputs = [self.made[id(v)] for v in self.graph.inputs]
         if not inputs:
             raise Refused("a network without inputs", self.graph.description, "a Keras model has at least one", "Use its outputs as they are")
+        if not self.graph.outputs:
+            why = "a Keras model has at least one tensor"
+            raise Refused("a network without outputs", self.graph.description, why, "Return a tensor")
         outputs = [self.tensor(v) for v in self.graph.outputs]
         outputs = [self.symbolic(t) if isinstance(t, np.ndarray) else t for t in outputs]
         model = keras.Model(inputs, arrange(self.graph.structure, outputs))
