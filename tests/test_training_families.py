@@ -12,7 +12,10 @@ from torch import nn
 import leaky_interop as li
 from tests.torch_families import all_families
 
-SPREAD = ("squeezenet", "mobilenet_v1", "resnetv2_group_norm", "deit_distilled", "mlp_mixer", "wavegan", "patch_discriminator")
+SPREAD = (
+    "squeezenet", "mobilenet_v1", "resnetv2_group_norm", "deit_distilled", "mlp_mixer", "wavegan", "patch_discriminator",
+    "deeplab_v3", "coat", "inception_next",
+)  # fmt: skip
 FAMILIES = {f.name: f for f in all_families()}
 
 
