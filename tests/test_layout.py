@@ -279,20 +279,28 @@ def test_steps_mean_what_numpy_does_one_by_one(view, part):
         np.testing.assert_array_equal(apply_steps(array, steps), plain)
 
 
-def test_a_gathered_weight_is_the_tensors_own():
-    """No second copy is made of it; a change of the tensor changes nothing else."""
+@pytest.mark.parametrize("to", ["torch", "keras"])
+@pytest.mark.parametrize("source", ["torch", "keras"])
+def test_weights_are_the_converted_networks_own(source, to):
+    """Gathered ones are not copied again, others are: what changes one network in place changes the other in nothing."""
+    import keras
     import torch
 
     import leaky_interop as li
 
-    keras = pytest.importorskip("keras")
     image = keras.Input((3, 2, 2))
-    hidden = keras.layers.Flatten()(keras.layers.Conv2D(5, 1)(image))
-    model = keras.Model(image, keras.layers.Dense(4, name="dense")(hidden))
-    before = model.get_weights()
-    made = li.convert(model, "torch")
-    with torch.no_grad():
-        for weight in made.parameters():
-            weight.fill_(7.0)
-    for one, other in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    hidden = keras.layers.Flatten()(keras.layers.BatchNormalization()(keras.layers.Conv2D(5, 1)(image)))
+    first = keras.Model(image, keras.layers.Dense(4, name="dense")(hidden))
+    first = first if source == "keras" else li.convert(first, "torch")
+    made = li.convert(first, to)
+    for one, other in ((made, first), (first, made)):
+        before = [np.array(a) for a in arrays(other)]
+        with torch.no_grad():
+            for weight in one.weights if isinstance(one, keras.Model) else one.state_dict().values():
+                weight.assign(weight * 0 + 7) if isinstance(one, keras.Model) else weight.fill_(7)
+        for old, new in zip(before, arrays(other), strict=True):
+            np.testing.assert_array_equal(old, new)
+
+
+def arrays(model):
+    return model.get_weights() if hasattr(model, "get_weights") else [t.numpy() for t in model.state_dict().values()]

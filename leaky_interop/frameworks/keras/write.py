@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ... import names
 from ...errors import Refused
-from ...graph import Graph, Node, Value
+from ...graph import Graph, Node, Parameter, Value
 from ...layout import settle, wrap
 from ...numeric import is_float
 from ...op import CHANNELS_LAST, EXPORTERS, Op
@@ -113,9 +114,11 @@ class KerasBuilder(Holding):
             built = layer.built
             if not any(isinstance(a, keras.KerasTensor) for a in keras.tree.flatten((args, kwargs))):
                 args = keras.tree.map_structure(lambda a: self.symbolic(a) if isinstance(a, np.ndarray) else a, args)
-            result = layer(*args, **kwargs)
-            if not built:
-                fill(layer, weights)
+            if built:
+                return layer(*args, **kwargs)
+            with beginning(layer, weights) as filled:
+                result = layer(*args, **kwargs)
+            fill(layer, weights, filled)
             return result
 
         return call
@@ -196,15 +199,48 @@ class KerasBuilder(Holding):
         return model, handles
 
 
-def fill(layer: keras.Layer, weights: dict[str, Value | None]) -> None:
-    """Assign the numbers and the trainable flags of a layer's variables."""
+@dataclasses.dataclass
+class _Numbers:
+    """A weight as the initializer of a variable, which on jax may keep the array that it is given."""
+
+    parameter: Parameter
+
+    def __call__(self, shape: Any, dtype: Any = None) -> np.ndarray:
+        return np.array(self.parameter.array(), order="C", copy=None if self.parameter.is_copied() else True)
+
+
+@contextlib.contextmanager
+def beginning(layer: keras.Layer, weights: dict[str, Value | None]) -> Iterator[set[str]]:
+    """Inside the block the variables that a layer makes begin with their numbers, not with random ones; gives their names.
+
+    Random numbers take time, and the memory of another copy.
+    """
+    own, filled = layer.add_weight, set[str]()
+
+    def add_weight(shape: Any = None, initializer: Any = None, *args: Any, name: str | None = None, **more: Any) -> Any:
+        value = weights.get(name or "")
+        if value is not None and value.const is not None and value.shape == shape:
+            filled.add(name)  # type: ignore[arg-type]
+            initializer = _Numbers(value.const)
+        return own(shape, initializer, *args, name=name, **more)
+
+    layer.__dict__["add_weight"] = add_weight  # past Keras, which would note it among the layer's attributes
+    try:
+        yield filled
+    finally:
+        del layer.__dict__["add_weight"]
+
+
+def fill(layer: keras.Layer, weights: dict[str, Value | None], filled: Collection[str] = ()) -> None:
+    """Assign the numbers of a layer's variables, but those filled already, and the trainable flags of all."""
     flags = []
     for name, value in weights.items():
         if value is None:
             continue
         variable, parameter = operator.attrgetter(name)(layer), value.const
         assert parameter is not None
-        variable.assign(np.asarray(parameter.array()))
+        if name not in filled:
+            variable.assign(np.asarray(parameter.array()))
         if variable.trainable:
             flags.append((variable, parameter.trainable))
     if flags and not any(trainable for _, trainable in flags):
