@@ -35,7 +35,7 @@ mutants: $(VENV)/.dev
 backend-scores: $(VENV)/.dev
 	$(BIN)/python -m tests.backend_scores
 
-# Every call of Keras' own unit tests through every conversion; writes docs/keras-scores.md. About half an hour.
+# Every call of Keras' own unit tests through every conversion; writes docs/keras-scores.md. About 10 minutes.
 keras-scores: $(VENV)/.dev
 	$(BIN)/python -m tests.keras_scores
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ RESULTS = Path(__file__).with_suffix(".json")
 PAGE = REPOSITORY / "docs" / "applications.md"
 PEER = "keras.Model.export"
 PARTS = ("onnx", "round_trip", "verified")
+PLACE = re.compile(r"(?<=\s)(/[\w.-]+)+/")  # the folder that a message names a file in
 ROUND = {"torch": "Keras to PyTorch", "keras": "PyTorch to Keras", "keras_from_onnx": "ONNX to Keras"}
 
 INTRODUCTION = """\
@@ -244,7 +246,7 @@ def _problems(rows: dict[str, Row]) -> Iterator[str]:
         for what, found in {**row.get("onnx", {}), **{part: row.get(part, {}) for part in PARTS[1:]}}.items():
             for kind in ("failed", "absent", "unusable"):
                 if kind in found:
-                    yield f"* {name}, {what} {kind}: {found[kind]}"
+                    yield f"* {name}, {what} {kind}: {PLACE.sub('', found[kind])}"
         for step, problem in row.get("verified", {}).get("steps", {}).items():
             if problem:
                 yield f"* {name}, {step}: {problem}"
