@@ -40,7 +40,7 @@ keras-scores: $(VENV)/.dev
 	$(BIN)/python -m tests.keras_scores
 
 # Samples of PyTorch's operators through every conversion; writes docs/aten-scores.md and
-# docs/aten-functions.md. About 15 minutes.
+# docs/aten-functions.md. About 5 minutes.
 aten-scores: $(VENV)/.dev
 	$(BIN)/python -m tests.aten_scores
 
