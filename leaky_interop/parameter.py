@@ -114,14 +114,13 @@ class Parameter:
     @property
     def reordered(self) -> bool:
         """Whether the view shows all numbers of the weight, in an order of its own along an axis."""
-        return self.whole is self and any(step[0] == "take" for step in self.steps)
+        return self.whole is self and self.is_copied()
 
     @property
     def ordered(self) -> Parameter:
         """The weight before a view puts its numbers in another order."""
         count = next((i for i, step in enumerate(self.steps) if step[0] == "take"), len(self.steps))
-        shape = apply_steps(np.broadcast_to(False, self.read().shape), self.steps[:count]).shape
-        return dataclasses.replace(self, steps=self.steps[:count], shape=shape)
+        return self._after(count)
 
     @property
     def owned(self) -> Parameter:
@@ -132,8 +131,7 @@ class Parameter:
         reordered = "take" in kinds[count:] and self.whole is self
         if not kinds or self.home == "layer" or "cast" in kinds[count:] or reordered:
             return self.whole
-        shape = apply_steps(np.broadcast_to(False, self.read().shape), self.steps[:count]).shape
-        return dataclasses.replace(self, steps=self.steps[:count], shape=shape)
+        return self._after(count)
 
     def seen_from(self, other: Parameter) -> tuple[Step, ...] | None:
         """The steps that turn another view of the same weight into this one; None where its numbers do not suffice."""
@@ -152,6 +150,11 @@ class Parameter:
         for step in (*reversed(back), *self.steps[common:]):
             steps = _join(steps, step)
         return steps
+
+    def _after(self, count: int) -> Parameter:
+        """The view after its first steps alone."""
+        shape = apply_steps(np.broadcast_to(False, self.read().shape), self.steps[:count]).shape
+        return dataclasses.replace(self, steps=self.steps[:count], shape=shape)
 
     def array(self) -> np.ndarray:
         """The numbers, in this view's layout; not to be written to."""

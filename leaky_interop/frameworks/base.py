@@ -1,4 +1,7 @@
-"""What all engines share: importing call by call, exporting node by node. Knows neither a framework nor an operator."""
+"""What all engines share: importing call by call, exporting node by node. Knows neither a framework nor an operator.
+
+Both directions are one file, because they are one contract: what an adapter may ask of either side.
+"""
 
 from __future__ import annotations
 

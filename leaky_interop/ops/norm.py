@@ -11,7 +11,8 @@
 MATLAB's batchNormalizationLayer: Epsilon 1e-5, MeanDecay 0.1 (the share that is new), Scale and Offset always there.
 
 Frameworks store a batch's variance differently: PyTorch n / (n - 1) of it, Keras and ONNX the variance itself. That
-shows only where training goes on, never at inference.
+shows only where training goes on, never at inference. Both kinds are one file, since every framework reads and writes them
+as one layer with a flag.
 """
 
 import dataclasses

@@ -6,7 +6,8 @@
 | ceil     | no              | ceil_mode                          | ceil_mode                                |
 | dilation | no              | yes                                | from opset 10 on                         |
 
-A maximum is padded with what never wins, never with zeros. Means: see average_pool.py.
+A maximum is padded with what never wins, never with zeros. Means: see average_pool.py. The
+window's spellings are here for both, beside the operator that has all of them.
 """
 
 import math

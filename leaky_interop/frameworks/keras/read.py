@@ -1,7 +1,8 @@
 """Reads Keras: a model's calls become a channels-first graph.
 
 Layers and `keras.ops` operations are looked up by class name, only where the class is Keras' own. Anything else is
-opened: its `call` is traced into operations, so a custom layer made of keras.ops needs no registration.
+opened: its `call` is traced into operations, so a custom layer made of keras.ops needs no registration. The reader is
+one class: every part of it reads or sets the graph and the scope at hand.
 """
 
 from __future__ import annotations

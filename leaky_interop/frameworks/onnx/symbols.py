@@ -44,6 +44,8 @@ class Symbol:
 
 @dataclasses.dataclass(eq=False)
 class Written:
+    """A node of the model being written, before its values have all their names."""
+
     kind: str
     domain: str
     inputs: list[Symbol | None]
@@ -75,7 +77,6 @@ def dtype_of(operand: Any) -> np.dtype | None:
     if operand is None or isinstance(operand, bool | int | float):
         return None
     return operand.dtype if isinstance(operand, Symbol | Value) else np.asarray(operand).dtype
-
 
 
 def read(nodes: Sequence[Written], outputs: Iterable[Symbol]) -> tuple[list[Written], set[int]]:
